@@ -1,0 +1,279 @@
+"""One TOML file → one frozen `Config`, or one `ConfigError` that names the key and its meaning.
+
+To add a key: one field below (type, limits, default) and one line in config.example.toml. The
+comment on that line is the key's meaning, for `prodlensd init` and for every error about the key.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+import socket
+import tomllib
+from collections.abc import Mapping
+from datetime import date
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+SYSTEM_FILE: Final = Path("/etc/prodlensd/config.toml")
+
+Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+Days = Annotated[int, Meta(ge=0, le=36_500)]
+Usd = Annotated[float, Meta(ge=0, le=1_000_000)]
+# The comment that opens a pattern is what an error says instead of the pattern.
+Text = Annotated[str, Meta(pattern=r"(?#a text that is not empty)\A[^\0]+\Z")]
+FileName = Annotated[str, Meta(pattern=r"(?#a file name, which has no '/')\A[^/\0]+\Z")]
+FileNames = Annotated[tuple[FileName, ...], Meta(min_length=1)]
+# A host becomes a file name; readers of Parquet folders skip names that begin with a dot or `_`.
+_HOST = r"(?#a letter or digit, then also any of . _ -)\A([A-Za-z0-9][A-Za-z0-9._-]{0,199})?\Z"
+_LISTEN = r"(?#host:port)\A(([^\s:/\[\]]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5})?\Z"
+_PROXY = r"(?#an http:// or https:// address)\A(https?://[^\s/]\S*)?\Z"
+_PUBLISH = r"(?#a file://, s3:// or gs:// address)\A((file|s3|gs)://[^\0]+)?\Z"
+
+
+class ConfigError(ValueError):
+    """The configuration cannot be used; the message, for people, names the file and the key."""
+
+
+class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of the file. What its `__post_init__` raises begins with the field's name."""
+
+
+class Logs(_Table, frozen=True, kw_only=True):
+    directories: Annotated[tuple[Path, ...], Meta(min_length=1)]
+    recursive: bool = False
+    include: FileNames = ("*.jsonl", "*.jsonl.*", "*.json.log")
+    rescan_interval_s: Seconds = 5.0
+    max_line_bytes: Annotated[int, Meta(ge=1, le=1 << 30)] = 1 << 24
+
+
+class Store(_Table, frozen=True, kw_only=True):
+    path: Path
+    durability: Literal["full", "normal"] = "full"
+    batch_max_lines: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000
+
+
+class Parquet(_Table, frozen=True, kw_only=True):
+    enabled: bool = True
+    directory: Path
+    interval_s: Seconds = 300
+
+
+class Retention(_Table, frozen=True, kw_only=True):
+    store_days: Days = 0
+    log_days: Days = 0
+
+
+class Fallback(_Table, frozen=True, kw_only=True):
+    input_usd_per_million: Usd
+    output_usd_per_million: Usd
+
+
+class Override(_Table, frozen=True, kw_only=True):
+    model: Text
+    provider: Text | None = None
+    valid_from: date | None = None
+    valid_to: date | None = None
+    input_usd_per_million: Usd
+    output_usd_per_million: Usd
+    cache_read_usd_per_million: Usd | None = None
+    cache_write_usd_per_million: Usd | None = None
+
+    def __post_init__(self) -> None:
+        first, end = self.valid_from, self.valid_to
+        if first and end and end <= first:
+            raise ValueError(f"valid_to: expected a day after valid_from, {first}, found {end}")
+
+
+class Pricing(_Table, frozen=True, kw_only=True):
+    prefer: Literal["gateway", "table"] = "gateway"
+    free_providers: tuple[Text, ...] = ("ollama", "lm_studio", "hosted_vllm")
+    fallback: Fallback | None = None
+    override: tuple[Override, ...] = ()
+
+
+class Publish(_Table, frozen=True, kw_only=True):
+    url: Annotated[str, Meta(pattern=_PUBLISH)] = ""
+
+
+class Http(_Table, frozen=True, kw_only=True):
+    listen: Annotated[str, Meta(pattern=_LISTEN)] = ""
+
+    def __post_init__(self) -> None:
+        if self.address and self.address[1] >= 1 << 16:
+            raise ValueError(f"listen: expected a port up to 65535, found {self.address[1]}")
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """Host (an IPv6 one without its brackets) and port to bind; None to serve nothing."""
+        host, _, port = self.listen.rpartition(":")
+        return (host.strip("[]"), int(port)) if port else None
+
+
+class Proxy(_Table, frozen=True, kw_only=True):
+    url: Annotated[str, Meta(pattern=_PROXY)] = ""
+
+
+class Log(_Table, frozen=True, kw_only=True):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Settings(_Table, frozen=True, kw_only=True):
+    """What a file may say."""
+
+    host: Annotated[str, Meta(pattern=_HOST)] = ""
+    logs: Logs
+    store: Store
+    parquet: Parquet
+    retention: Retention = Retention()
+    pricing: Pricing = Pricing()
+    publish: Publish = Publish()
+    http: Http = Http()
+    proxy: Proxy = Proxy()
+    log: Log = Log()
+
+
+class Config(Settings, frozen=True, kw_only=True):
+    """In force: `host` has a name, paths are absolute, `path` is the file read or None."""
+
+    path: Path | None
+
+
+def load(path: Path | None = None, *, env: Mapping[str, str] = os.environ) -> Config:
+    """The configuration in `path`, $PRODLENSD_CONFIG, the user's or the system's file, or none.
+
+    Raises ConfigError, also when a file named by one of the first two is missing.
+    """
+    if named := path or env.get("PRODLENSD_CONFIG"):
+        file = _absolute(str(named), Path(), env)
+        if (tree := _read(file)) is None:
+            raise ConfigError(f"{file}: no such file")
+        return build(tree, file, env)
+    for file in (user_file(env), SYSTEM_FILE):
+        if (tree := _read(file)) is not None:
+            return build(tree, file, env)
+    return build({}, None, env)
+
+
+def user_file(env: Mapping[str, str] = os.environ) -> Path:
+    """Where the user's configuration belongs, whether or not it is there."""
+    home = env.get("PRODLENSD_HOME") or f"{env.get('XDG_CONFIG_HOME') or '~/.config'}/prodlensd"
+    return _absolute(home, Path(), env) / "config.toml"
+
+
+def example() -> str:
+    """A configuration file with every key, its default and its meaning."""
+    return resources.files("prodlensd").joinpath("config.example.toml").read_text(encoding="utf-8")
+
+
+def keys() -> dict[str, str]:
+    """Every dotted key and its meaning."""
+    table, meanings = "", {}
+    for line in example().splitlines():
+        if header := re.match(r"#?\[+([\w.]+)\]", line):
+            table = f"{header[1]}."
+        elif entry := re.match(r"#?(\w+) = .*?  # (.*)", line):
+            meanings[table + entry[1]] = entry[2]
+    return meanings
+
+
+def build(tree: dict[str, Any], file: Path | None, env: Mapping[str, str]) -> Config:
+    """The configuration that `tree`, the content of `file`, asks for. Raises ConfigError."""
+    home = _absolute(env.get("PRODLENSD_HOME") or "~/.local/share/prodlensd", Path(), env)
+    tree = dict(tree)
+    for table, key, default in (
+        ("logs", "directories", [str(home / "logs")]),
+        ("store", "path", str(home / "prodlens.db")),
+        ("parquet", "directory", str(home / "parquet")),
+    ):
+        if isinstance(given := tree.get(table, {}), dict):
+            tree[table] = {key: default} | given
+    base = file.parent if file else Path()
+
+    def to_path(_kind: type, value: object) -> Path:
+        return _absolute(value, base, env)
+
+    try:
+        # In a list, so that every message of msgspec's ends in a place: $[0] is the file.
+        settings = msgspec.convert([tree], tuple[Settings], dec_hook=to_path)[0]
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{file}: {_explain(str(error), tree)}") from None
+    values = msgspec.structs.asdict(settings)
+    return Config(**values | {"host": settings.host or _host_name(), "path": file})
+
+
+def _read(file: Path) -> dict[str, Any] | None:
+    """The content of the file; None when there is none."""
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:  # bad syntax, with line and column; not UTF-8
+        raise ConfigError(f"{file}: not valid TOML: {error}") from error
+
+
+def _absolute(text: object, base: Path, env: Mapping[str, str]) -> Path:
+    """The path meant by `text`, seen from `base`. Raises ConfigError."""
+    if not isinstance(text, str) or not text or "\0" in text:
+        raise ConfigError("Expected a path")
+    if text.partition("/")[0] == "~":
+        text = (env.get("HOME") or "~") + text[1:]
+    if (expanded := os.path.expanduser(text)).startswith("~"):  # noqa: PTH111 - Path's own raises
+        raise ConfigError(f"Expected a path whose ~ is a known home folder, got {text}")
+    return (base / expanded).absolute()
+
+
+def _host_name() -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", socket.gethostname()).lstrip("._-")[:200] or "localhost"
+
+
+def _explain(verdict: str, tree: dict[str, Any]) -> str:
+    """The verdict of msgspec in words of the file. Tests pin the phrases that this relies on."""
+    said, _, place = verdict.rpartition(" - at `$[0]")
+    key = place.strip("`.")
+    found: Any = tree
+    for step in re.findall(r"\w+", key):
+        found = found[int(step) if step.isdigit() else step]
+    if field := re.fullmatch(r"(?s)Object (contains|missing) \w+ field `(.*)`", said):
+        key = f"{key}.{field[2]}".strip(".")
+        if field[1] == "contains":
+            return f"unknown key {key!r}{_suggestion(_general(key))}"
+        problem = "missing"
+    elif isinstance(found, dict) and ": " in said:  # from a __post_init__ above
+        name, _, problem = said.partition(": ")
+        key = f"{key}.{name}"
+    else:
+        words = re.sub(r"`str` matching regex .\(\?#|\)\\.*|, got .*| \| null|`", "", said)
+        words = words.replace("object", "table").replace("array", "list")
+        words = re.sub(r"(?s)Invalid enum .*", "Expected one of its values", words)
+        problem = f"{words[0].lower()}{words[1:]}, found {_shown(found)}"
+    meaning = keys().get(_general(key))
+    return f"{key}: {problem}" + (f" ({meaning})" if meaning else "")
+
+
+def _general(key: str) -> str:
+    """The key without the numbers of entries in lists."""
+    return re.sub(r"\[\d+\]", "", key)
+
+
+def _suggestion(key: str) -> str:
+    tables = {known.rpartition(".")[0] for known in keys()} - {""}
+    alike = [*keys(), *(table for table in tables if table.count(".") == key.count("."))]
+    close = difflib.get_close_matches(key, alike, n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _shown(value: object) -> str:
+    """A value much as the file wrote it, cut short."""
+    try:
+        return f"{json.dumps(value, default=str, ensure_ascii=False):.60}"
+    except ValueError:  # an integer of thousands of digits
+        return "a number too long to show"

@@ -1,0 +1,62 @@
+"""What every test may ask for, and what none can escape: a home of its own."""
+
+from __future__ import annotations
+
+import platform
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pyarrow as pa
+import pytest
+from hypothesis import settings
+from hypothesis.configuration import set_hypothesis_home_dir
+
+# No deadline: two shared cores make a single example's time mean nothing.
+settings.register_profile("prodlensd", parent=settings(), deadline=None)
+settings.load_profile("prodlensd")
+
+_POLL_INTERVAL_S = 0.01
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    set_hypothesis_home_dir(config.rootpath / ".cache" / "hypothesis")
+
+
+def pytest_report_header() -> str:
+    versions = {
+        "python": platform.python_version(),
+        "apsw": apsw.apsw_version(),
+        "sqlite": apsw.sqlite_lib_version(),
+        "pyarrow": pa.__version__,
+    }
+    return "versions: " + ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A $PRODLENSD_HOME of this test's own, not yet there, whatever the machine is set up for."""
+    own = tmp_path / "prodlensd-home"
+    monkeypatch.setenv("PRODLENSD_HOME", str(own))
+    for variable in ("PRODLENSD_CONFIG", "LITELLM_LOG_DIR", "NOTIFY_SOCKET"):
+        monkeypatch.delenv(variable, raising=False)
+    return own
+
+
+@pytest.fixture
+def wait_until() -> Callable[..., Any]:
+    """`wait_until(condition, what, timeout_s=10)`: what `condition()` returns once it is true."""
+
+    def wait(condition: Callable[[], Any], what: str, timeout_s: float = 10) -> Any:
+        deadline = time.monotonic() + timeout_s
+        pause = threading.Event()
+        while not (last := condition()):
+            if time.monotonic() > deadline:
+                pytest.fail(f"not within {timeout_s} s: {what}; last seen: {last!r}")
+            pause.wait(_POLL_INTERVAL_S)
+        return last
+
+    return wait
