@@ -1,0 +1,227 @@
+"""Reads one value of a hostile record: the value in our terms, or None when it is not one.
+
+Nothing here raises, guesses or repairs: what is not plainly a number is not a number. The callers
+count what was sent but could not be used as an anomaly.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from functools import lru_cache
+from math import isfinite
+from typing import Final
+
+import orjson
+
+from prodlensd.model import US_PER_S, Usage
+
+#: Longer names are not names; a session or developer this long is somebody's payload.
+MAX_TEXT_CHARS: Final = 512
+INT64_MAX: Final = 2**63 - 1
+MAX_EXACT_FLOAT: Final = 2**53
+MAX_DIGITS: Final = 32
+MAX_TAGS: Final = 64
+#: Dearer than any call; keeps every sum of nano-dollars within SQLite's integers.
+MAX_COST_USD: Final = 1e6
+#: 9999-12-31: the last day that ISO 8601 dates and Python's datetime both know.
+MAX_EPOCH_S: Final = 253_402_300_799
+
+_INTEGER: Final = re.compile(r"[0-9]{1,18}\Z")
+_SLUG: Final = re.compile(r"([A-Za-z0-9._-]{1,100})/([A-Za-z0-9._-]{1,100}?)(?:\.git)?\Z")
+_GIT_ADDRESS: Final = re.compile(
+    r"(?:(?:https?|ssh|git)://(?:[^/@\s]*@)?[A-Za-z0-9.-]+(?::[0-9]+)?/"
+    r"|[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:)(.+?)/?\Z"
+)
+_CLAUDE_CODE_USER: Final = re.compile(r"user_.*_session_([A-Za-z0-9_-]+)\Z")
+
+#: LiteLLM's names of providers that may stand before the model ("anthropic/claude-…").
+PROVIDERS: Final = frozenset(
+    "ai21 anthropic azure azure_ai azure_text bedrock bedrock_converse cerebras codestral cohere "
+    "cohere_chat dashscope databricks deepinfra deepseek fireworks_ai gemini github "
+    "github_copilot groq hosted_vllm huggingface litellm_proxy lm_studio meta_llama minimax "
+    "mistral moonshot nvidia_nim ollama ollama_chat openai openai_like openrouter perplexity "
+    "replicate sagemaker sambanova text-completion-openai together_ai "
+    "vercel_ai_gateway vertex_ai voyage watsonx xai zai".split()
+)
+
+
+def text(value: object) -> str | None:
+    """A short text without surrounding space; an int becomes its digits. None for anything else."""
+    if type(value) is int and abs(value) <= INT64_MAX:
+        return str(value)
+    if type(value) is not str:
+        return None
+    trimmed = value.strip()
+    if 0 < len(trimmed) <= MAX_TEXT_CHARS and (trimmed.isascii() or _storable(trimmed)):
+        return trimmed
+    return None
+
+
+def _storable(value: str) -> bool:
+    """False for lone surrogates, which JSON can spell and no column can hold."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def number(value: object) -> float | None:
+    """A finite number that is not negative; digits in quotes count as a number."""
+    if type(value) is float:
+        return value if value >= 0 and isfinite(value) else None
+    if type(value) is int:
+        return float(value) if 0 <= value <= INT64_MAX else None
+    if type(value) is str and len(value) <= MAX_DIGITS:
+        try:
+            return number(float(value))
+        except ValueError:
+            return None
+    return None
+
+
+def integer(value: object) -> int | None:
+    """A whole number that is not negative and fits SQLite; 12.0 and "12" are 12, True is not 1."""
+    if type(value) is int:
+        return value if 0 <= value <= INT64_MAX else None
+    if type(value) is float:
+        return int(value) if value.is_integer() and 0 <= value <= MAX_EXACT_FLOAT else None
+    if type(value) is str and _INTEGER.match(value):
+        return int(value)
+    return None
+
+
+def cost_usd(value: object) -> float | None:
+    """A sum of money for one call, in US dollars."""
+    usd = number(value)
+    return usd if usd is not None and usd <= MAX_COST_USD else None
+
+
+def flag(value: object) -> bool | None:
+    """True or False, and nothing else."""
+    return value if type(value) is bool else None
+
+
+def epoch_us(value: object) -> int | None:
+    """Microseconds since 1970 of an ISO 8601 date and time or of epoch seconds.
+
+    A time without an offset is UTC: that is what LiteLLM and our callback write.
+    """
+    if type(value) is str:
+        if len(value) < len("2025-10-12T19:00") or value[10] not in "T t":
+            return None
+        try:
+            moment = datetime.fromisoformat(value)
+            seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        except (ValueError, OverflowError):
+            return None
+    elif type(value) is float or type(value) is int:
+        seconds = value
+    else:
+        return None
+    return round(seconds * US_PER_S) if 0 <= seconds <= MAX_EPOCH_S else None
+
+
+def session_id(value: object) -> str | None:
+    """A session's name; the word "session" before it says nothing and is dropped."""
+    name = text(value)
+    if (
+        name is not None
+        and name.startswith(("session-", "session_"))
+        and len(name) > len("session-")
+    ):
+        return name[len("session-") :].strip() or None
+    return name
+
+
+def session_of_user(value: object) -> str | None:
+    """The session inside Claude Code's user id, in its older form or as JSON."""
+    if type(value) is str and value.lstrip().startswith("{"):
+        try:
+            value = orjson.loads(value) if len(value) <= MAX_TEXT_CHARS * 4 else None
+        except orjson.JSONDecodeError:
+            return None
+    if type(value) is dict:
+        return session_id(value.get("session_id"))
+    if (
+        type(value) is str
+        and len(value) <= MAX_TEXT_CHARS
+        and (found := _CLAUDE_CODE_USER.match(value))
+    ):
+        return session_id(found[1])
+    return None
+
+
+def repo_slug(value: object) -> str | None:
+    """`owner/name` of a slug or a git address (https, ssh, scp-like, with or without .git)."""
+    return _repo_slug(value) if type(value) is str and len(value) <= MAX_TEXT_CHARS else None
+
+
+@lru_cache(maxsize=4096)
+def _repo_slug(value: str) -> str | None:
+    value = value.strip()
+    if address := _GIT_ADDRESS.match(value):
+        value = address[1]
+    slug = _SLUG.match(value)
+    if slug is None or slug[1] in {".", ".."} or slug[2] in {".", "..", ".git"}:
+        return None
+    return f"{slug[1]}/{slug[2]}"
+
+
+def provider_of(model: str | None) -> str | None:
+    """The provider named before the model, when it is one LiteLLM knows."""
+    if model is None:
+        return None
+    first, slash, _ = model.partition("/")
+    return first if slash and first in PROVIDERS else None
+
+
+def reported(usage: Usage, model: str | None) -> Usage:
+    """Without the reasoning tokens of Claude models: they are LiteLLM's estimate, no report."""
+    if usage.reasoning_tokens is None or model is None or "claude" not in model:
+        return usage
+    return usage._replace(reasoning_tokens=None)
+
+
+def identity(call_id: object, response_id: object) -> str | None:
+    """The key of a line that carries both of the gateway's ids, else None.
+
+    The two are joined by a character that neither may hold, so different pairs have different keys.
+    """
+    if type(call_id) is not str or type(response_id) is not str:
+        return None
+    joined = f"{call_id}{response_id}"
+    if (
+        not call_id
+        or not response_id
+        or len(joined) > 4 * MAX_TEXT_CHARS
+        or not joined.isprintable()
+    ):
+        return None
+    return f"{call_id}\x1f{response_id}"
+
+
+def details(**facts: object) -> str | None:
+    """The facts that are known, as a JSON object; None when none is."""
+    known = {name: fact for name, fact in facts.items() if fact is not None}
+    return orjson.dumps(known).decode() if known else None
+
+
+def tags(value: object) -> str | None:
+    """A list of short texts as a JSON array, without LiteLLM's echoes of the user agent."""
+    if type(value) is not list or not value:
+        return None
+    known = [
+        tag for tag in map(text, value[:MAX_TAGS]) if tag and not tag.startswith("User-Agent: ")
+    ]
+    return orjson.dumps(known).decode() if known else None
+
+
+def unread(**fields: tuple[object, object]) -> tuple[str, ...]:
+    """The names of the fields that were sent (not null, not empty) and could not be read."""
+    return tuple(
+        name
+        for name, (sent, read) in fields.items()
+        if read is None and sent is not None and sent != ""
+    )

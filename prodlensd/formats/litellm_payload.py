@@ -1,0 +1,238 @@
+"""LiteLLM's own `StandardLoggingPayload`, one object a line, as versions 1.80 and 1.106 write it.
+
+Of its 13 kB, ten are prompt, completion and price map. A typed decoder walks over those without
+building them, three times as fast as decoding everything, and they never become values of ours.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import msgspec
+
+from prodlensd.formats.decoding import decode_forgiving
+from prodlensd.formats.fields import (
+    cost_usd,
+    details,
+    epoch_us,
+    flag,
+    identity,
+    integer,
+    provider_of,
+    repo_slug,
+    reported,
+    session_id,
+    session_of_user,
+    tags,
+    text,
+    unread,
+)
+from prodlensd.formats.usage import read_usage
+from prodlensd.model import BadLine, Trace, Usage
+
+
+class _Payload(msgspec.Struct, gc=False):
+    """The fields we read. All are Any: an unexpected type costs that field, not the line."""
+
+    startTime: Any = None  # noqa: N815
+    endTime: Any = None  # noqa: N815
+    completionStartTime: Any = None  # noqa: N815
+    id: Any = None
+    litellm_call_id: Any = None
+    trace_id: Any = None
+    session_id: Any = None
+    call_type: Any = None
+    status: Any = None
+    stream: Any = None
+    cache_hit: Any = None
+    model: Any = None
+    model_group: Any = None
+    custom_llm_provider: Any = None
+    response_cost: Any = None
+    prompt_tokens: Any = None
+    completion_tokens: Any = None
+    total_tokens: Any = None
+    end_user: Any = None
+    request_tags: Any = None
+    error_information: Any = None
+    metadata: Any = None
+
+
+_DECODER: Final = msgspec.json.Decoder(_Payload)
+_FIELDS: Final = _Payload.__struct_fields__
+_NOTHING: Final[dict[str, Any]] = {}
+_CLIENT_CLOSED_REQUEST: Final = 499
+_OK: Final = 200
+_VENDOR_SESSION_HEADER: Final = re.compile(r"x-.+-session-id\Z")
+_VENDOR_SESSION: Final = re.compile(r"[A-Za-z0-9_-]{8,}\Z")
+
+
+def parse(line: bytes) -> Trace | None:
+    """The trace of a payload; None for an object that lacks a payload's status and call type."""
+    payload = _decode(line)
+    if payload is None or payload.status not in ("success", "failure") or payload.call_type is None:
+        return None
+    started_us = epoch_us(payload.startTime)
+    if started_us is None:
+        raise BadLine("bad_timestamp", "startTime: expected epoch seconds")
+    about = _dict(payload.metadata)
+    usage, anomalies = _usage(payload, about)
+    session, session_via = _session(payload, about)
+    developer, developer_via = _developer(about)
+    repo_sent = _repo(payload, about)
+    repo = repo_slug(repo_sent)
+    cost = cost_usd(payload.response_cost)
+    anomalies += unread(repo_slug=(repo_sent, repo), cost_usd=(payload.response_cost, cost))
+    model = text(payload.model)
+    return Trace(
+        started_us,
+        identity(payload.litellm_call_id, payload.id),
+        text(payload.litellm_call_id),
+        session,
+        session_via,
+        developer,
+        developer_via,
+        repo,
+        model,
+        text(payload.custom_llm_provider) or provider_of(model),
+        text(payload.call_type),
+        *reported(usage, model),
+        _since(started_us, payload.endTime),
+        _since(started_us, payload.completionStartTime) if payload.stream is True else None,
+        payload.status,
+        _status_code(payload),
+        payload.cache_hit is True,
+        text(_dict(about.get("usage_object")).get("service_tier")),
+        text(payload.end_user),
+        tags(payload.request_tags),
+        None,
+        None,
+        None,
+        details(
+            error_class=text(_dict(payload.error_information).get("error_class")),
+            stream=flag(payload.stream),
+            model_group=text(payload.model_group),
+            team=text(about.get("user_api_key_team_alias"))
+            or text(about.get("user_api_key_team_id")),
+            key_alias=text(about.get("user_api_key_alias")),
+        ),
+        cost,
+        anomalies,
+    )
+
+
+def _decode(line: bytes) -> _Payload | None:
+    # The decoder does not look into the text it walks over, so bytes that are no UTF-8 are found
+    # here.
+    if not line.isascii():
+        try:
+            line.decode()
+        except UnicodeDecodeError as error:
+            raise BadLine("invalid_utf8", f"byte {error.start}") from None
+    try:
+        return _DECODER.decode(line)
+    except (msgspec.DecodeError, RecursionError):
+        record = decode_forgiving(line)
+    if type(record) is not dict:
+        return None
+    return _Payload(**{name: record[name] for name in _FIELDS if name in record})
+
+
+def _dict(value: object) -> dict[str, Any]:
+    return value if type(value) is dict else _NOTHING
+
+
+def _usage(payload: _Payload, about: dict[str, Any]) -> tuple[Usage, tuple[str, ...]]:
+    """The usage object has cached tokens apart; the totals beside it are the last resort."""
+    if usage_object := _dict(about.get("usage_object")):
+        return read_usage(usage_object)
+    usage, anomalies = read_usage(
+        {
+            name: getattr(payload, name)
+            for name in ("prompt_tokens", "completion_tokens", "total_tokens")
+        }
+    )
+    if not usage.tokens_in and not usage.tokens_out:
+        # A rejected call logs zeros for "nothing known".
+        return Usage(), anomalies
+    return usage, (*anomalies, "coarse_usage")
+
+
+def _since(started_us: int, moment: object) -> float | None:
+    """Milliseconds from the start.
+
+    For Anthropic streams LiteLLM 1.106 logs a start that is late, by the whole wait for the first
+    byte. A payload does not hold the true one; our callback writes it.
+    """
+    moment_us = epoch_us(moment)
+    return None if moment_us is None or moment_us < started_us else (moment_us - started_us) / 1000
+
+
+def _status_code(payload: _Payload) -> int | None:
+    """LiteLLM logs no code for a success, except 499 when the client went away."""
+    code = integer(_dict(payload.error_information).get("error_code"))
+    if payload.status == "success":
+        return _CLIENT_CLOSED_REQUEST if code == _CLIENT_CLOSED_REQUEST else _OK
+    return code
+
+
+def _session(payload: _Payload, about: dict[str, Any]) -> tuple[str | None, str | None]:
+    """Where a client may have named its session; LiteLLM's trace id is the last resort."""
+    if name := session_id(payload.session_id):
+        return name, "gateway"
+    headers = _dict(about.get("requester_custom_headers"))
+    if name := _session_of_headers(headers):
+        return name, "header"
+    requester = _dict(about.get("requester_metadata"))
+    if name := session_id(requester.get("session_id")):
+        return name, "metadata"
+    for user in (requester.get("user_id"), payload.end_user, about.get("user_api_key_end_user_id")):
+        if name := session_of_user(user):
+            return name, "user_id"
+    if name := session_id(payload.trace_id):
+        return name, "trace_id"
+    return None, None
+
+
+def _session_of_headers(headers: dict[str, Any]) -> str | None:
+    sent = {str(name).lower(): value for name, value in headers.items()}
+    for name in ("x-litellm-trace-id", "x-litellm-session-id"):
+        if found := session_id(sent.get(name)):
+            return found
+    for name, value in sent.items():
+        vendor = _VENDOR_SESSION_HEADER.match(name) and name != "x-litellm-session-id"
+        if vendor and type(value) is str and _VENDOR_SESSION.match(value):
+            return session_id(value)
+    return session_id(sent.get("x-session-id"))
+
+
+def _developer(about: dict[str, Any]) -> tuple[str | None, str | None]:
+    """Names that the proxy verified, then what the client claims."""
+    user = text(about.get("user_api_key_user_id"))
+    if user and user != "default_user_id":
+        return user, "key_user"
+    if email := text(about.get("user_api_key_user_email")):
+        return email, "key_email"
+    if claim := text(_dict(about.get("requester_metadata")).get("developer_id")):
+        return claim, "metadata"
+    headers = _dict(about.get("requester_custom_headers"))
+    if claim := text(headers.get("x-prodlens-developer")):
+        return claim, "header"
+    return None, None
+
+
+def _repo(payload: _Payload, about: dict[str, Any]) -> object:
+    """What was sent as the repository, in the order of how deliberately it was sent."""
+    requester = _dict(about.get("requester_metadata"))
+    for name in ("repo", "repository", "repo_slug"):
+        if requester.get(name) is not None:
+            return requester[name]
+    if sent := _dict(about.get("requester_custom_headers")).get("x-prodlens-repo"):
+        return sent
+    if sent := _dict(about.get("spend_logs_metadata")).get("repo"):
+        return sent
+    for tag in payload.request_tags if type(payload.request_tags) is list else ():
+        if type(tag) is str and tag.startswith("repo:"):
+            return tag.removeprefix("repo:")
+    return _dict(about.get("user_api_key_auth_metadata")).get("repo")

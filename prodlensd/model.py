@@ -1,0 +1,210 @@
+"""The values that flow through the program, all immutable, none knowing where it came from.
+
+A line's way: `Chunk` (complete lines of one source) → `Trace` (one normalised call) → `Price` →
+`Part` (a chunk's outcome: rows, dead letters and the checkpoint after them) → one transaction.
+Traces are named tuples rather than dataclasses because their fields are bound to SQL as they stand.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+NANOUSD_PER_USD: Final = 1_000_000_000
+US_PER_S: Final = 1_000_000
+US_PER_DAY: Final = 86_400 * US_PER_S
+
+#: Bytes of every digest that the ledger keeps (blake2b).
+DIGEST_BYTES: Final = 16
+#: The chain digest before a source's first line (see `pipeline`).
+CHAIN_ROOT: Final = bytes(DIGEST_BYTES)
+
+
+class BadLine(Exception):
+    """A line that is not a trace: a `reason` from a fixed vocabulary, a `detail` for people.
+
+    `detail` never quotes the line: it may hold a prompt.
+    """
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+        self.detail = detail
+
+
+class Usage(NamedTuple):
+    """Tokens of one call. None means "not logged", never zero.
+
+    `tokens_in` counts every input token, those read from and written to the provider's cache
+    included; `cache_write_tokens` counts every cache write, the one-hour ones
+    (`cache_write_1h_tokens`) included; `tokens_out` includes `reasoning_tokens`. Audio tokens are
+    parts of the input and of the output.
+    """
+
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+    total_tokens: int | None = None
+    cache_read_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    cache_write_1h_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    audio_in_tokens: int | None = None
+    audio_out_tokens: int | None = None
+
+
+class Trace(NamedTuple):
+    """One LLM call, normalised. The order of the fields is the order of the store's columns.
+
+    started_us      start of the call, microseconds since 1970 UTC
+    key             what tells it from another call of the same start: the gateway's two ids when
+    the
+                    line carries both, else None, and the pipeline puts the line's chain digest
+                    there
+    session_via, developer_via
+                    where the value was found, so that a claim is never mistaken for a verified name
+    cost_gateway_usd  as the gateway reported it, 0.0 included; None when it said nothing
+    tags            JSON array, or None;  details: JSON object of rarely asked facts, or None
+    anomalies       what looked wrong and was left NULL rather than guessed, e.g. "repo_slug"
+    """
+
+    started_us: int
+    key: str | bytes | None
+    call_id: str | None
+    session_id: str | None
+    session_via: str | None
+    developer_id: str | None
+    developer_via: str | None
+    repo_slug: str | None
+    model: str | None
+    provider: str | None
+    call_type: str | None
+    tokens_in: int | None
+    tokens_out: int | None
+    total_tokens: int | None
+    cache_read_tokens: int | None
+    cache_write_tokens: int | None
+    cache_write_1h_tokens: int | None
+    reasoning_tokens: int | None
+    audio_in_tokens: int | None
+    audio_out_tokens: int | None
+    latency_ms: float | None
+    ttft_ms: float | None
+    status: str
+    status_code: int | None
+    cache_hit: bool
+    service_tier: str | None
+    end_user: str | None
+    tags: str | None
+    accepted: bool | None
+    diff_ratio: float | None
+    accepted_lines: int | None
+    details: str | None
+    cost_gateway_usd: float | None
+    anomalies: tuple[str, ...]
+
+
+class Price(NamedTuple):
+    """What a call costs and why. `nanousd` is None exactly when `source` is "unpriced"."""
+
+    nanousd: int | None
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """How far a source is committed, and what to find there before reading on.
+
+    Only a cache: a checkpoint that is lost or doubted costs re-reading from 0, never a row.
+
+    offset          the first byte not committed, always the start of a line
+    chain, last_key what the keys of lines without ids are chained to (see `pipeline`)
+    record_bytes, record_digest   the last record before the offset, newline included
+    """
+
+    source_id: int
+    path: str
+    dev: int
+    inode: int
+    offset: int = 0
+    size_bytes: int = 0
+    chain: bytes = CHAIN_ROOT
+    last_key: str = ""
+    record_bytes: int = 0
+    record_digest: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class LongLine:
+    """A line over the limit, read through but not held: its head, and a digest of all of it."""
+
+    head: bytes
+    length: int
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Complete lines of one source, without their newlines, following on from `start`.
+
+    `start` is the committed checkpoint; the chunk ends at `end`, in a file of `size_bytes`. A line
+    over the limit comes in a chunk of its own.
+    """
+
+    start: Checkpoint
+    lines: list[bytes]
+    end: int
+    size_bytes: int
+    record_bytes: int
+    record_digest: bytes
+    long_line: LongLine | None = None
+
+
+class DeadLetter(NamedTuple):
+    """A refused line, kept. `raw` is the whole line, or the head of one over the limit."""
+
+    key: bytes
+    source_id: int
+    source_offset: int
+    length: int
+    reason: str
+    detail: str
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What became of one chunk: every line up to `end` is a row, a dead letter or a blank.
+
+    Which rows are new and which are duplicates, only the store can tell.
+    """
+
+    start: Checkpoint
+    end: Checkpoint
+    rows: list[tuple[object, ...]]
+    dead_letters: list[DeadLetter]
+    blanks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A file in a log folder, as the last scan saw it."""
+
+    path: str
+    dev: int
+    inode: int
+    size_bytes: int
+    mtime_ns: int
+    ctime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """A source whose bytes are no longer those that were committed: it must be read again from 0.
+
+    `known_bytes` were seen and not yet read; they are gone unless a copy turns up.
+    """
+
+    source_id: int
+    sighting: Sighting
+    reason: str
+    known_bytes: int

@@ -1,0 +1,353 @@
+"""What the two formats make of a line, and what they make of nonsense."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prodlensd import formats
+from prodlensd.formats import fields
+from prodlensd.model import BadLine, Trace
+
+TIME = "2025-10-12T19:00:00Z"
+TIME_US = 1_760_295_600_000_000
+
+
+def line(**parts: Any) -> bytes:
+    return json.dumps({"timestamp": TIME, "usage": {}} | parts).encode()
+
+
+def payload(**parts: Any) -> bytes:
+    return json.dumps(
+        {
+            "startTime": TIME_US / 1e6,
+            "endTime": TIME_US / 1e6 + 1.5,
+            "status": "success",
+            "call_type": "acompletion",
+        }
+        | parts
+    ).encode()
+
+
+def test_a_full_trace_line_fills_every_field() -> None:
+    trace = formats.parse(
+        line(
+            id="chatcmpl-1",
+            litellm_call_id="call-1",
+            cost_usd=0.5,
+            attributes={
+                "llm.model_name": "anthropic/claude-sonnet-4-5",
+                "provider": "anthropic",
+                "call_type": "anthropic_messages",
+                "status": "failure",
+                "status_code": 429,
+                "latency_ms": 12.5,
+                "ttft_ms": 3,
+                "stream": True,
+                "cache_hit": False,
+                "error_class": "RateLimitError",
+                "service_tier": "flex",
+                "model_group": "sonnet",
+                "attempted_retries": 1,
+                "attempted_fallbacks": 0,
+                "prod_lens.accepted": True,
+                "diff_ratio": 0.25,
+                "accepted_lines": 7,
+            },
+            usage={
+                "prompt_tokens": 100,
+                "completion_tokens": 5,
+                "total_tokens": 105,
+                "prompt_tokens_details": {"cached_tokens": 30, "cache_creation_tokens": 20},
+            },
+            metadata={
+                "session_id": "session_abc",
+                "session_via": "header",
+                "developer_id": "dev@example.com",
+                "developer_via": "key_user",
+                "repo": "git@github.com:acme/web.git",
+                "end_user": "someone",
+                "tags": ["a", "User-Agent: x", 1],
+                "team": "core",
+                "key_alias": "laptop",
+            },
+        )
+    )
+    assert trace._asdict() == {
+        "started_us": TIME_US,
+        "key": "call-1\x1fchatcmpl-1",
+        "call_id": "call-1",
+        "session_id": "abc",
+        "session_via": "header",
+        "developer_id": "dev@example.com",
+        "developer_via": "key_user",
+        "repo_slug": "acme/web",
+        "model": "anthropic/claude-sonnet-4-5",
+        "provider": "anthropic",
+        "call_type": "anthropic_messages",
+        "tokens_in": 100,
+        "tokens_out": 5,
+        "total_tokens": 105,
+        "cache_read_tokens": 30,
+        "cache_write_tokens": 20,
+        "cache_write_1h_tokens": None,
+        "reasoning_tokens": None,
+        "audio_in_tokens": None,
+        "audio_out_tokens": None,
+        "latency_ms": 12.5,
+        "ttft_ms": 3.0,
+        "status": "failure",
+        "status_code": 429,
+        "cache_hit": False,
+        "service_tier": "flex",
+        "end_user": "someone",
+        "tags": '["a","1"]',
+        "accepted": True,
+        "diff_ratio": 0.25,
+        "accepted_lines": 7,
+        "details": '{"stream":true,"error_class":"RateLimitError","model_group":"sonnet",'
+        '"attempted_retries":1,"attempted_fallbacks":0,"team":"core","key_alias":"laptop"}',
+        "cost_gateway_usd": 0.5,
+        "anomalies": (),
+    }
+
+
+def test_the_shortest_trace_line_says_a_time_and_nothing_else() -> None:
+    trace = formats.parse(line())
+    known = {name: value for name, value in trace._asdict().items() if value not in (None, ())}
+    assert known == {"started_us": TIME_US, "status": "success", "cache_hit": False}
+
+
+@pytest.mark.parametrize(
+    ("part", "anomaly"),
+    [
+        ({"metadata": {"repo": "../../etc/passwd"}}, "repo_slug"),
+        ({"metadata": {"session_id": ["x"]}}, "session_id"),
+        ({"metadata": {"developer_id": "d" * 3000}}, "developer_id"),
+        ({"attributes": {"latency_ms": -1}}, "latency_ms"),
+        ({"attributes": {"latency_ms": "soon"}}, "latency_ms"),
+        ({"attributes": {"status_code": 4.5}}, "status_code"),
+        ({"cost_usd": -0.1}, "cost_usd"),
+        ({"cost_usd": 1e300}, "cost_usd"),
+        ({"cost_usd": True}, "cost_usd"),
+    ],
+)
+def test_what_was_sent_and_cannot_be_used_is_left_out_and_counted(
+    part: dict[str, Any], anomaly: str
+) -> None:
+    trace = formats.parse(line(**part))
+    field = {"cost_usd": "cost_gateway_usd"}.get(anomaly, anomaly)
+    assert (getattr(trace, field), trace.anomalies) == (None, (anomaly,))
+
+
+@pytest.mark.parametrize(
+    ("attributes", "status"),
+    [
+        ({}, "success"),
+        ({"status": "failure"}, "failure"),
+        ({"status_code": 200}, "success"),
+        ({"status_code": "429"}, "failure"),
+        ({"error_class": "Timeout"}, "failure"),
+        ({"status": "success", "status_code": 499}, "success"),
+    ],
+)
+def test_the_outcome_is_as_logged_or_follows_from_the_http_status(
+    attributes: dict[str, Any], status: str
+) -> None:
+    assert formats.parse(line(attributes=attributes)).status == status
+
+
+@pytest.mark.parametrize(
+    ("sent", "slug"),
+    [
+        ("acme/web", "acme/web"),
+        (" acme/web ", "acme/web"),
+        ("ACME/Web", "ACME/Web"),
+        ("acme-labs/ml.toolkit", "acme-labs/ml.toolkit"),
+        ("acme/web.git", "acme/web"),
+        ("https://github.com/acme/web", "acme/web"),
+        ("https://github.com/acme/web.git", "acme/web"),
+        ("https://user:secret@github.com:8443/acme/web.git/", "acme/web"),
+        ("ssh://git@github.com/acme/web.git", "acme/web"),
+        ("git@github.com:acme/web.git", "acme/web"),
+        ("acme", None),
+        ("acme/web/extra", None),
+        ("acme/..", None),
+        ("./web", None),
+        ("/etc/shadow", None),
+        ("../../etc/passwd", None),
+        ("acme\\web", None),
+        ("acme/we b", None),
+        ("acme/we\u2028b", None),
+        ("acme/web\n", "acme/web"),
+        ("acme/.git", None),
+        ("https://gitlab.com/group/sub/web", None),
+        ("x" * 600 + "/web", None),
+        ("", None),
+        (12345, None),
+        (["acme/web"], None),
+    ],
+)
+def test_a_repository_is_a_slug_or_nothing(sent: object, slug: str | None) -> None:
+    assert fields.repo_slug(sent) == slug
+
+
+@pytest.mark.parametrize(
+    ("sent", "session"),
+    [
+        ("session-abc123", "abc123"),
+        ("session_abc123", "abc123"),
+        ("abc", "abc"),
+        ("session-", "session-"),
+        (42, "42"),
+        ("  ", None),
+        (True, None),
+        (None, None),
+    ],
+)
+def test_the_word_session_before_a_name_is_dropped(sent: object, session: str | None) -> None:
+    assert fields.session_id(sent) == session
+
+
+@pytest.mark.parametrize(
+    ("sent", "session"),
+    [
+        (f"user_{'a' * 64}_account_11_session_22-33", "22-33"),
+        ('{"device_id": "d", "account_uuid": "a", "session_id": "s-1"}', "s-1"),
+        ({"session_id": "s-2"}, "s-2"),
+        ("dev@example.com", None),
+        ("{not json", None),
+        ("[" * 100_000, None),
+    ],
+)
+def test_claude_codes_user_id_holds_a_session(sent: object, session: str | None) -> None:
+    assert fields.session_of_user(sent) == session
+
+
+@pytest.mark.parametrize(
+    ("sent", "us"),
+    [
+        (TIME, TIME_US),
+        ("2025-10-12T19:00:00", TIME_US),
+        ("2025-10-12 19:00:00+00:00", TIME_US),
+        ("2025-10-12T21:00:00.000001+02:00", TIME_US + 1),
+        (TIME_US / 1e6, TIME_US),
+        (TIME_US // 1_000_000, TIME_US),
+        ("2025-10-12", None),
+        ("20251012", None),
+        ("", None),
+        (-1, None),
+        (1e20, None),
+        (True, None),
+        (float("nan"), None),
+        ("9999-12-31T23:59:59-23:59", None),
+        ("0001-01-01T00:00:00+23:00", None),
+    ],
+)
+def test_a_time_is_iso_8601_or_epoch_seconds(sent: object, us: int | None) -> None:
+    assert fields.epoch_us(sent) == us
+
+
+def test_keys_tell_every_pair_of_ids_apart() -> None:
+    assert fields.identity("a", "bc") != fields.identity("ab", "c")
+    for missing in ("", None, 1, "x\x1fy", "x" * 3000):
+        assert fields.identity(missing, "id") is None
+        assert fields.identity("id", missing) is None
+
+
+def test_a_payloads_last_resorts_are_marked() -> None:
+    trace = formats.parse(
+        payload(trace_id="trace-1", prompt_tokens=3, completion_tokens=2, total_tokens=5)
+    )
+    assert (trace.session_id, trace.session_via) == ("trace-1", "trace_id")
+    assert (trace.tokens_in, trace.tokens_out, trace.anomalies) == (3, 2, ("coarse_usage",))
+    assert (trace.latency_ms, trace.status_code) == (1500.0, 200)
+
+
+def test_the_shared_default_user_of_a_proxy_is_nobody() -> None:
+    about = {"user_api_key_user_id": "default_user_id", "requester_metadata": {"developer_id": "d"}}
+    trace = formats.parse(payload(metadata=about))
+    assert (trace.developer_id, trace.developer_via) == ("d", "metadata")
+
+
+def test_no_text_of_prompt_answer_or_error_survives_in_a_trace() -> None:
+    canary = "SECRET-CANARY"
+    trace = formats.parse(
+        payload(
+            messages=[{"role": "user", "content": canary}],
+            response={"choices": [{"message": {"content": canary}}]},
+            model_parameters={"tools": [canary], "instructions": canary},
+            error_str=canary,
+            error_information={"error_message": canary, "traceback": canary, "error_code": ""},
+            metadata={"requester_metadata": {"headers": {"authorization": canary}, "x": canary}},
+        )
+    )
+    assert canary not in repr(trace)
+
+
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+TRACE_KEYS = ["timestamp", "id", "litellm_call_id", "cost_usd", "attributes", "usage", "metadata"]
+PAYLOAD_KEYS = (
+    "startTime endTime status call_type metadata id response_cost request_tags error_information "
+    "session_id end_user usage timestamp"
+).split()
+
+
+def parsed(data: bytes) -> Trace | BadLine:
+    try:
+        return formats.parse(data)
+    except BadLine as bad:
+        return bad
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_at_all_raise_anything_but_bad_line(data: bytes) -> None:
+    assert parsed(data)
+
+
+@given(
+    st.dictionaries(st.sampled_from(TRACE_KEYS), ANY_JSON),
+    st.dictionaries(st.sampled_from(PAYLOAD_KEYS), ANY_JSON),
+)
+def test_no_json_of_the_right_keys_raises_anything_but_bad_line(
+    trace: dict[str, Any], other: dict[str, Any]
+) -> None:
+    for record in (trace, {"timestamp": TIME, "usage": {}} | trace):
+        parsed(json.dumps(record).encode())
+    start = {"startTime": 1.0, "status": "success", "call_type": "x"}
+    for record in (other, start | other):
+        parsed(json.dumps(record).encode())
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(
+            ["llm.model_name", "status_code", "latency_ms", "accepted", "stream", "service_tier"]
+        ),
+        ANY_JSON,
+    ),
+    st.dictionaries(
+        st.sampled_from(["session_id", "developer_id", "repo", "tags", "team"]), ANY_JSON
+    ),
+)
+def test_whatever_a_trace_line_says_the_trace_can_be_stored(
+    attributes: dict[str, Any], metadata: dict[str, Any]
+) -> None:
+    trace = formats.parse(line(attributes=attributes, metadata=metadata))
+    for value in trace:
+        if isinstance(value, str):
+            value.encode()
+        elif isinstance(value, int):
+            assert -(2**63) <= value < 2**63
+    json.loads(trace.details or "{}")
+    assert isinstance(json.loads(trace.tags or "[]"), list)
