@@ -1,0 +1,83 @@
+"""A price book in a child process, so that its imports never weigh on the daemon.
+
+Starting it takes a quarter of a second, so a daemon starts it beforehand and lets it go only when
+nothing has been asked for a while; what it answered is remembered (see `pricer`). If the daemon
+dies, the child's input ends and it goes as well.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+from typing import Any, Final
+
+from prodlensd.pricing.rates import Quote, Rates
+
+_PATIENCE_S: Final = 30.0
+_IDLE_S: Final = 60.0
+
+
+class BookUnavailableError(OSError):
+    """The price book could not be asked: this machine's fault, not the call's. Try again later."""
+
+
+class ChildBook:
+    """genai-prices as a PriceBook, asked through a pipe."""
+
+    def __init__(self, module: str = "prodlensd.pricing.genai") -> None:
+        self._command = (sys.executable, "-P", "-m", module)
+        self._child: subprocess.Popen[bytes] | None = None
+        self._asked_at_s = 0.0
+
+    def quote(self, provider: str, model: str, at_us: int, tier: str | None) -> Quote:
+        """Return the child's quote. Raises BookUnavailableError when there is none to be had."""
+        child = self._child or self.start()
+        self._asked_at_s = time.monotonic()
+        assert child.stdin is not None and child.stdout is not None  # noqa: S101, PT018 - PIPE below
+        try:
+            child.stdin.write(json.dumps((provider, model, at_us, tier)).encode() + b"\n")
+            child.stdin.flush()
+            ready, _, _ = select.select([child.stdout], [], [], _PATIENCE_S)
+            rates, from_us, until_us = json.loads(child.stdout.readline() if ready else b"")
+        except (OSError, ValueError) as error:
+            self.close()
+            raise BookUnavailableError(f"the price book gave no answer: {error}") from error
+        return Quote(_rates(rates), from_us, until_us)
+
+    def close(self) -> None:
+        """End the child and give its memory back; the next question starts another."""
+        if self._child is not None:
+            self._child.kill()
+            self._child.communicate()
+            self._child = None
+
+    def rest(self) -> None:
+        """Close the book if it has not been asked for a minute."""
+        if time.monotonic() - self._asked_at_s > _IDLE_S:
+            self.close()
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """Start the child, without waiting until it can answer."""
+        self._asked_at_s = time.monotonic()
+        # -P and our own path: it imports what we would, never what lies in the current folder
+        path = os.pathsep.join(entry for entry in sys.path if entry)
+        self._child = subprocess.Popen(  # noqa: S603 - our own interpreter, our own module
+            self._command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": path},
+            start_new_session=True,  # a Ctrl-C in the terminal is ours to handle
+        )
+        return self._child
+
+
+def _rates(fields: list[Any] | None) -> Rates | None:
+    """Rates as they were before they became JSON."""
+    if fields is None:
+        return None
+    *flat, above = fields
+    return Rates._make([*flat, tuple((over, _rates(dearer)) for over, dearer in above)])

@@ -1,0 +1,249 @@
+"""The price book genai-prices: list prices of many providers, with their history.
+
+Run as a module it answers questions on its standard input (see `child`), which keeps the 30 MB that
+this import costs out of the daemon. genai-prices matches names by prefix and by substring; here a
+match only counts when it explains the whole name, so that an invented model has no price.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, time, timedelta
+from functools import lru_cache
+from typing import Final
+
+from genai_prices import types as genai
+from genai_prices.data_snapshot import get_snapshot
+
+from prodlensd.pricing.corrections import corrected, first_correction_us
+from prodlensd.pricing.rates import ALWAYS, FOREVER, Quote, Rates, pico, rates_of
+
+#: LiteLLM's name of a provider → genai-prices' name. Who is not here has no price, least of all the
+#: vendor's: a reseller sets its own.
+_BOOK_NAMES: Final = {
+    **dict.fromkeys(("openai", "text-completion-openai"), "openai"),
+    **dict.fromkeys(("azure", "azure_ai", "azure_text"), "azure"),
+    **dict.fromkeys(("anthropic", "anthropic_text"), "anthropic"),
+    **dict.fromkeys(("bedrock", "bedrock_converse", "bedrock_mantle", "amazon_nova", "aws"), "aws"),
+    **dict.fromkeys(("vertex_ai", "vertex_ai_beta", "gemini", "google"), "google"),
+    **dict.fromkeys(("mistral", "codestral", "text-completion-codestral"), "mistral"),
+    **dict.fromkeys(("cohere", "cohere_chat"), "cohere"),
+    **dict.fromkeys(("xai", "x-ai"), "x-ai"),
+    **dict.fromkeys(("together_ai", "together"), "together"),
+    **dict.fromkeys(("fireworks_ai", "fireworks"), "fireworks"),
+    **{name: name for name in ("baseten", "cerebras", "cloudflare", "databricks", "deepseek")},
+    **{name: name for name in ("groq", "minimax", "novita", "openrouter", "ovhcloud")},
+    **{name: name for name in ("perplexity", "zai")},
+    "moonshot": "moonshotai",
+    "voyage": "voyageai",
+}
+
+_UNITS: Final = {
+    "input_mtok": "input",
+    "output_mtok": "output",
+    "cache_read_mtok": "cache_read",
+    "cache_write_mtok": "cache_write",
+    "cache_write_1h_mtok": "cache_write_1h",
+    "output_reasoning_mtok": "reasoning",
+    "input_audio_mtok": "audio_in",
+    "output_audio_mtok": "audio_out",
+}
+#: Extras that are no part of every call's price. Any other unit (images, hours, searches by depth)
+#: is one that our counts cannot bill, and the model stays without a price.
+_EXTRAS: Final = {"web_searches_kcount", "storage_searches_kcount", "cache_audio_read_mtok"}
+
+#: Vendors whose models Azure and Google sell at the vendor's own price.
+_SOLD_AT_LIST: Final = {"openai", "anthropic"}
+
+#: Service tiers billed at the list price.
+_STANDARD_TIERS: Final = {"", "standard", "default", "auto", "on_demand"}
+
+_DATE: Final = r"-20\d\d-?(?:0[1-9]|1[0-2])-?(?:0[1-9]|[12]\d|3[01])"
+_SUFFIX: Final = rf"{_DATE}|-latest|@[\w.-]+"
+_SUFFIXES: Final = {  # what may follow a model's name without making it another model
+    "aws": re.compile(rf"(?:{_SUFFIX}|-v\d+|:\d+k?)*$"),
+    "google": re.compile(rf"(?:{_SUFFIX}|-00\d)*$"),
+}
+_ANY_SUFFIX: Final = re.compile(rf"(?:{_SUFFIX})*$")
+_DATE_SUFFIX: Final = re.compile(rf"(?:{_DATE}|@[\w.-]+)$")
+_COMPACT_DATE: Final = re.compile(r"-(20\d\d)(\d\d)(\d\d)$")
+_AWS_SCOPE: Final = re.compile(r"(?:(?:us|us-gov|eu|au|jp|apac|in|ca|global)\.)?(?:[a-z0-9]+\.)?")
+_AWS_ROUTE: Final = re.compile(
+    r"converse|invoke|[a-z]{2}(-gov)?-[a-z]+-\d|arn:aws.*:(inference-profile|foundation-model)"
+)
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class GenaiBook:
+    """genai-prices as a PriceBook, at the prices of the call's own time."""
+
+    def quote(self, provider: str, model: str, at_us: int, tier: str | None) -> Quote:
+        """Return the list price; a quote without rates for what the book cannot know exactly."""
+        book_name = _BOOK_NAMES.get(provider.lower())
+        name = _bare_name(book_name, model) if book_name else None
+        if book_name is None or name is None:
+            return Quote(None)
+        if (right := corrected(book_name, name, at_us)) is not None:
+            return right
+        found = _find(book_name, name)
+        if found is None:
+            return Quote(None)
+        prices, own = found
+        try:
+            at = _EPOCH + timedelta(microseconds=at_us)
+            from_us, until_us = _window(prices, at)
+        except OverflowError:  # no date the calendar knows
+            return Quote(None)
+        until_us = min(until_us, first_correction_us(book_name, name))
+        dated = _prices_at(prices, at, tier, own=own)
+        return Quote(None if dated is None else _rates(dated, book_name), from_us, until_us)
+
+
+def _bare_name(book_name: str, model: str) -> str | None:
+    """The model without its prefixes, or None for a route that is not billed by the token."""
+    parts = model.lower().replace("[1m]", "").split("/")
+    while len(parts) > 1 and _BOOK_NAMES.get(parts[0]) == book_name:
+        del parts[0]
+    if book_name == "aws":
+        return parts[-1] if all(map(_AWS_ROUTE.fullmatch, parts[:-1])) else None
+    if len(parts) > 1 and parts[0] == "responses":
+        del parts[0]
+    name = "/".join(parts)
+    # a fine-tuned model, "ft:base:organisation:name:id", is billed by its base
+    return ":".join(name.split(":")[:2]) if name.startswith("ft:") else name
+
+
+@lru_cache(maxsize=4096)
+def _find(book_name: str, name: str) -> tuple[genai.ModelInfo, bool] | None:
+    """The model `name` means, and whether it is the provider's own rather than one it resells."""
+    books = {provider.id: provider for provider in get_snapshot().providers}
+    provider = books[book_name]
+    dashed = _COMPACT_DATE.sub(r"-\1-\2-\3", name)
+    vendors = [books[v] for v in provider.fallback_model_providers or () if v in _SOLD_AT_LIST]
+    for candidate in dict.fromkeys((name, dashed, _DATE_SUFFIX.sub("", name))):
+        for seller in (provider, *vendors):
+            for model in seller.models:
+                if _explains(model.match, candidate, book_name):
+                    return model, seller is provider
+    return None
+
+
+def _explains(clause: object, name: str, book_name: str) -> bool:
+    """Whether `clause` matches `name` and leaves of it only a date, an alias or a version."""
+    match clause:
+        case genai.ClauseOr():
+            return any(_explains(part, name, book_name) for part in clause.or_)
+        case genai.ClauseAnd():
+            return clause.is_match(name) and any(
+                _explains(part, name, book_name) for part in clause.and_
+            )
+        case genai.ClauseEquals():
+            return name == clause.equals.lower()
+        case genai.ClauseRegex():
+            found = re.search(clause.regex, name)
+            start, end = found.span() if found else (0, -1)
+        case genai.ClauseStartsWith():
+            start, end = 0, len(clause.starts_with) if clause.is_match(name) else -1
+        case genai.ClauseContains():
+            start = name.find(clause.contains.lower())
+            end = start + len(clause.contains) if start >= 0 else -1
+        case genai.ClauseEndsWith():
+            start, end = len(name) - len(clause.ends_with), len(name) * clause.is_match(name)
+        case _:
+            return False
+    stem = _SUFFIXES.get(book_name, _ANY_SUFFIX).search(name)
+    if stem is None or end < stem.start():
+        return False
+    return start == 0 or (book_name == "aws" and _AWS_SCOPE.fullmatch(name, 0, start) is not None)
+
+
+def _prices_at(
+    model: genai.ModelInfo, at: datetime, tier: str | None, *, own: bool
+) -> genai.ModelPrice | None:
+    """The model's prices at that time and tier; None where the book cannot tell."""
+    tier = (tier or "").lower()
+    when = [price.constraint for price in (model.prices if isinstance(model.prices, list) else ())]
+    if any(isinstance(c, genai.TimeOfDateConstraint) and c.active(at) for c in when) and (
+        at.weekday() >= 5 or any(at < start for start in map(_start, when) if start)  # noqa: PLR2004
+    ):
+        return None  # the book can neither date its peak hours nor exempt its weekends
+    if tier in _STANDARD_TIERS:
+        return model.get_prices(at)
+    context = {"processing": "batch"} if tier == "batch" else {"service_tier": tier}
+    for variant in model.price_variants or ():
+        begun = variant.constraint is None or variant.constraint.active(at)
+        if own and begun and variant.when == context:
+            return model.get_prices(at, context)
+    return None  # another tier is another price, and an unknown one
+
+
+def _start(constraint: object) -> datetime | None:
+    if isinstance(constraint, genai.StartDateConstraint):
+        return datetime.combine(constraint.start_date, time(), UTC)
+    return None
+
+
+def _window(model: genai.ModelInfo, at: datetime) -> tuple[int, int]:
+    """The time around `at`, in microseconds, during which no price of the model changes."""
+    at_us = _us(at)
+    moments = [_us(moment) for moment in _changes(model, at)]
+    return (
+        max((moment for moment in moments if moment <= at_us), default=ALWAYS),
+        min((moment for moment in moments if moment > at_us), default=FOREVER),
+    )
+
+
+def _changes(model: genai.ModelInfo, at: datetime) -> Iterator[datetime]:
+    """When the model's prices change: on its dates, and at its hours on the day of `at`."""
+    midnight = datetime.combine(at.date(), time(), UTC)
+    conditional = model.prices if isinstance(model.prices, list) else []
+    for price in (*conditional, *(model.price_variants or ())):
+        if isinstance(price.constraint, genai.TimeOfDateConstraint):
+            hours = price.constraint.start_time, price.constraint.end_time
+            yield from (midnight, midnight + timedelta(days=1))
+            yield from (datetime.combine(at.date(), hour.replace(tzinfo=UTC)) for hour in hours)
+        elif (start := _start(price.constraint)) is not None:
+            yield start
+
+
+def _us(moment: datetime) -> int:
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def _rates(prices: genai.ModelPrice, book_name: str) -> Rates | None:
+    given = {unit: price for unit, price in vars(prices).items() if price is not None}
+    if "input_mtok" not in given or not given.keys() <= _UNITS.keys() | _EXTRAS:
+        return None
+    thresholds = sorted(
+        {t.start for p in given.values() if isinstance(p, genai.TieredPrices) for t in p.tiers}
+    )
+    above = tuple((start, _flat(given, book_name, start + 1)) for start in thresholds)
+    return _flat(given, book_name, 0)._replace(above=above)
+
+
+def _flat(given: Mapping[str, object], book_name: str, tokens_in: int) -> Rates:
+    """The rates of a call with that many input tokens."""
+    picos = {}
+    for unit, price in given.items():
+        if isinstance(price, genai.TieredPrices):
+            steps = [price.base, *(tier.price for tier in price.tiers if tokens_in > tier.start)]
+            price = steps[-1]  # noqa: PLW2901
+        if unit in _UNITS:
+            picos[_UNITS[unit]] = pico(str(price))
+    return rates_of(picos, book_name)
+
+
+def _answer() -> None:
+    """Answer one JSON line per question, [provider, model, at_us, tier], until the input ends."""
+    book = GenaiBook()
+    for line in sys.stdin:
+        json.dump(book.quote(*json.loads(line)), sys.stdout)
+        print(flush=True)  # noqa: T201 - the answer is this program's output
+
+
+if __name__ == "__main__":
+    _answer()

@@ -1,0 +1,81 @@
+"""Prices the user has written down: exact models only, and they win over everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Final
+
+from prodlensd.pricing.rates import ALWAYS, FOREVER, Quote, pico, rates_of
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Override:
+    """One [[pricing.override]]. Its price holds from `valid_from` until just before `valid_to`.
+
+    `model` is the logged name, with or without its provider prefix. Dates are UTC days.
+    """
+
+    model: str
+    input_usd_per_million: Decimal | float
+    output_usd_per_million: Decimal | float
+    cache_read_usd_per_million: Decimal | float | None = None
+    cache_write_usd_per_million: Decimal | float | None = None
+    provider: str | None = None
+    valid_from: date | None = None
+    valid_to: date | None = None
+
+
+class Overrides:
+    """A price book of overrides; of several that fit a call the first one written is taken."""
+
+    def __init__(self, overrides: Iterable[Override]) -> None:
+        self._of: dict[str, list[tuple[str | None, Quote]]] = {}
+        for override in overrides:
+            self._of.setdefault(override.model, []).append((override.provider, _quote(override)))
+
+    def quote(self, provider: str, model: str, at_us: int, tier: str | None) -> Quote:
+        """The user's price, whatever the tier: it is the price the user pays."""
+        del tier
+        from_us, until_us = ALWAYS, FOREVER
+        for name in dict.fromkeys((model, model.removeprefix(f"{provider}/"))):
+            for only, quote in self._of.get(name, ()):
+                if only not in (None, provider):
+                    continue
+                if at_us < quote.from_us:
+                    until_us = min(until_us, quote.from_us)
+                elif at_us >= quote.until_us:
+                    from_us = max(from_us, quote.until_us)
+                else:
+                    within = max(from_us, quote.from_us), min(until_us, quote.until_us)
+                    return Quote(quote.rates, *within)
+        return Quote(None, from_us, until_us)
+
+
+def _quote(override: Override) -> Quote:
+    given = {
+        "input": override.input_usd_per_million,
+        "output": override.output_usd_per_million,
+        "cache_read": override.cache_read_usd_per_million,
+        "cache_write": override.cache_write_usd_per_million,
+    }
+    picos = {unit: pico(usd) for unit, usd in given.items() if usd is not None}
+    provider = override.provider or override.model.partition("/")[0]
+    return Quote(
+        rates_of(picos, provider),
+        ALWAYS if override.valid_from is None else _microseconds(override.valid_from),
+        FOREVER if override.valid_to is None else _microseconds(override.valid_to),
+    )
+
+
+def _microseconds(moment: date) -> int:
+    """A date's midnight, or a datetime, in microseconds since 1970; UTC where no zone is given."""
+    if not isinstance(moment, datetime):
+        moment = datetime.combine(moment, time())
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return (moment - _EPOCH) // timedelta(microseconds=1)

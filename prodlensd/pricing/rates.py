@@ -1,0 +1,141 @@
+"""What a token costs, and what a call costs at such rates: whole numbers only, rounded once.
+
+A rate is in pico-USD per token, which is exactly USD per million tokens times a million. Where
+rates come from is the business of the price books.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Final, NamedTuple, Protocol
+
+from prodlensd.model import Trace, Usage
+
+PICO_PER_NANO: Final = 1000
+_HALF: Final = PICO_PER_NANO // 2
+#: A million dollars. A call "costs" more only when nonsense was logged, and sums must not overflow.
+MAX_NANOUSD: Final = 10**15
+
+#: A quote that holds for all time reaches from ALWAYS to FOREVER (microseconds, as in SQLite).
+ALWAYS: Final = -(2**63)
+FOREVER: Final = 2**63 - 1
+
+
+class Rates(NamedTuple):
+    """Pico-USD per token, every unit filled in (see `rates_of`). `output` None: it bills no output.
+
+    `above` is (threshold, rates), ascending: an input longer than that is billed wholly at these.
+    """
+
+    input: int
+    output: int | None
+    cache_read: int
+    cache_write: int
+    cache_write_1h: int
+    reasoning: int | None
+    audio_in: int
+    audio_out: int | None
+    above: tuple[tuple[int, Rates], ...] = ()
+
+
+class Quote(NamedTuple):
+    """The rates from `from_us` until just before `until_us`; None when the price is unknown."""
+
+    rates: Rates | None
+    from_us: int = ALWAYS
+    until_us: int = FOREVER
+
+
+class PriceBook(Protocol):
+    """One source of prices."""
+
+    def quote(self, provider: str, model: str, at_us: int, tier: str | None) -> Quote:
+        """What a call that started at `at_us` costs; `model` as logged, `tier` as served."""
+
+
+def pico(usd_per_million: Decimal | float | str) -> int:
+    """A rate in pico-USD per token. Raises ValueError for what is no price."""
+    try:
+        value = Decimal(str(usd_per_million))
+    except ArithmeticError as error:
+        raise ValueError(f"not a price: {usd_per_million!r}") from error
+    if not value.is_finite() or not 0 <= value <= 10**6:
+        raise ValueError(f"a price per million tokens must be from 0 to 1,000,000: {value}")
+    return int((value * 10**6).to_integral_value(ROUND_HALF_EVEN))
+
+
+def rates_of(
+    picos: Mapping[str, int],
+    provider: str,
+    above: tuple[tuple[int, Rates], ...] = (),
+) -> Rates:
+    """Fill in the units that `picos` (keyed by the names of Rates' fields) does not have.
+
+    Only Anthropic is known to charge more for cache writes where no rate for them is given.
+    """
+    get, base = picos.get, picos["input"]
+    anthropic = provider == "anthropic"
+    write = get("cache_write", base * 5 // 4 if anthropic else base)
+    output = get("output")
+    return Rates(
+        input=base,
+        output=output,
+        cache_read=get("cache_read", base),
+        cache_write=write,
+        cache_write_1h=get("cache_write_1h", base * 2 if anthropic else write),
+        reasoning=get("reasoning", output),
+        audio_in=get("audio_in", base),
+        audio_out=get("audio_out", output),
+        above=above,
+    )
+
+
+def flat_rates(input_usd_per_million: float, output_usd_per_million: float) -> Rates:
+    """A fallback's rates: every input token costs alike, and so does every output token."""
+    return rates_of(
+        {"input": pico(input_usd_per_million), "output": pico(output_usd_per_million)}, ""
+    )
+
+
+def cost_nanousd(rates: Rates, tokens: Usage | Trace) -> int | None:
+    """The cost in nano-USD, rounded half to even; None when a count that is billed is missing."""
+    tokens_in, tokens_out = tokens.tokens_in, tokens.tokens_out
+    for threshold, dearer in rates.above:
+        if tokens_in is not None and tokens_in > threshold:
+            rates = dearer
+    in_rate, out_rate, _, _, _, reasoning, _, audio_out, _ = rates
+    # a model that bills no output must have none, any other must say how much it had
+    if tokens_in is None or (tokens_out if out_rate is None else tokens_out is None):
+        return None
+    picos = tokens_in * in_rate
+    if tokens_out and out_rate is not None:
+        picos += tokens_out * out_rate
+        if not reasoning == audio_out == out_rate:
+            picos += _output_difference(rates, tokens, tokens_out)
+    if tokens.cache_read_tokens or tokens.cache_write_tokens or tokens.audio_in_tokens:
+        picos += _input_difference(rates, tokens, tokens_in)
+    nano, rest = divmod(picos, PICO_PER_NANO)
+    return nano + (rest > _HALF or (rest == _HALF and nano % 2))
+
+
+def _input_difference(rates: Rates, tokens: Usage | Trace, tokens_in: int) -> int:
+    """What cached and audio input cost beyond, or mostly below, as much plain input."""
+    read, write = tokens.cache_read_tokens or 0, tokens.cache_write_tokens or 0
+    hour = min(tokens.cache_write_1h_tokens or 0, write)
+    audio = min(tokens.audio_in_tokens or 0, max(0, tokens_in - read - write))
+    return (
+        read * rates.cache_read
+        + (write - hour) * rates.cache_write
+        + hour * rates.cache_write_1h
+        + audio * rates.audio_in
+        - (read + write + audio) * rates.input
+    )
+
+
+def _output_difference(rates: Rates, tokens: Usage | Trace, tokens_out: int) -> int:
+    """What reasoning and audio cost beyond, or below, as much plain output."""
+    audio = min(tokens.audio_out_tokens or 0, tokens_out)
+    reasoning = min(tokens.reasoning_tokens or 0, tokens_out - audio)
+    extra = reasoning * (rates.reasoning or 0) + audio * (rates.audio_out or 0)
+    return extra - (reasoning + audio) * (rates.output or 0)

@@ -1,0 +1,672 @@
+"""Money: exact to the nano-dollar, from the source that is to be believed, and never invented."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import genai_prices.data
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prodlensd.model import NANOUSD_PER_USD, Price, Trace, Usage
+from prodlensd.pricing import (
+    BookUnavailableError,
+    ChildBook,
+    Override,
+    Pricer,
+    Quote,
+    Rates,
+    flat_rates,
+)
+from prodlensd.pricing.genai import _BOOK_NAMES, GenaiBook
+from prodlensd.pricing.pricer import nanousd_of
+from prodlensd.pricing.rates import FOREVER, MAX_NANOUSD, cost_nanousd, pico, rates_of
+
+SONNET = "claude-sonnet-4-5-20250929"
+BEDROCK_SONNET = f"us.anthropic.{SONNET}-v1:0"
+
+
+def us(*moment: int) -> int:
+    return int(datetime(*moment, tzinfo=UTC).timestamp()) * 1_000_000  # type: ignore[arg-type,misc]
+
+
+OCTOBER_2025 = us(2025, 10, 12)
+NOVEMBER_2026 = us(2026, 11, 17, 12)
+BOOK = GenaiBook()
+EMPTY = Trace._make([None] * len(Trace._fields))
+
+
+def a_trace(provider: str | None, model: str | None, **facts: Any) -> Trace:
+    """A successful call of 1000 tokens in and out, unless told otherwise."""
+    call = {"started_us": NOVEMBER_2026, "status": "success", "cache_hit": False, "anomalies": ()}
+    tokens = {"tokens_in": 1000, "tokens_out": 1000}
+    return EMPTY._replace(provider=provider, model=model, **{**call, **tokens, **facts})
+
+
+def buckets(fresh: int, read: int, write: int, hour: int, out: int) -> dict[str, int]:
+    """The columns of a call whose tokens are given as disjoint buckets."""
+    return {
+        "tokens_in": fresh + read + write + hour,
+        "tokens_out": out,
+        "cache_read_tokens": read,
+        "cache_write_tokens": write + hour,
+        "cache_write_1h_tokens": hour,
+    }
+
+
+class Only:
+    """A book that knows one price, counts its questions, and changes its mind when told to."""
+
+    def __init__(self, *quotes: Quote) -> None:
+        self.quotes = quotes
+        self.asked = 0
+
+    def quote(self, provider: str, model: str, at_us: int, tier: str | None) -> Quote:
+        del provider, model, tier
+        self.asked += 1
+        return next(q for q in self.quotes if q.from_us <= at_us < q.until_us)
+
+
+TEN = flat_rates(10, 10)
+NO_BOOK = Only(Quote(None))
+
+
+@pytest.mark.parametrize(
+    ("usd", "provider", "model", "facts"),
+    [
+        pytest.param(
+            "0.00300",
+            "anthropic",
+            "claude-3-5-sonnet-20241022",
+            buckets(250, 0, 0, 0, 150) | {"started_us": OCTOBER_2025},
+            id="V1",
+        ),
+        pytest.param(
+            "0.00028",
+            "anthropic",
+            "anthropic/claude-3-5-haiku-latest",
+            buckets(100, 0, 0, 0, 50) | {"started_us": OCTOBER_2025},
+            id="V2",
+        ),
+        pytest.param(
+            "0.03000",
+            None,
+            "anthropic/claude-3-opus-20240229",
+            buckets(500, 0, 0, 0, 300) | {"started_us": OCTOBER_2025},
+            id="V3",
+        ),
+        pytest.param("0.013275", "anthropic", SONNET, buckets(1500, 8000, 500, 0, 300), id="V4"),
+        pytest.param("0.014175", "anthropic", SONNET, buckets(1500, 8000, 100, 400, 300), id="V5"),
+        pytest.param(
+            "0.0033475",
+            "openai",
+            "gpt-5",
+            buckets(86, 1920, 0, 0, 300) | {"reasoning_tokens": 200},
+            id="V6",
+        ),
+        pytest.param("0.640", "gemini", "gemini-2.5-pro", buckets(250000, 0, 0, 0, 1000), id="V7"),
+        pytest.param("0.260", "gemini", "gemini-2.5-pro", buckets(200000, 0, 0, 0, 1000), id="V8"),
+        pytest.param(
+            "0.5150025", "gemini", "gemini-2.5-pro", buckets(200001, 0, 0, 0, 1000), id="V8 above"
+        ),
+        pytest.param("0.005625", "openai", "gpt-5", {"service_tier": "flex"}, id="V9"),
+        pytest.param("0.0198", "bedrock", BEDROCK_SONNET, {}, id="V10"),
+        pytest.param(
+            "0.0146025", "bedrock", BEDROCK_SONNET, buckets(1500, 8000, 500, 0, 300), id="V10c"
+        ),
+        pytest.param(
+            "0.2265",
+            "anthropic",
+            "claude-sonnet-4-5",
+            buckets(10000, 240000, 0, 0, 1000) | {"started_us": OCTOBER_2025},
+            id="V11",
+        ),
+        pytest.param(
+            "0.054399", "anthropic", "claude-3-7-sonnet", buckets(3, 0, 12304, 0, 550), id="V12"
+        ),
+        pytest.param(
+            "0.018",
+            "anthropic",
+            "claude-sonnet-4-20250514",
+            {"cost_gateway_usd": 0.0},
+            id="V13",
+        ),
+        pytest.param(
+            "0.0000035",
+            "openai",
+            "text-embedding-3-small",
+            {"tokens_in": 175, "tokens_out": None, "call_type": "aembedding"},
+            id="an embedding",
+        ),
+        pytest.param(
+            "0.0007",
+            "deepseek",
+            "deepseek-chat",
+            {"started_us": OCTOBER_2025},
+            id="a corrected price",
+        ),
+        pytest.param(
+            "0.012",
+            "openai",
+            "o3",
+            {"started_us": us(2025, 6, 1), "tokens_in": 400, "tokens_out": 200},
+            id="a price of its time",
+        ),
+    ],
+)
+def test_list_prices_are_exact_to_the_nano_dollar(
+    usd: str, provider: str | None, model: str, facts: dict[str, Any]
+) -> None:
+    price = Pricer(book=BOOK).price(a_trace(provider, model, **facts))
+    assert price == Price(int(Decimal(usd) * NANOUSD_PER_USD), "table")
+
+
+@pytest.mark.parametrize("prefer", ["gateway", "table"])
+def test_v14_an_answer_from_the_gateways_cache_costs_nothing(prefer: Any) -> None:
+    trace = a_trace("openai", "gpt-5", cache_hit=True, cost_gateway_usd=0.0)
+    assert Pricer(prefer=prefer, book=BOOK).price(trace) == Price(0, "cache_hit")
+
+
+def test_v15_a_deployments_alias_has_no_price() -> None:
+    trace = a_trace("azure", "azure/my-team-deployment", cost_gateway_usd=0.0)
+    assert Pricer(book=BOOK).price(trace) == Price(None, "unpriced")
+
+
+@pytest.mark.parametrize(
+    ("nanousd", "tokens_in", "tokens_out"),
+    [(4_000_000, 250, 150), (1_500_000, 100, 50), (8_000_000, 500, 300)],
+)
+def test_a_fallback_is_used_when_nothing_else_knows_and_is_called_so(
+    nanousd: int, tokens_in: int, tokens_out: int
+) -> None:
+    trace = a_trace(None, "somebody/something", tokens_in=tokens_in, tokens_out=tokens_out)
+    assert Pricer(fallback=TEN, book=NO_BOOK).price(trace) == Price(nanousd, "fallback")
+    assert Pricer(fallback=TEN).price(trace._replace(model=None)) == Price(nanousd, "fallback")
+    assert Pricer(book=NO_BOOK).price(trace) == Price(None, "unpriced")
+
+
+@pytest.mark.parametrize(
+    ("provider", "model"),
+    [
+        ("gemini", "gemini-2.5-pro-ultra"),
+        ("anthropic", "claude-3-5-sonnet-foo"),
+        ("deepseek", "deepseek-chat-v99"),
+        ("anthropic", "claude-99"),
+        ("anthropic", "claude-sonnet-4-5-turbo"),
+        ("anthropic", "claude-opus-4-99"),
+        ("anthropic", "claude-sonnet-4-20259999"),
+        ("openai", "gpt-99-turbo"),
+        ("openai", "gpt-5-nano-foo"),
+        ("openai", "gpt-5-latest"),
+        ("openai", "acme-internal-7b"),
+        ("openai", "claude-sonnet-4-5"),
+        ("openai", "anthropic/claude-sonnet-4-5"),
+        ("azure", "my-o4-mini-deployment"),
+        ("bedrock", f"evil-{BEDROCK_SONNET}"),
+        ("bedrock", f"us.anthropic.{SONNET}-mini-v1:0"),
+        ("bedrock", f"us-east-1/1-month-commitment/{BEDROCK_SONNET}"),
+        ("vertex_ai", f"my-{SONNET}"),
+        ("openrouter", "openrouter/openai/claude-sonnet-4.5"),
+        ("fireworks_ai", "accounts/fireworks/models/deepseek-v4-pro-8b"),
+        ("mistral", "mixtral-8x7b-evil"),
+        ("groq", SONNET),
+        ("nobody", "gpt-5"),
+        ("", "gpt-5"),
+        ("openai", ""),
+        ("google", "gemini-2.5-flash-image"),  # image tokens are not counted apart
+        ("openai", "whisper-1"),  # neither are hours
+        ("perplexity", "sonar"),  # nor how deep it searched
+    ],
+)
+def test_a_name_nobody_sells_has_no_price(provider: str, model: str) -> None:
+    assert BOOK.quote(provider, model, NOVEMBER_2026, None).rates is None
+
+
+@pytest.mark.parametrize(
+    ("usd_per_million", "provider", "model"),
+    [
+        ((3, 15), "anthropic", f"anthropic/{SONNET}"),
+        ((3, 15), "anthropic", f"{SONNET}[1m]"),
+        ((3, 15), "anthropic", "claude-sonnet-4-20250514"),
+        ((3, 15), "anthropic", "Claude-Sonnet-4-6"),
+        ((15, 75), "anthropic", "claude-opus-4-1-20250805"),
+        ((1.25, 10), "openai", "openai/gpt-5-2025-08-07"),
+        ((0.25, 2), "openai", "gpt-5-mini-20250807"),
+        ((5, 30), "openai", "openai/openai/gpt-5.5"),
+        ((0.3, 1.2), "openai", "ft:gpt-4o-mini-2024-07-18:acme::abc123"),
+        ((1.25, 10), "vertex_ai", "vertex_ai/gemini-2.5-pro"),
+        ((0.1, 0.4), "gemini", "gemini-2.0-flash-001"),
+        ((3, 15), "vertex_ai", "claude-sonnet-4-5@20250929"),
+        ((3.3, 16.5), "bedrock", f"bedrock/converse/{BEDROCK_SONNET}"),
+        ((3.3, 16.5), "bedrock_converse", f"eu.anthropic.{SONNET}-v1:0"),
+        ((3, 15), "bedrock", f"bedrock/global.anthropic.{SONNET}-v1:0"),
+        ((3, 15), "bedrock", "us-west-2/anthropic.claude-3-5-sonnet-20241022-v2:0"),
+        ((3.3, 16.5), "bedrock", f"arn:aws:bedrock:us-east-1:1:inference-profile/{BEDROCK_SONNET}"),
+        ((2.5, 10), "azure", "azure/gpt-4o"),
+        ((3, 15), "openrouter", "openrouter/anthropic/claude-sonnet-4.5"),
+        ((0.15, 0.6), "groq", "groq/openai/gpt-oss-120b"),
+        ((1.74, 3.48), "fireworks_ai", "fireworks_ai/accounts/fireworks/models/deepseek-v4-pro"),
+    ],
+)
+def test_real_names_in_all_their_spellings_have_their_price(
+    usd_per_million: tuple[float, float], provider: str, model: str
+) -> None:
+    rates = BOOK.quote(provider, model, NOVEMBER_2026, None).rates
+    assert rates is not None
+    assert (rates.input, rates.output) == tuple(map(pico, usd_per_million))
+
+
+@pytest.mark.parametrize(
+    ("input_usd", "at"),
+    [
+        ("0.56", us(2025, 9, 20)),
+        ("0.28", us(2025, 9, 29)),
+        ("0.28", us(2026, 4, 23, 23)),
+        (None, us(2026, 4, 24)),
+    ],
+)
+def test_what_a_deepseek_alias_cost_depends_on_the_day(input_usd: str | None, at: int) -> None:
+    quote = BOOK.quote("deepseek", "deepseek/deepseek-chat", at, None)
+    assert quote.from_us <= at < quote.until_us
+    assert (quote.rates and quote.rates.input) == (input_usd and pico(input_usd))
+
+
+def test_a_quote_from_before_a_correction_ends_where_the_correction_begins() -> None:
+    assert BOOK.quote("deepseek", "deepseek-chat", us(2025, 9, 5, 15), None).until_us == us(
+        2025, 9, 5, 16
+    )
+
+
+@pytest.mark.parametrize(
+    ("input_usd", "at", "window"),
+    [
+        ("0.66", us(2026, 11, 17, 0), (us(2026, 11, 17), us(2026, 11, 17, 1))),
+        ("1.32", us(2026, 11, 17, 2), (us(2026, 11, 17, 1), us(2026, 11, 17, 4))),
+        (None, us(2026, 11, 21, 2), (us(2026, 11, 21, 1), us(2026, 11, 21, 4))),
+        ("0.66", us(2026, 11, 21, 5), (us(2026, 11, 21, 4), us(2026, 11, 21, 6))),
+        (None, us(2026, 8, 11, 2), (us(2026, 8, 11, 1), us(2026, 8, 11, 4))),
+        ("0.435", us(2026, 8, 16, 23), (us(2026, 8, 16, 10), us(2026, 8, 17))),
+    ],
+    ids=["night", "peak", "weekend peak", "weekend", "peak of an unknown past", "before peaks"],
+)
+def test_peak_hours_are_honoured_where_the_book_knows_them_and_refused_where_not(
+    input_usd: str | None, at: int, window: tuple[int, int]
+) -> None:
+    rates, *held = BOOK.quote("deepseek", "deepseek-v4-pro", at, None)
+    assert (rates and rates.input) == (input_usd and pico(input_usd))
+    assert tuple(held) == window
+
+
+@pytest.mark.parametrize("tier", [None, "", "standard", "default", "auto", "ON_DEMAND"])
+def test_these_tiers_are_the_list_price(tier: str | None) -> None:
+    rates = BOOK.quote("openai", "gpt-5", NOVEMBER_2026, tier).rates
+    assert rates is not None
+    assert rates.input == 1_250_000
+
+
+@pytest.mark.parametrize(
+    ("input_pico", "tier"),
+    [(625_000, "FLEX"), (625_000, "batch"), (2_500_000, "priority"), (None, "scale")],
+)
+def test_another_tier_is_another_price_or_none(input_pico: int | None, tier: str) -> None:
+    rates = BOOK.quote("openai", "gpt-5", NOVEMBER_2026, tier).rates
+    assert (rates and rates.input) == input_pico
+
+
+def test_a_tier_has_no_price_before_its_price_is_known_nor_at_a_reseller() -> None:
+    assert BOOK.quote("openai", "gpt-5", OCTOBER_2025, "flex").rates is None
+    assert BOOK.quote("azure", "gpt-5", NOVEMBER_2026, "flex").rates is None
+    assert BOOK.quote("azure", "gpt-5", NOVEMBER_2026, None).rates is not None
+
+
+MINE = Override(
+    model="my-deployment", input_usd_per_million=3.0, output_usd_per_million=Decimal(15)
+)
+OVERRIDE = Price(18_000_000, "override")
+
+
+@pytest.mark.parametrize(
+    ("expected", "facts"),
+    [
+        (OVERRIDE, {"cost_gateway_usd": 5.0}),
+        (Price(0, "cache_hit"), {"cache_hit": True, "cost_gateway_usd": 5.0}),
+        (Price(0, "not_billable"), {"status": "failure", "tokens_in": None, "tokens_out": None}),
+        (Price(0, "not_billable"), {"status": "failure", "tokens_in": 0, "tokens_out": 0}),
+        (OVERRIDE, {"status": "failure"}),
+        (Price(None, "unpriced"), {"tokens_in": None, "tokens_out": None}),
+        (
+            Price(40_000_000, "gateway"),  # an image: no tokens, but a cost that the gateway knows
+            {"tokens_in": None, "tokens_out": None, "cost_gateway_usd": 0.04},
+        ),
+        (Price(5_000_000_000, "gateway"), {"tokens_out": None, "cost_gateway_usd": 5.0}),
+        (Price(None, "unpriced"), {"tokens_out": None}),
+        (Price(None, "unpriced"), {"tokens_in": None}),
+        (
+            Price(None, "unpriced"),
+            {"tokens_in": None, "tokens_out": None, "total_tokens": 9},
+        ),
+    ],
+)
+@pytest.mark.parametrize("prefer", ["gateway", "table"])
+def test_what_comes_before_any_price_list(
+    prefer: Any, expected: Price, facts: dict[str, Any]
+) -> None:
+    pricer = Pricer(prefer=prefer, fallback=TEN, overrides=[MINE])
+    assert pricer.price(a_trace("azure", "azure/my-deployment", **facts)) == expected
+
+
+GATEWAY = Price(1_230_000, "gateway")
+TABLE = Price(11_250_000, "table")
+
+
+@pytest.mark.parametrize(
+    ("prefer", "expected", "provider", "cost"),
+    [
+        ("gateway", GATEWAY, "openai", 0.00123),
+        ("table", TABLE, "openai", 0.00123),
+        ("gateway", TABLE, "openai", 0.0),
+        ("gateway", TABLE, "openai", None),
+        ("gateway", TABLE, "openai", float("nan")),
+        ("gateway", TABLE, "openai", float("inf")),
+        ("gateway", TABLE, "openai", -1.0),
+        ("gateway", TABLE, "openai", 1e15),
+        ("table", GATEWAY, "unheard-of", 0.00123),
+        ("table", Price(20_000_000, "fallback"), "unheard-of", 0.0),
+        ("gateway", Price(0, "free"), "ollama", 0.0),
+        ("gateway", Price(0, "free"), "ollama_chat", None),
+        ("gateway", GATEWAY, "ollama", 0.00123),
+        ("table", GATEWAY, "ollama", 0.00123),
+        ("table", Price(0, "free"), "ollama", 0.0),
+        ("table", Price(0, "free"), "azure", 0.0),
+    ],
+)
+def test_the_order_in_which_prices_are_believed(
+    prefer: Any, expected: Price, provider: str, cost: float | None
+) -> None:
+    pricer = Pricer(prefer=prefer, free_providers=["ollama", "azure"], fallback=TEN, book=BOOK)
+    named = a_trace(provider, "gpt-5", cost_gateway_usd=cost)
+    prefixed = a_trace(None, f"{provider}/gpt-5", cost_gateway_usd=cost)
+    assert pricer.price(named) == expected
+    assert pricer.price(prefixed) == expected
+
+
+def test_an_absurd_number_of_tokens_is_not_priced_at_all() -> None:
+    trace = a_trace("openai", "gpt-5", tokens_in=2**53)
+    assert Pricer(book=BOOK, fallback=TEN).price(trace) == Price(None, "unpriced")
+
+
+@pytest.mark.parametrize(
+    ("input_usd", "provider", "model", "at"),
+    [
+        ("1", "acme", "acme/m", us(2026, 1, 1)),
+        ("1", "acme", "m", us(2026, 1, 31, 23)),
+        ("2", "acme", "m", us(2026, 2, 1)),
+        (None, "acme", "m", us(2026, 3, 1)),
+        ("3", "other", "m", us(2025, 12, 31)),
+        (None, "other", "m", us(2026, 1, 1)),
+        (None, "acme", "M", us(2026, 1, 1)),
+        (None, "acme", "acme/m2", us(2026, 1, 1)),
+    ],
+)
+def test_an_override_is_for_its_exact_model_provider_and_time(
+    input_usd: str | None, provider: str, model: str, at: int
+) -> None:
+    def priced(usd: float, **facts: Any) -> Override:
+        return Override(
+            model="m", input_usd_per_million=usd, output_usd_per_million=Decimal(0), **facts
+        )
+
+    pricer = Pricer(
+        overrides=[
+            priced(1, provider="acme", valid_to=date(2026, 2, 1)),
+            priced(2, provider="acme", valid_to=datetime(2026, 3, 1, tzinfo=UTC)),
+            priced(3, valid_to=date(2026, 1, 1)),
+        ]
+    )
+    pricer.price(a_trace(provider, model, started_us=us(2020, 1, 1)))  # is not for another time
+    price = pricer.price(a_trace(provider, model, started_us=at))
+    assert price.nanousd == (input_usd and pico(input_usd))
+
+
+def test_an_override_lasts_from_its_first_moment_until_just_before_its_last() -> None:
+    later = Override(
+        model="m",
+        input_usd_per_million=1,
+        output_usd_per_million=0,
+        valid_from=date(2026, 1, 1),
+        valid_to=date(2026, 2, 1),
+    )
+    pricer = Pricer(overrides=[later])
+    first, last = us(2026, 1, 1), us(2026, 2, 1)
+    times = [first - 1, first, last - 1, last, first, first - 1, last, last - 1]
+    prices = [pricer.price(a_trace("a", "m", started_us=at)).source for at in times]
+    yes, no = "override", "unpriced"
+    assert prices == [no, yes, yes, no, yes, no, no, yes]
+
+
+def test_what_a_book_said_is_asked_again_only_when_it_no_longer_holds() -> None:
+    cheap = Quote(flat_rates(1, 1), until_us=us(2026, 1, 1))
+    book = Only(cheap, Quote(flat_rates(2, 2), from_us=us(2026, 1, 1)))
+    pricer = Pricer(book=book)
+    days = [us(2025, 12, 30), us(2025, 12, 31, 23), us(2026, 1, 1), us(2026, 5, 1), us(2025, 1, 1)]
+    prices = [pricer.price(a_trace("a", "m", started_us=day)).nanousd for day in days]
+    assert prices == [2_000_000, 2_000_000, 4_000_000, 4_000_000, 2_000_000]
+    assert book.asked == 3
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    book = Only(Quote(TEN))
+    pricer = Pricer(book=book)
+    for number in range(10_000):
+        pricer.price(a_trace("a", f"m{number}"))
+    assert pricer.price(a_trace("a", "m" * 1000)) == Price(None, "unpriced")
+    remembering = pricer._sources[-1].__self__  # type: ignore[attr-defined]
+    assert len(remembering._quotes) <= 4096
+
+
+UNITS = {"input": 1000, "output": 7000}
+
+
+@pytest.mark.parametrize(
+    ("expected", "provider", "picos"),
+    [
+        ((1000, 1250, 2000), "anthropic", UNITS),
+        ((1000, 1000, 1000), "openai", UNITS),
+        ((100, 900, 900), "openai", {**UNITS, "cache_read": 100, "cache_write": 900}),
+        ((100, 900, 2000), "anthropic", {**UNITS, "cache_read": 100, "cache_write": 900}),
+    ],
+)
+def test_a_missing_unit_is_filled_in_by_rule(
+    expected: tuple[int, int, int], provider: str, picos: dict[str, int]
+) -> None:
+    rates = rates_of(picos, provider)
+    assert (rates.cache_read, rates.cache_write, rates.cache_write_1h) == expected
+    assert rates.reasoning == rates.audio_out == 7000
+
+
+def test_reasoning_and_audio_have_their_own_rates_where_there_are_any() -> None:
+    rates = rates_of({**UNITS, "reasoning": 3000, "audio_in": 5000, "audio_out": 9000}, "x")
+    usage = Usage(100, 50, None, 20, None, None, 10, 30, 5)
+    expected = (70 + 0) * 1 + 30 * 5 + 35 * 7 + 10 * 3 + 5 * 9
+    assert cost_nanousd(rates, usage) == expected
+
+
+@pytest.mark.parametrize(("nanousd", "tokens"), [(0, 1), (1, 2), (2, 3), (2, 5), (4, 7)])
+def test_half_a_nano_dollar_of_a_cost_goes_to_the_even_neighbour(nanousd: int, tokens: int) -> None:
+    half = rates_of({"input": 500, "output": 0}, "x")
+    assert cost_nanousd(half, Usage(tokens, 0)) == nanousd
+
+
+@pytest.mark.parametrize("usd", [-1, "x", float("nan"), float("inf"), 10**7])
+def test_what_is_no_price_is_refused(usd: Any) -> None:
+    with pytest.raises(ValueError, match="price"):
+        pico(usd)
+
+
+def test_a_rate_keeps_every_decimal() -> None:
+    assert [pico(0.1), pico("0.003625"), pico(Decimal("0.075")), pico(3)] == [
+        100_000,
+        3_625,
+        75_000,
+        3_000_000,
+    ]
+
+
+def half_even(value: Fraction) -> int:
+    return round(value)
+
+
+@given(st.floats(min_value=0, max_value=1e6, exclude_min=True))
+def test_the_gateways_float_is_rounded_as_it_is_printed(usd: float) -> None:
+    assert nanousd_of(usd) == half_even(Fraction(repr(usd)) * NANOUSD_PER_USD)
+
+
+@given(st.integers(0, 10**9).map(lambda n: n * 2 + 1))
+def test_a_half_nano_dollar_goes_to_the_even_neighbour(halves: int) -> None:
+    usd = float(f"{halves * 5}e-10")
+    assert nanousd_of(usd) == half_even(Fraction(halves, 2))
+
+
+COUNT = st.integers(0, 10**7)
+RATE = st.integers(0, 10**8)
+FLAT = st.tuples(*[RATE] * 8).map(lambda rates: Rates(*rates))
+TIERED = st.builds(lambda flat, dearer: flat._replace(above=((1000, dearer),)), FLAT, FLAT)
+PARTS = st.tuples(*[COUNT] * 5)
+
+
+def by_hand(rates: Rates, parts: tuple[int, ...]) -> Fraction:
+    """Nano-USD of disjoint buckets, before rounding."""
+    if rates.above and sum(parts[:4]) > 1000:
+        rates = rates.above[0][1]
+    each = (rates[0], rates[2], rates[3], rates[4], rates[1])
+    return Fraction(sum(n * (rate or 0) for n, rate in zip(parts, each, strict=True)), 1000)
+
+
+def usage_of(parts: tuple[int, ...]) -> Usage:
+    return Usage(**buckets(*parts))
+
+
+@given(TIERED, PARTS | st.tuples(*[st.integers(0, 300)] * 5))
+def test_a_cost_is_the_sum_of_its_buckets_rounded_once(
+    rates: Rates, parts: tuple[int, ...]
+) -> None:
+    assert cost_nanousd(rates, usage_of(parts)) == half_even(by_hand(rates, parts))
+
+
+@given(FLAT, PARTS, st.integers(0, 4), COUNT)
+def test_more_tokens_never_cost_less(
+    rates: Rates, parts: tuple[int, ...], which: int, more: int
+) -> None:
+    larger = (*parts[:which], parts[which] + more, *parts[which + 1 :])
+    cost, larger_cost = (cost_nanousd(rates, usage_of(p)) for p in (parts, larger))
+    assert cost is not None
+    assert larger_cost is not None
+    assert cost <= larger_cost
+
+
+@given(FLAT, PARTS, st.integers(1, 50))
+def test_within_a_tier_twice_the_tokens_cost_twice_as_much(
+    rates: Rates, parts: tuple[int, ...], times: int
+) -> None:
+    cost = cost_nanousd(rates, usage_of(parts))
+    multiple = cost_nanousd(rates, usage_of(tuple(n * times for n in parts)))
+    assert cost is not None
+    assert multiple is not None
+    assert abs(multiple - cost * times) <= times // 2 + 1  # half a nano-dollar for each rounding
+
+
+VENDORS = [p for p in genai_prices.data.providers if p.id in set(_BOOK_NAMES.values())]
+NAMES = [(vendor.id, model.id) for vendor in VENDORS for model in vendor.models]
+LOGGED_AS = {book: provider for provider, book in _BOOK_NAMES.items()}
+SOLD = [(LOGGED_AS[vendor], name) for vendor, name in NAMES]
+
+
+@given(
+    st.sampled_from(SOLD)
+    | st.tuples(st.sampled_from(sorted(_BOOK_NAMES)), st.text(max_size=20))
+    | st.tuples(st.just("deepseek"), st.sampled_from(["deepseek-chat", "deepseek-v4-pro"])),
+    st.integers(-(2**63), 2**63 - 1) | st.integers(us(2024, 1, 1), us(2027, 1, 1)),
+    st.none() | st.sampled_from(["flex", "batch", "priority"]) | st.text(max_size=5),
+)
+def test_any_question_has_an_answer_that_holds_at_its_time_and_at_its_edges(
+    sold: tuple[str, str], at_us: int, tier: str | None
+) -> None:
+    rates, from_us, until_us = BOOK.quote(*sold, at_us, tier)
+    assert from_us <= at_us < until_us or (rates is None and until_us == FOREVER)
+    for moment in (from_us, until_us - 1):
+        if abs(moment) < us(9000, 1, 1):
+            assert BOOK.quote(*sold, moment, tier).rates == rates
+
+
+@pytest.mark.parametrize("tokens", [(1000, 300, 100), (300_000, 200_000, 5000)])
+def test_every_price_of_the_book_is_charged_as_the_book_itself_would(
+    tokens: tuple[int, int, int],
+) -> None:
+    tokens_in, read, tokens_out = tokens
+    at = datetime(2026, 11, 17, 12, tzinfo=UTC)
+    priced = 0
+    for (vendor, name), (provider, _) in zip(NAMES, SOLD, strict=True):
+        rates = BOOK.quote(provider, name, NOVEMBER_2026, None).rates
+        if rates is None or rates.output is None:
+            continue
+        usage = genai_prices.Usage(
+            input_tokens=tokens_in, cache_read_tokens=read, output_tokens=tokens_out
+        )
+        theirs = genai_prices.calc_price(
+            usage, name, provider_id=vendor, genai_request_timestamp=at
+        ).total_price
+        ours = cost_nanousd(rates, Usage(tokens_in, tokens_out, None, read))
+        assert ours == half_even(Fraction(theirs) * NANOUSD_PER_USD), (vendor, name)
+        priced += 1
+    assert priced > 1000
+
+
+@given(st.builds(a_trace, st.sampled_from(["openai", "x", None]), st.text(max_size=9)), st.floats())
+def test_every_call_gets_a_price_that_fits_the_ledger(trace: Trace, cost: float) -> None:
+    nanousd, source = PRICER.price(trace._replace(cost_gateway_usd=cost))
+    assert (nanousd is None) == (source == "unpriced")
+    assert nanousd is None or 0 <= nanousd <= MAX_NANOUSD
+
+
+PRICER = Pricer(book=BOOK)
+
+
+def test_the_child_answers_as_the_book_itself_does_and_comes_back_after_a_rest() -> None:
+    child = ChildBook()
+    questions = [
+        ("anthropic", SONNET, NOVEMBER_2026, None),
+        ("gemini", "gemini-2.5-pro", OCTOBER_2025, None),
+        ("openai", "text-embedding-3-small", NOVEMBER_2026, None),
+        ("openai", "gpt-\ud8005\n\x00é", NOVEMBER_2026, "flex"),
+    ]
+    for question in questions:
+        assert child.quote(*question) == BOOK.quote(*question)
+        child.close()
+    child.close()
+
+
+def test_a_child_that_cannot_answer_is_a_fault_and_not_an_unknown_price() -> None:
+    broken = ChildBook("prodlensd.pricing.no_such_book")
+    with pytest.raises(BookUnavailableError) as fault:
+        Pricer(book=broken, fallback=TEN).price(a_trace("openai", "gpt-5"))
+    assert isinstance(fault.value, OSError)
+
+
+def test_the_daemons_side_never_loads_the_heavy_libraries() -> None:
+    program = (
+        "import sys, prodlensd.pricing\n"
+        "print([m for m in ('genai_prices', 'pydantic', 'httpx2') if m in sys.modules])"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program],
+        env={"PYTHONPATH": ":".join(sys.path)},
+        capture_output=True,
+        check=True,
+    )
+    assert ran.stdout == b"[]\n"
