@@ -1,0 +1,229 @@
+"""Wires the parts and turns the wheel: ingest, compact, beat, wait.
+
+Each step says whether it found work; the loop drains the work and then waits for the bell. The
+mutable state: `_faults` (what is wrong with the world just now, said once), the back-off, and the
+times of the next heartbeat and compaction.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from structlog.typing import FilteringBoundLogger
+
+from prodlensd import __version__
+from prodlensd.bell import Bell
+from prodlensd.model import Chunk, Doubt, Part
+from prodlensd.store import Committed, Store, StoreError
+from prodlensd.tailer import READ_BYTES, Tailer
+
+BEAT_INTERVAL_S: Final = 10.0
+#: How long one ingest step may drain before the loop gets to beat and to look at the signals.
+_DRAIN_S: Final = 1.0
+_MAX_BACKOFF_S: Final = 30.0
+
+
+StartCompaction = Callable[[], "subprocess.Popen[bytes]"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How much at once, and how often."""
+
+    batch_max_lines: int = 10_000
+    rescan_interval_s: float = 5.0
+    compact_interval_s: float = 300.0
+
+
+class Daemon:
+    """One run of the daemon on one configuration. `ingest`, `beat` and `compact` are its steps."""
+
+    def __init__(  # noqa: PLR0913 - it wires all the parts
+        self,
+        *,
+        store: Store,
+        tailer: Tailer,
+        bell: Bell,
+        build: Callable[[Chunk], Part],
+        log: FilteringBoundLogger,
+        stop: threading.Event,
+        pace: Pace = Pace(),
+        start_compaction: StartCompaction | None = None,
+        now: Callable[[], int],
+        on_idle: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._store = store
+        self._tailer = tailer
+        self._bell = bell
+        self._build = build
+        self._log = log
+        self._stop = stop
+        self._pace = pace
+        self._start_compaction = start_compaction
+        self._on_idle = on_idle
+        self._now = now
+        self._started_us = now()
+        self._faults: set[str] = set()
+        self._backoff_s = 0.0
+        self._next_beat = 0.0
+        self._next_compaction = time.monotonic() + min(pace.compact_interval_s, 10.0)
+        self._compaction: subprocess.Popen[bytes] | None = None
+
+    def run(self, interrupted: Callable[[], bool] = lambda: False) -> None:
+        """Turns the wheel until asked to stop, or until `interrupted` says so."""
+        while not self._stop.is_set() and not interrupted():
+            try:
+                found_work = self.ingest()
+                self.compact()
+                self.beat("running")
+                self._backoff_s = 0.0
+            except (StoreError, OSError) as error:
+                self._back_off(error)
+                continue
+            if not found_work:
+                self._on_idle()
+                self._bell.wait(self._pace.rescan_interval_s)
+        self._end_compaction()
+        self._beat_last()
+
+    # Ingesting
+
+    def ingest(self) -> bool:
+        """Looks at the folders once and takes in what is new; True when there was anything."""
+        faults = self._survey()
+        found_work = False
+        deadline = time.monotonic() + _DRAIN_S
+        while self._ingest_round(faults) and not self._stop.is_set():
+            found_work = True
+            if time.monotonic() > deadline:
+                break
+        self._say_faults(faults)
+        return found_work
+
+    def _survey(self) -> set[str]:
+        """Brings the sources up to date with the files that are there."""
+        survey = self._tailer.scan()
+        for source_id, sighting in survey.moved:
+            self._store.relocate(source_id, sighting)
+        for checkpoint in survey.gone:
+            known_bytes = max(0, checkpoint.size_bytes - checkpoint.offset)
+            self._store.retire(checkpoint.source_id, known_bytes, self._now())
+            self._tailer.drop(checkpoint.source_id)
+        if survey.moved or survey.new:
+            self._store.register(survey.new, self._now())
+            for checkpoint in self._store.checkpoints():
+                self._tailer.adopt(checkpoint)
+            self._tailer.scan()
+        return set(survey.faults)
+
+    def _ingest_round(self, faults: set[str]) -> bool:
+        """At most one chunk of every source, so that a huge file does not starve the small ones."""
+        parts: list[Part] = []
+        lines = size_bytes = 0
+        found_work = False
+        for outcome in self._tailer.read(time.time_ns()):
+            if isinstance(outcome, Chunk):
+                parts.append(self._build(outcome))
+                lines += len(outcome.lines)
+                size_bytes += outcome.end - outcome.start.offset
+                found_work = True
+                if lines >= self._pace.batch_max_lines or size_bytes >= READ_BYTES:
+                    self._commit(parts)
+                    parts, lines, size_bytes = [], 0, 0
+            elif isinstance(outcome, Doubt):
+                self._begin_again(outcome)
+                found_work = True
+            else:
+                faults.add(outcome)
+        self._commit(parts)
+        return found_work
+
+    def _commit(self, parts: list[Part]) -> Committed:
+        if not parts:
+            return Committed()
+        committed = self._store.commit(parts, self._now())
+        for part in parts:
+            self._tailer.adopt(part.end)
+        self._log.debug("committed", **committed._asdict())
+        return committed
+
+    def _begin_again(self, doubt: Doubt) -> None:
+        self._log.info(
+            "reading again from the start: known lines are not counted twice",
+            path=doubt.sighting.path,
+            reason=doubt.reason,
+        )
+        checkpoint = self._store.replace(doubt, self._now())
+        self._tailer.drop(doubt.source_id)
+        self._tailer.adopt(checkpoint)
+
+    # Snapshots and heartbeat
+
+    def compact(self) -> bool:
+        """Starts a compaction when one is due, and sees one that has ended; True when one runs."""
+        if self._compaction is not None:
+            code = self._compaction.poll()
+            if code is None:
+                return True
+            self._compaction = None
+            if code != 0:
+                self._log.warning("compaction failed; it will be tried again", exit_code=code)
+        if self._start_compaction is None or time.monotonic() < self._next_compaction:
+            return False
+        self._next_compaction = time.monotonic() + self._pace.compact_interval_s
+        if not self._store.dirty_days():
+            return False
+        self._compaction = self._start_compaction()
+        return True
+
+    def beat(self, phase: str, *, force: bool = False) -> None:
+        """Says in the store, every ten seconds, that the daemon is alive, and what troubles it."""
+        if time.monotonic() < self._next_beat and not force:
+            return
+        self._next_beat = time.monotonic() + BEAT_INTERVAL_S
+        self._store.beat(
+            pid=os.getpid(),
+            version=__version__,
+            started_us=self._started_us,
+            now_us=self._now(),
+            phase=phase,
+            watcher=self._bell.state,
+            fault="; ".join(sorted(self._faults)) or None,
+        )
+
+    def _beat_last(self) -> None:
+        try:
+            self.beat("stopped", force=True)
+        except StoreError as error:
+            self._log.warning("could not note the stop", fault=str(error))
+
+    def _end_compaction(self) -> None:
+        """A compaction may be killed at any moment, and be started again as if nothing had been."""
+        if self._compaction is not None:
+            self._compaction.terminate()
+            self._compaction.wait()
+
+    # Faults of the environment: said once, waited out, healed by themselves
+
+    def _say_faults(self, faults: Iterable[str]) -> None:
+        faults = set(faults)
+        if faults == self._faults:
+            return
+        for fault in sorted(faults - self._faults):
+            self._log.warning("cannot read; will keep trying", fault=fault)
+        for fault in sorted(self._faults - faults):
+            self._log.info("healed", fault=fault)
+        self._faults = faults
+        self._next_beat = 0.0
+
+    def _back_off(self, error: Exception) -> None:
+        if self._backoff_s == 0.0:
+            self._log.error("cannot go on just now; will keep trying", fault=str(error))
+        self._backoff_s = min(_MAX_BACKOFF_S, self._backoff_s * 2 or 0.5)
+        self._stop.wait(self._backoff_s)

@@ -1,0 +1,1 @@
+"""Process manners: one instance at a time, signals, the program's own log."""

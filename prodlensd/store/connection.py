@@ -1,0 +1,145 @@
+"""Opens the database: ours and nobody else's, of a schema and on a SQLite that we trust."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import apsw
+
+from prodlensd.store.schema import APPLICATION_ID, MIGRATIONS, SCHEMA_VERSION
+
+#: Older ones can corrupt a WAL database that has two connections (sqlite.org/wal.html#walresetbug).
+MIN_SQLITE: Final = (3, 51, 3)
+#: Shorter than the five seconds in which a daemon has to stop.
+BUSY_TIMEOUT_MS: Final = 2000
+_WAL_SIZE_LIMIT_BYTES: Final = 64 << 20
+
+_DURABILITY: Final = {"full": "FULL", "normal": "NORMAL"}
+
+
+class StoreError(Exception):
+    """The database cannot be used; the message says what to do."""
+
+
+class StoreLockedError(StoreError):
+    """Somebody else holds the database; try again later."""
+
+
+def open_writer(path: Path, durability: str) -> apsw.Connection:
+    """The writing connection, schema up to date. Creates the file (0600) and its folder (0700)."""
+    if tuple(map(int, apsw.sqlite_lib_version().split("."))) < MIN_SQLITE:
+        raise StoreError(
+            f"SQLite {apsw.sqlite_lib_version()} can corrupt a shared database; "
+            "prodlensd needs 3.51.3 or later: upgrade the apsw package"
+        )
+    with translated(path):
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        db = apsw.Connection(str(path))
+        try:
+            _configure(db, durability)
+            _migrate(db, path)
+        except BaseException:
+            db.close()
+            raise
+    return db
+
+
+def open_reader(path: Path) -> apsw.Connection:
+    """A read-only connection; raises StoreError when there is no ledger yet.
+
+    Without the -shm file and in a folder we may not write to, SQLite can only read a database that
+    it is told will not change. That is true then: no writer is alive, or its -shm would be there.
+    """
+    if not path.exists():
+        raise StoreError(f"no ledger at {path}: has the daemon run yet?")
+    with translated(path):
+        db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+        try:
+            db.set_busy_timeout(BUSY_TIMEOUT_MS)
+            db.execute("PRAGMA trusted_schema = OFF")
+            _check_version(db, path)
+        except (apsw.ReadOnlyError, apsw.CantOpenError):
+            db.close()
+            flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+            db = apsw.Connection(f"{path.resolve().as_uri()}?immutable=1", flags=flags)
+            _check_version(db, path)
+        except BaseException:
+            db.close()
+            raise
+    return db
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Says SQLite's and the system's errors in our words; a failed constraint stays a bug."""
+    try:
+        yield
+    except apsw.ConstraintError:
+        raise
+    except apsw.BusyError as error:
+        raise StoreLockedError(f"{path}: locked by another program ({error})") from error
+    except apsw.NotADBError as error:
+        raise StoreError(
+            f"{path}: not a SQLite database; move it away or set store.path"
+        ) from error
+    except apsw.CorruptError as error:
+        raise StoreError(
+            f"{path}: the database is damaged ({error}); restore a backup, or move it away and "
+            "start again: the logs still there are read anew"
+        ) from error
+    except (apsw.Error, OSError) as error:
+        raise StoreError(f"{path}: {error}") from error
+
+
+def _configure(db: apsw.Connection, durability: str) -> None:
+    db.set_busy_timeout(BUSY_TIMEOUT_MS)
+    # A transaction that begins as a reader and turns writer fails at once when busy, timeout or
+    # not.
+    db.transaction_mode = "IMMEDIATE"
+    db.execute("PRAGMA page_size = 8192")
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute(f"PRAGMA synchronous = {_DURABILITY[durability]}")
+    if sys.platform == "darwin":
+        # On macOS fsync does not reach the disk; F_FULLFSYNC does.
+        db.execute("PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON")
+    db.execute(f"PRAGMA journal_size_limit = {_WAL_SIZE_LIMIT_BYTES}")
+    db.execute("PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON")
+
+
+def _migrate(db: apsw.Connection, path: Path) -> None:
+    with db:
+        version = _check_version(db, path)
+        if version == SCHEMA_VERSION:
+            return
+        for script in MIGRATIONS[version:]:
+            db.execute(script)
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _check_version(db: apsw.Connection, path: Path) -> int:
+    """The schema version; refuses a foreign database and a schema from the future."""
+    application_id = db.pragma("application_id")
+    version = int(db.pragma("user_version"))
+    if (
+        application_id == 0
+        and version == 0
+        and db.execute("SELECT 1 FROM sqlite_schema").get is None
+    ):
+        return 0
+    if application_id != APPLICATION_ID:
+        raise StoreError(
+            f"{path}: a SQLite database, but not prodlensd's; set store.path to another file"
+        )
+    if version > SCHEMA_VERSION:
+        raise StoreError(
+            f"{path}: schema {version} is newer than this prodlensd knows ({SCHEMA_VERSION}); "
+            "upgrade prodlensd"
+        )
+    return version

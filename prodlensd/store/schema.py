@@ -1,0 +1,208 @@
+"""The ledger's tables and views, and the way from every older schema to this one.
+
+Base tables (singular) are private. The views (plural) are the contract that other programs read.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+#: "PLDS" in the SQLite header: tells our database from anybody else's.
+APPLICATION_ID: Final = 0x504C4453
+
+_TABLES: Final = """
+-- One stream of bytes, from its first line on. Its counters cover [0, offset): lines = traces +
+-- duplicates + dead letters + blanks. A file whose bytes changed under us goes on as a new source.
+CREATE TABLE source (
+    source_id INTEGER PRIMARY KEY,
+    path TEXT NOT NULL,
+    host TEXT NOT NULL,
+    dev INTEGER NOT NULL,
+    inode INTEGER NOT NULL,
+    size_bytes INTEGER NOT NULL DEFAULT 0,
+    offset INTEGER NOT NULL DEFAULT 0,
+    chain BLOB NOT NULL,
+    last_key TEXT NOT NULL DEFAULT '',
+    record_bytes INTEGER NOT NULL DEFAULT 0,
+    record_digest BLOB NOT NULL DEFAULT x'',
+    state TEXT NOT NULL DEFAULT 'live' CHECK (state IN ('live', 'replaced', 'gone')),
+    lines INTEGER NOT NULL DEFAULT 0,
+    traces INTEGER NOT NULL DEFAULT 0,
+    duplicates INTEGER NOT NULL DEFAULT 0,
+    dead_letters INTEGER NOT NULL DEFAULT 0,
+    blanks INTEGER NOT NULL DEFAULT 0,
+    first_seen_us INTEGER NOT NULL,
+    last_read_us INTEGER,
+    CHECK (lines = traces + duplicates + dead_letters + blanks)
+) STRICT;
+CREATE INDEX source_live ON source (inode) WHERE state = 'live';
+
+-- One call. The primary key is at once the guard against counting twice and the index by time;
+-- lines come almost in time order, so inserts stay at the right edge of one B-tree.
+CREATE TABLE trace (
+    started_us INTEGER NOT NULL,
+    key ANY NOT NULL,               -- TEXT: call id, U+001F, response id; BLOB: chain digest
+    call_id TEXT,                   -- only where the key does not hold it
+    session_id TEXT,
+    session_via TEXT,
+    developer_id TEXT,
+    developer_via TEXT,
+    repo_slug TEXT,
+    model TEXT,
+    provider TEXT,
+    call_type TEXT,
+    tokens_in INTEGER,
+    tokens_out INTEGER,
+    total_tokens INTEGER,
+    cache_read_tokens INTEGER,
+    cache_write_tokens INTEGER,
+    cache_write_1h_tokens INTEGER,
+    reasoning_tokens INTEGER,
+    audio_in_tokens INTEGER,
+    audio_out_tokens INTEGER,
+    latency_ms REAL,
+    ttft_ms REAL,
+    status TEXT NOT NULL,
+    status_code INTEGER,
+    cache_hit INTEGER NOT NULL,
+    service_tier TEXT,
+    end_user TEXT,
+    tags TEXT,
+    accepted INTEGER,
+    diff_ratio REAL,
+    accepted_lines INTEGER,
+    details TEXT,
+    gateway_nanousd INTEGER,
+    cost_nanousd INTEGER,
+    cost_source TEXT NOT NULL,
+    anomalies TEXT,
+    source_id INTEGER NOT NULL,
+    source_offset INTEGER NOT NULL,
+    PRIMARY KEY (started_us, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX trace_unpriced ON trace (started_us) WHERE cost_source = 'unpriced';
+CREATE INDEX trace_anomalous ON trace (anomalies) WHERE anomalies IS NOT NULL;
+
+CREATE TABLE dead_letter (
+    key BLOB PRIMARY KEY,
+    source_id INTEGER NOT NULL,
+    source_offset INTEGER NOT NULL,
+    length INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    raw BLOB NOT NULL,
+    received_us INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE gap (
+    gap_id INTEGER PRIMARY KEY,
+    source_id INTEGER NOT NULL,
+    source_offset INTEGER NOT NULL,
+    known_bytes INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    state TEXT NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'resolved', 'acknowledged')),
+    first_seen_us INTEGER NOT NULL
+) STRICT;
+
+-- One UTC day. `version` grows with every change of its traces; the snapshot holds
+-- `compacted_version`.
+CREATE TABLE partition (
+    day INTEGER PRIMARY KEY,        -- days since 1970-01-01
+    version INTEGER NOT NULL,
+    compacted_version INTEGER NOT NULL DEFAULT 0,
+    compacted_us INTEGER,
+    rows INTEGER,
+    file_bytes INTEGER
+) STRICT;
+
+-- The running daemon's heartbeat: one row.
+CREATE TABLE daemon (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    pid INTEGER NOT NULL,
+    version TEXT NOT NULL,
+    started_us INTEGER NOT NULL,
+    beat_us INTEGER NOT NULL,
+    phase TEXT NOT NULL,
+    watcher TEXT NOT NULL,
+    fault TEXT
+) STRICT;
+"""
+
+
+#: The columns of the `traces` view, the contract's first table.
+TRACES_COLUMNS: Final = (
+    "session_id developer_id repo_slug timestamp event_date model provider call_type "
+    "tokens_in tokens_out total_tokens cache_read_tokens cache_write_tokens reasoning_tokens "
+    "latency_ms ttft_ms status status_code cost_usd cost_source call_id end_user tags "
+    "accepted diff_ratio accepted_lines source_id source_offset host"
+).split()
+
+
+def _iso(column: str) -> str:
+    """SQL for an ISO 8601 UTC time; a fraction only where there is one."""
+    return (
+        f"strftime('%Y-%m-%dT%H:%M:%S', {column} / 1000000, 'unixepoch') || "
+        f"CASE {column} % 1000000 WHEN 0 THEN 'Z' ELSE printf('.%06dZ', {column} % 1000000) END"
+    )
+
+
+# ruff: noqa: S608 - the views are put together from names of columns
+_VIEWS: Final = f"""
+-- `traces` and the two exact columns that snapshots are made from. Private.
+CREATE VIEW trace_exact AS SELECT
+    t.started_us, t.cost_nanousd,
+    t.session_id, t.developer_id, t.repo_slug,
+    {_iso("t.started_us")} AS timestamp,
+    date(t.started_us / 1000000, 'unixepoch') AS event_date,
+    t.model, t.provider, t.call_type,
+    t.tokens_in, t.tokens_out, t.total_tokens,
+    t.cache_read_tokens, t.cache_write_tokens, t.reasoning_tokens,
+    t.latency_ms, t.ttft_ms, t.status, t.status_code,
+    t.cost_nanousd / 1e9 AS cost_usd, t.cost_source,
+    coalesce(
+        t.call_id,
+        iif(typeof(t.key) = 'text', substr(t.key, 1, instr(t.key, char(31)) - 1), NULL)
+    ) AS call_id,
+    t.end_user, t.tags, t.accepted, t.diff_ratio, t.accepted_lines,
+    t.source_id, t.source_offset, s.host
+FROM trace AS t LEFT JOIN source AS s USING (source_id);
+
+CREATE VIEW traces AS SELECT
+    {", ".join(TRACES_COLUMNS)}
+FROM trace_exact;
+
+CREATE VIEW sessions AS SELECT
+    session_id,
+    max(developer_id) AS developer_id,
+    max(repo_slug) AS repo_slug,
+    {_iso("min(started_us)")} AS first_call_at,
+    {_iso("max(started_us)")} AS last_call_at,
+    count(*) AS calls,
+    sum(status = 'failure') AS errors,
+    sum(tokens_in) AS tokens_in,
+    sum(tokens_out) AS tokens_out,
+    sum(total_tokens) AS total_tokens,
+    sum(cost_nanousd) / 1e9 AS cost_usd,
+    sum(cost_source = 'unpriced') AS unpriced_calls
+FROM trace WHERE session_id IS NOT NULL GROUP BY session_id;
+
+CREATE VIEW dead_letters AS SELECT
+    d.source_id, s.path, d.source_offset, d.length, d.reason, d.raw,
+    {_iso("d.received_us")} AS received_at
+FROM dead_letter AS d LEFT JOIN source AS s USING (source_id);
+
+CREATE VIEW gaps AS SELECT
+    g.source_id, s.path, g.source_offset, g.known_bytes, g.reason, g.state,
+    {_iso("g.first_seen_us")} AS first_seen_at
+FROM gap AS g LEFT JOIN source AS s USING (source_id);
+
+CREATE VIEW sources AS SELECT
+    source_id, path, size_bytes, offset, max(size_bytes - offset, 0) AS lag_bytes, state,
+    lines, traces, duplicates, dead_letters, blanks,
+    {_iso("last_read_us")} AS last_read_at
+FROM source;
+"""
+
+#: MIGRATIONS[n] leads from schema version n to n + 1. Published ones never change.
+MIGRATIONS: Final[tuple[str, ...]] = (_TABLES + _VIEWS,)
+SCHEMA_VERSION: Final = len(MIGRATIONS)

@@ -1,0 +1,275 @@
+"""The writing side of the ledger.
+
+The ledger invariant: in one transaction a source's offset advances over exactly the lines whose
+outcome (trace, duplicate, dead letter, blank) is written. Whatever kills the process, and wherever,
+the lines before the offset are in the ledger once and the lines after it are not in it at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Final, NamedTuple, Self
+
+import apsw
+
+from prodlensd.model import US_PER_DAY, Checkpoint, DeadLetter, Doubt, Part, Sighting
+from prodlensd.store.connection import open_writer, translated
+
+_COLUMNS: Final = (
+    "started_us key call_id session_id session_via developer_id developer_via repo_slug "
+    "model provider call_type tokens_in tokens_out total_tokens cache_read_tokens "
+    "cache_write_tokens cache_write_1h_tokens reasoning_tokens audio_in_tokens audio_out_tokens "
+    "latency_ms ttft_ms status status_code cache_hit service_tier end_user tags "
+    "accepted diff_ratio accepted_lines details "
+    "gateway_nanousd cost_nanousd cost_source anomalies source_id source_offset"
+).split()
+_INSERT: Final = (
+    f"INSERT INTO trace ({','.join(_COLUMNS)}) "  # noqa: S608 - names of columns
+    f"VALUES ({','.join('?' * len(_COLUMNS))})"
+)
+_INSERT_NEW: Final = f"{_INSERT} ON CONFLICT DO NOTHING"
+
+# Of two records of one call the richer one stays: the one with fewer NULLs. Where it was first read
+# stays too, so that the sources' counts and the rows agree.
+_FACTS: Final = _COLUMNS[2:-2]
+_ENRICH: Final = (
+    f"UPDATE trace SET ({','.join(_FACTS)}) = ({','.join('?' * len(_FACTS))}) "  # noqa: S608
+    f"WHERE started_us = ? AND key = ? AND ? < {'+'.join(f'({fact} IS NULL)' for fact in _FACTS)}"
+)
+
+_ADVANCE: Final = """
+    UPDATE source SET path = ?, size_bytes = ?, offset = ?, chain = ?, last_key = ?,
+        record_bytes = ?, record_digest = ?, lines = lines + ?, traces = traces + ?,
+        duplicates = duplicates + ?, dead_letters = dead_letters + ?, blanks = blanks + ?,
+        last_read_us = ?
+    WHERE source_id = ? AND offset = ? AND state = 'live'
+"""
+_MARK_DIRTY: Final = """
+    INSERT INTO partition (day, version) VALUES (?, 1)
+    ON CONFLICT DO UPDATE SET version = version + 1
+"""
+_CHECKPOINTS: Final = """
+    SELECT source_id, path, dev, inode, offset, size_bytes, chain, last_key, record_bytes,
+        record_digest
+    FROM source WHERE state = 'live'
+"""
+
+
+class Committed(NamedTuple):
+    """What one transaction wrote."""
+
+    lines: int = 0
+    traces: int = 0
+    duplicates: int = 0
+    dead_letters: int = 0
+    blanks: int = 0
+
+
+class Dirty(NamedTuple):
+    """A UTC day whose snapshot is behind the ledger."""
+
+    day: int
+    version: int
+
+
+class Store:
+    """The writing side, a context manager. Its mutable state is the connection."""
+
+    def __init__(self, path: Path, *, host: str = "", durability: str = "full") -> None:
+        self._path = path
+        self._host = host
+        self._durability = durability
+        self._db: apsw.Connection
+
+    def __enter__(self) -> Self:
+        self._db = open_writer(self._path, self._durability)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._db.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """BEGIN IMMEDIATE to COMMIT, or ROLLBACK when anything raises."""
+        with translated(self._path), self._db:
+            yield
+
+    # Sources
+
+    def checkpoints(self) -> list[Checkpoint]:
+        """The committed place in every live source."""
+        with translated(self._path):
+            return [Checkpoint(*row) for row in self._db.execute(_CHECKPOINTS)]
+
+    def register(self, sightings: Sequence[Sighting], now_us: int) -> list[Checkpoint]:
+        """New sources at offset 0, one for each sighting, known before their first byte is read."""
+        with self._transaction():
+            return [self._register(sighting, now_us) for sighting in sightings]
+
+    def replace(self, doubt: Doubt, now_us: int) -> Checkpoint:
+        """Ends a source that is in doubt and begins a new one at 0 for the same file."""
+        with self._transaction():
+            self._end(doubt.source_id, "replaced", doubt.reason, doubt.known_bytes, now_us)
+            return self._register(doubt.sighting, now_us)
+
+    def retire(self, source_id: int, known_bytes: int, now_us: int) -> None:
+        """Ends a source whose file is gone; `known_bytes` of it were seen and never read."""
+        with self._transaction():
+            self._end(source_id, "gone", "vanished", known_bytes, now_us)
+
+    def relocate(self, source_id: int, sighting: Sighting) -> None:
+        """Notes where a source's file is now."""
+        with self._transaction():
+            self._db.execute(
+                "UPDATE source SET path = ?, dev = ?, inode = ? WHERE source_id = ?",
+                (sighting.path, sighting.dev, sighting.inode, source_id),
+            )
+
+    def _register(self, sighting: Sighting, now_us: int) -> Checkpoint:
+        start = Checkpoint(0, sighting.path, sighting.dev, sighting.inode)
+        source_id = self._db.execute(
+            "INSERT INTO source (path, host, dev, inode, size_bytes, chain, first_seen_us) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING source_id",
+            (
+                start.path,
+                self._host,
+                start.dev,
+                start.inode,
+                sighting.size_bytes,
+                start.chain,
+                now_us,
+            ),
+        ).get
+        return Checkpoint(source_id, start.path, start.dev, start.inode)
+
+    def _end(self, source_id: int, state: str, reason: str, known_bytes: int, now_us: int) -> None:
+        if known_bytes > 0:
+            self._db.execute(
+                "INSERT INTO gap (source_id, source_offset, known_bytes, reason, first_seen_us) "
+                "SELECT source_id, offset, ?, ?, ? FROM source WHERE source_id = ?",
+                (known_bytes, reason, now_us, source_id),
+            )
+        self._db.execute("UPDATE source SET state = ? WHERE source_id = ?", (state, source_id))
+
+    # The ledger
+
+    def commit(self, parts: Iterable[Part], now_us: int) -> Committed:
+        """Writes the outcome of every line and moves the sources' offsets over them, or nothing."""
+        with self._transaction():
+            written = [self._commit_part(part, now_us) for part in parts]
+        return Committed(*map(sum, zip(*written, strict=True))) if written else Committed()
+
+    def _commit_part(self, part: Part, now_us: int) -> Committed:
+        changed_days, new = self._insert(part.rows)
+        letters = sum(self._insert_dead_letter(letter, now_us) for letter in part.dead_letters)
+        lines = len(part.rows) + len(part.dead_letters) + part.blanks
+        done = Committed(lines, new, lines - new - letters - part.blanks, letters, part.blanks)
+        end = part.end
+        self._db.execute(
+            _ADVANCE,
+            (
+                *(end.path, end.size_bytes, end.offset, end.chain, end.last_key),
+                *(end.record_bytes, end.record_digest),
+                *done,
+                *(now_us, end.source_id, part.start.offset),
+            ),
+        )
+        if self._db.changes() != 1:
+            raise AssertionError(
+                f"source {end.source_id} ({end.path}) is not at offset {part.start.offset}"
+            )
+        self._db.executemany(_MARK_DIRTY, [(day,) for day in changed_days])
+        return done
+
+    def _insert(self, rows: list[tuple[object, ...]]) -> tuple[set[int], int]:
+        """Inserts the rows; returns the days changed and how many rows were new.
+
+        Duplicates are rare, so all rows are tried at once, and one by one only where that finds
+        any.
+        """
+        if not rows:
+            return set(), 0
+        try:
+            with self._db:
+                self._db.executemany(_INSERT, rows)
+        except apsw.ConstraintError:
+            return self._insert_one_by_one(rows)
+        return {row[0] // US_PER_DAY for row in rows}, len(rows)  # type: ignore[operator]
+
+    def _insert_one_by_one(self, rows: list[tuple[object, ...]]) -> tuple[set[int], int]:
+        days: set[int] = set()
+        new = 0
+        for row in rows:
+            before = self._db.total_changes()
+            self._db.execute(_INSERT_NEW, row)
+            inserted = self._db.total_changes() > before
+            if not inserted:
+                facts = row[2:-2]
+                self._db.execute(_ENRICH, (*facts, *row[:2], facts.count(None)))
+            new += inserted
+            if self._db.total_changes() > before:
+                days.add(row[0] // US_PER_DAY)  # type: ignore[operator]
+        return days, new
+
+    def _insert_dead_letter(self, letter: DeadLetter, now_us: int) -> bool:
+        before = self._db.total_changes()
+        self._db.execute(
+            "INSERT INTO dead_letter VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            (*letter, now_us),
+        )
+        return self._db.total_changes() > before
+
+    # The daemon's own row
+
+    def beat(
+        self,
+        *,
+        pid: int,
+        version: str,
+        started_us: int,
+        now_us: int,
+        phase: str,
+        watcher: str,
+        fault: str | None,
+    ) -> None:
+        """Says that the daemon is alive. Not worth an fsync: a lost heartbeat is a late one."""
+        with translated(self._path):
+            synchronous = self._db.pragma("synchronous")
+            self._db.execute("PRAGMA synchronous = NORMAL")
+            try:
+                self._db.execute(
+                    "INSERT OR REPLACE INTO daemon VALUES (1, ?, ?, ?, ?, ?, ?, ?)",
+                    (pid, version, started_us, now_us, phase, watcher, fault),
+                )
+            finally:
+                self._db.execute(f"PRAGMA synchronous = {synchronous}")
+
+    # Snapshots
+
+    def dirty_days(self) -> list[Dirty]:
+        """The days whose snapshot is behind the ledger, oldest first."""
+        with translated(self._path):
+            return [
+                Dirty(*row)
+                for row in self._db.execute(
+                    "SELECT day, version FROM partition "
+                    "WHERE version > compacted_version ORDER BY day"
+                )
+            ]
+
+    def mark_clean(self, dirty: Dirty, *, rows: int, file_bytes: int, now_us: int) -> None:
+        """Notes which version of the day its snapshot holds; later changes have raised it."""
+        with self._transaction():
+            self._db.execute(
+                "UPDATE partition SET compacted_version = ?, rows = ?, file_bytes = ?, "
+                "compacted_us = ? WHERE day = ?",
+                (dirty.version, rows, file_bytes, now_us, dirty.day),
+            )

@@ -1,0 +1,124 @@
+"""A world to damage: a log folder, a ledger, and a daemon that is stepped by hand."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+import structlog
+
+from prodlensd import formats
+from prodlensd.bell import Bell
+from prodlensd.daemon import Daemon, Pace
+from prodlensd.model import Price
+from prodlensd.pipeline import build
+from prodlensd.store import Store
+from prodlensd.tailer import Tailer
+
+
+class World:
+    """One machine: its log files, its ledger, and its daemon, which takes a step when told to."""
+
+    def __init__(self, folder: Path) -> None:
+        self.logs = folder / "logs"
+        self.logs.mkdir()
+        self.ledger = folder / "prodlens.db"
+        self.max_line_bytes = 1 << 20
+        self.batch_max_lines = 1000
+        self._start()
+
+    def _start(self) -> None:
+        self.store = Store(self.ledger, host="laptop")
+        self.store.__enter__()
+        self.tailer = Tailer(
+            [self.logs],
+            include=["*.jsonl", "*.jsonl.*"],
+            recursive=False,
+            max_line_bytes=self.max_line_bytes,
+            checkpoints=self.store.checkpoints(),
+        )
+        self.daemon = Daemon(
+            store=self.store,
+            tailer=self.tailer,
+            bell=Bell([self.logs]),
+            build=partial(build, parse=formats.parse, price=lambda _trace: Price(1, "table")),
+            log=structlog.get_logger(),
+            now=lambda: time.time_ns() // 1000,
+            stop=threading.Event(),
+            pace=Pace(batch_max_lines=self.batch_max_lines),
+        )
+
+    def stop(self) -> None:
+        self.store.__exit__(None, None, None)
+
+    def restart(self) -> None:
+        self.stop()
+        self._start()
+
+    def step(self) -> None:
+        """Ingests everything there is, in a bounded number of steps."""
+        for _ in range(1000):
+            if not self.daemon.ingest():
+                return
+        raise AssertionError("the daemon found work a thousand times in a row")
+
+    def append(self, name: str, *parts: bytes) -> None:
+        with (self.logs / name).open("ab") as file:
+            for part in parts:
+                file.write(part)
+
+    def query(self, sql: str) -> list[Any]:
+        """Rows as another process sees them; single columns without their tuple."""
+        db = apsw.Connection(str(self.ledger), flags=apsw.SQLITE_OPEN_READONLY)
+        try:
+            return [row[0] if len(row) == 1 else row for row in db.execute(sql)]
+        finally:
+            db.close()
+
+    def sessions(self) -> list[str]:
+        """The session of every trace, in time order: the tests' name for a line."""
+        return self.query("SELECT session_id FROM traces ORDER BY timestamp, source_offset")
+
+    def counts(self) -> tuple[int, int, int, int, int]:
+        """lines, traces, duplicates, dead letters, blanks over all sources."""
+        row: tuple[int, int, int, int, int] = self.query(
+            "SELECT sum(lines), sum(traces), sum(duplicates), sum(dead_letters), sum(blanks) "
+            "FROM sources"
+        )[0]
+        return row
+
+
+def line(number: int, *, ids: bool = True, pad: str = "", **more: Any) -> bytes:
+    """A trace line of session `s<number>`; without ids it does not identify itself."""
+    record: dict[str, Any] = {
+        "timestamp": f"2026-01-01T00:{number // 60:02d}:{number % 60:02d}Z",
+        "attributes": {
+            "llm.model_name": "anthropic/claude-sonnet-4-5",
+            "latency_ms": 1.5,
+            "pad": pad,
+        },
+        "usage": {"input_tokens": 10, "output_tokens": number, "total_tokens": 10 + number},
+        "metadata": {"session_id": f"s{number}"},
+    } | more
+    if ids:
+        record |= {"id": f"chatcmpl-{number}", "litellm_call_id": f"call-{number}"}
+    return json.dumps(record).encode() + b"\n"
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    world = World(tmp_path)
+    yield world
+    world.stop()
+
+
+@pytest.fixture
+def make_line() -> Any:
+    return line
