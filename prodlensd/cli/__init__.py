@@ -1,0 +1,92 @@
+"""The commands: one file each, loaded when called. Output and exit codes, nothing else."""
+
+from __future__ import annotations
+
+import time
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from prodlensd import __version__, config
+
+EXIT_FAILURE: Final = 1
+EXIT_LOCKED: Final = 75
+EXIT_CONFIG: Final = 78
+
+#: The command's name → its one line in `prodlensd --help`. Its module is prodlensd.cli.<name>.
+COMMANDS: Final = {
+    "run": "Run the daemon in the foreground.",
+    "status": "Say whether it is healthy, and what to do if not.",
+    "compact": "Bring the Parquet snapshots up to date now.",
+    "init": "Write a configuration file, and with --proxy one for LiteLLM.",
+    "litellm-callback": "The LiteLLM callback as one file.",
+    "demo": "Ingest three sample traces in a scratch folder and show them.",
+}
+
+
+class _Commands(click.Group):
+    """Imports a command's module only when it is called: `status` pays for nothing else."""
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = import_module(f"prodlensd.cli.{cmd_name.replace('-', '_')}").command
+        return command if isinstance(command, click.Command) else None
+
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+config_option: Final = click.option(
+    "-c",
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Configuration file (default: $PRODLENSD_CONFIG, the user's, /etc/prodlensd/config.toml).",
+)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "-V", "--version", message="prodlensd %(version)s")
+def main() -> None:
+    """An exactly-once ledger of LLM calls, read from a LiteLLM proxy's traces."""
+
+
+class _Failure(click.ClickException):
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code  # type: ignore[misc] # click's own way, on an instance
+
+
+def load_config(path: Path | None, *, exit_code: int = EXIT_CONFIG) -> config.Config:
+    """The configuration, or a message and the exit code for a bad one."""
+    try:
+        return config.load(path)
+    except config.ConfigError as error:
+        raise fail(str(error), exit_code) from error
+
+
+def fail(message: str, exit_code: int = EXIT_FAILURE) -> click.ClickException:
+    """An error message for stderr, which ends the command with this exit code when raised."""
+    return _Failure(message, exit_code)
+
+
+def now_us() -> int:
+    """The time, in microseconds since 1970."""
+    return time.time_ns() // 1000
+
+
+def as_json(command: str, content: dict[str, Any]) -> str:
+    """A command's answer for programs."""
+    import orjson  # noqa: PLC0415 - only where JSON is asked for
+
+    return orjson.dumps(
+        {"schema": f"prodlensd.{command}/1", **content}, option=orjson.OPT_INDENT_2
+    ).decode()

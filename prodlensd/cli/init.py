@@ -1,0 +1,74 @@
+"""`prodlensd init`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from prodlensd import proxy
+from prodlensd.cli import config_option, fail, load_config
+from prodlensd.config import example, user_file
+
+_LITELLM_LINES = """\
+Your LiteLLM proxy writes the traces with this in its config, where prodlensd is installed too:
+
+  litellm_settings:
+    callbacks: ["prodlensd.litellm_callback.trace_logger"]
+    request_correlation_in_logs: true
+
+and with LITELLM_LOG_DIR={log_folder} in its environment. Where LiteLLM lives
+elsewhere, copy the callback beside its config: prodlensd litellm-callback --install DIR
+No proxy yet? prodlensd init --proxy DIR
+"""
+
+
+@click.command()
+@config_option
+@click.option(
+    "--proxy",
+    "proxy_folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Write a ready LiteLLM config and the callback there instead.",
+)
+def command(config_path: Path | None, proxy_folder: Path | None) -> None:
+    """Write a commented configuration and say what to add to LiteLLM.
+
+    With --proxy, write a LiteLLM configuration instead. Nothing is overwritten.
+    Exit code: 0, 1 when a file is already there.
+    """
+    if proxy_folder is not None:
+        _write_proxy(proxy_folder.absolute(), load_config(config_path).logs.directories[0])
+        return
+    path = (config_path or user_file()).absolute()
+    _write_new({path: example()})
+    config = load_config(path)
+    log_folder = config.logs.directories[0]
+    click.echo(f"wrote {path}\n\n{_LITELLM_LINES.format(log_folder=log_folder)}", nl=False)
+
+
+def _write_proxy(folder: Path, log_folder: Path) -> None:
+    config_path = folder / "litellm_config.yaml"
+    _write_new(
+        {
+            config_path: proxy.litellm_config(proxy.COPIED_CALLBACK),
+            folder / proxy.COPIED_CALLBACK_FILE: proxy.callback_source(),
+        }
+    )
+    click.echo(f"wrote {config_path}\nwrote {folder / proxy.COPIED_CALLBACK_FILE}\n")
+    click.echo(proxy.next_steps(config_path, log_folder), nl=False)
+
+
+def _write_new(files: dict[Path, str]) -> None:
+    """All of the files or, when one is there already, none."""
+    for path in files:
+        if path.exists():
+            raise fail(f"{path} is already there; move it away to get a new one")
+    try:
+        for path, text in files.items():
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with path.open("x", encoding="utf-8") as file:
+                file.write(text)
+    except OSError as error:
+        raise fail(f"cannot write: {error}") from error

@@ -1,0 +1,37 @@
+"""`prodlensd litellm-callback`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from prodlensd import proxy
+from prodlensd.cli import config_option, fail
+
+
+@click.command()
+@config_option
+@click.option("--print", "print_", is_flag=True, help="Print the file (the default).")
+@click.option(
+    "--install",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Write the file there, beside LiteLLM's config; one already there is brought up to date.",
+)
+def command(config_path: Path | None, print_: bool, folder: Path | None) -> None:
+    """The LiteLLM callback as one file, for a LiteLLM that lives in another environment."""
+    del config_path  # every command takes it; this one has no use for it
+    if print_ and folder is not None:
+        raise click.UsageError("--print and --install exclude each other")
+    if folder is None:
+        click.echo(proxy.callback_source(), nl=False)
+        return
+    path = folder / proxy.COPIED_CALLBACK_FILE
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(proxy.callback_source(), encoding="utf-8")
+    except OSError as error:
+        raise fail(f"cannot write {path}: {error.strerror}") from error
+    click.echo(f'wrote {path}\nin LiteLLM\'s config:  callbacks: ["{proxy.COPIED_CALLBACK}"]')

@@ -1,0 +1,161 @@
+"""`prodlensd run`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+import click
+import structlog
+from structlog.typing import FilteringBoundLogger
+
+from prodlensd import __version__, formats
+from prodlensd import config as configuration
+from prodlensd.bell import Bell
+from prodlensd.cli import EXIT_LOCKED, config_option, fail, load_config, now_us
+from prodlensd.config import Config, ConfigError, load
+from prodlensd.daemon import Daemon, Pace, StartCompaction
+from prodlensd.pipeline import build
+from prodlensd.pricing import ChildBook, Override, PriceBook, Pricer, flat_rates
+from prodlensd.service import log as service_log
+from prodlensd.service.lock import AlreadyRunningError, InstanceLock
+from prodlensd.service.signals import Signals
+from prodlensd.store import Store, StoreError
+from prodlensd.tailer import Tailer
+
+
+@click.command()
+@config_option
+@click.option("--once", is_flag=True, help="Ingest everything there is, compact, and exit.")
+def command(config_path: Path | None, once: bool) -> None:
+    """Run the daemon in the foreground.
+
+    Exit code: 0, 1 on a failure while running, 75 when another instance runs, 78 for a bad
+    configuration.
+    """
+    config = load_config(config_path)
+    os.umask(0o077)
+    service_log.configure(config.log.level)
+    log = structlog.get_logger()
+    try:
+        with Signals() as signals, InstanceLock(config.store.path):
+            log.info("started", version=__version__, pid=os.getpid(), store=str(config.store.path))
+            while _run(config, config_path, signals, log, once=once):
+                config = _reloaded(config, config_path, log)
+            log.info("stopped")
+    except AlreadyRunningError as error:
+        raise fail(str(error), EXIT_LOCKED) from error
+    except (StoreError, OSError) as error:
+        raise fail(str(error)) from error
+
+
+def _run(
+    config: Config,
+    config_path: Path | None,
+    signals: Signals,
+    log: FilteringBoundLogger,
+    *,
+    once: bool,
+) -> bool:
+    """Runs the daemon on one configuration; True when it is to be read again."""
+    _create_folders(config, log)
+    with ExitStack() as stack:
+        store = stack.enter_context(
+            Store(config.store.path, host=config.host, durability=config.store.durability)
+        )
+        bell = Bell(config.logs.directories, recursive=config.logs.recursive)
+        book = ChildBook()
+        stack.callback(book.close)
+        if not once:
+            stack.enter_context(bell)
+            book.start()
+        signals.wake = bell.ring
+        compaction = partial(_start_compaction, config_path) if config.parquet.enabled else None
+        daemon = Daemon(
+            store=store,
+            tailer=Tailer(
+                config.logs.directories,
+                include=config.logs.include,
+                recursive=config.logs.recursive,
+                max_line_bytes=config.logs.max_line_bytes,
+                checkpoints=store.checkpoints(),
+            ),
+            bell=bell,
+            build=partial(build, parse=formats.parse, price=_pricer(config.pricing, book).price),
+            log=log,
+            stop=signals.stop,
+            pace=Pace(
+                batch_max_lines=config.store.batch_max_lines,
+                rescan_interval_s=config.logs.rescan_interval_s,
+                compact_interval_s=config.parquet.interval_s,
+            ),
+            start_compaction=compaction,
+            on_idle=book.rest,
+            now=now_us,
+        )
+        if once:
+            _run_once(daemon, signals, compaction)
+            return False
+        daemon.run(interrupted=lambda: signals.reload_asked)
+    return signals.take_reload() and not signals.stop.is_set()
+
+
+def _run_once(daemon: Daemon, signals: Signals, compaction: StartCompaction | None) -> None:
+    while daemon.ingest() and not signals.stop.is_set():
+        pass
+    daemon.beat("stopped", force=True)
+    if compaction is not None and not signals.stop.is_set() and compaction().wait() != 0:
+        raise fail("everything is ingested, but the compaction failed; see above")
+
+
+def _reloaded(config: Config, config_path: Path | None, log: FilteringBoundLogger) -> Config:
+    """The configuration read again, or the one in force when the new one cannot be."""
+    try:
+        new = load(config_path)
+    except ConfigError as error:
+        log.error("keeping the old configuration", fault=str(error))
+        return config
+    if new.store.path != config.store.path:
+        log.error("keeping the old configuration: a new store.path needs a restart")
+        return config
+    service_log.configure(new.log.level)
+    log.info("configuration read again", path=str(new.path))
+    return new
+
+
+def _create_folders(config: Config, log: FilteringBoundLogger) -> None:
+    """Makes the log folders, for the gateway and the watch to find; says which cannot be made."""
+    for directory in config.logs.directories:
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            log.warning("cannot create a log folder", path=str(directory), fault=error.strerror)
+
+
+def _start_compaction(config_path: Path | None) -> subprocess.Popen[bytes]:
+    """A process of its own: the daemon stays small, and a crash there harms nothing."""
+    arguments = [sys.executable, "-m", "prodlensd", "compact", "--quiet"]
+    if config_path is not None:
+        arguments += ["--config", str(config_path)]
+    return subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+
+
+def _pricer(pricing: configuration.Pricing, book: PriceBook) -> Pricer:
+    fallback = pricing.fallback
+    return Pricer(
+        prefer=pricing.prefer,
+        free_providers=pricing.free_providers,
+        fallback=None
+        if fallback is None
+        else flat_rates(fallback.input_usd_per_million, fallback.output_usd_per_million),
+        overrides=[_override(override) for override in pricing.override],
+        book=book,
+    )
+
+
+def _override(override: configuration.Override) -> Override:
+    return Override(**{name: getattr(override, name) for name in override.__struct_fields__})

@@ -1,0 +1,140 @@
+"""Parquet snapshots: the ledger's rows with real types, replaced whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import signal
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import pytest
+from fasteners import InterProcessReaderWriterLock
+
+from prodlensd import snapshots
+from prodlensd.store.schema import TRACES_COLUMNS
+
+
+def write(machine: Any, day: int, *sessions: str) -> None:
+    with (machine.logs / "a.jsonl").open("a") as file:
+        for session in sessions:
+            record = {
+                "timestamp": f"2026-01-{day:02d}T12:00:00.123456Z",
+                "usage": {"input_tokens": 3, "output_tokens": 4},
+                "metadata": {"session_id": session, "tags": ["a", "b"]},
+                "attributes": {"accepted": True, "diff_ratio": 0.5},
+                "cost_usd": 0.000000123,
+            }
+            file.write(json.dumps(record) + "\n")
+
+
+def read(machine: Any) -> list[dict[str, Any]]:
+    dataset = ds.dataset(machine.home / "parquet", partitioning="hive", exclude_invalid_files=False)
+    rows: list[dict[str, Any]] = dataset.to_table().sort_by("session_id").to_pylist()
+    return rows
+
+
+def test_a_day_is_one_file_with_real_types(machine: Any) -> None:
+    write(machine, 1, "a", "b")
+    write(machine, 2, "c")
+    assert machine.command("run", "--once").returncode == 0
+    files = sorted(
+        path.relative_to(machine.home / "parquet")
+        for path in (machine.home / "parquet").rglob("*.parquet")
+    )
+    assert [path.parent.name for path in files] == [
+        "event_date=2026-01-01",
+        "event_date=2026-01-02",
+    ]
+    row = read(machine)[0]
+    assert row["timestamp"] == datetime(2026, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
+    assert row["cost_usd"] == Decimal("0.000000123")
+    assert (row["tokens_in"], row["total_tokens"], row["accepted"], row["tags"]) == (
+        3,
+        7,
+        True,
+        '["a","b"]',
+    )
+    assert row["event_date"] == "2026-01-01"
+
+
+def test_its_columns_are_those_of_the_view() -> None:
+    assert set(TRACES_COLUMNS) - {"event_date"} == set(snapshots.SCHEMA.names)
+
+
+def test_only_days_that_changed_are_written_again(machine: Any) -> None:
+    write(machine, 1, "a")
+    write(machine, 2, "b")
+    assert machine.command("run", "--once").returncode == 0
+    before = {
+        path: path.stat().st_mtime_ns for path in (machine.home / "parquet").rglob("*.parquet")
+    }
+    write(machine, 2, "c")
+    assert machine.command("run", "--once").returncode == 0
+    after = {
+        path: path.stat().st_mtime_ns for path in (machine.home / "parquet").rglob("*.parquet")
+    }
+    changed = {path.parent.name for path in before if before[path] != after[path]}
+    assert changed == {"event_date=2026-01-02"}
+    assert [row["session_id"] for row in read(machine)] == ["a", "b", "c"]
+
+
+def test_compacting_again_writes_nothing(machine: Any) -> None:
+    write(machine, 1, "a")
+    assert machine.command("run", "--once").returncode == 0
+    done = machine.command("compact")
+    assert (done.returncode, done.stdout) == (0, "all snapshots are up to date\n")
+
+
+def test_a_compaction_under_another_ones_lock_is_exit_75(machine: Any) -> None:
+    write(machine, 1, "a")
+    assert machine.command("run", "--once").returncode == 0
+    with InterProcessReaderWriterLock(
+        str(machine.home / "parquet" / ".prodlensd.lock")
+    ).read_lock():
+        done = machine.command("compact")
+    assert done.returncode == 75
+    assert "locked" in done.stderr
+
+
+def test_without_a_ledger_compact_says_so(machine: Any) -> None:
+    done = machine.command("compact")
+    assert done.returncode == 1
+    assert "no ledger" in done.stderr
+    assert not machine.ledger.exists()
+
+
+def test_a_snapshot_that_cannot_be_written_leaves_the_old_one_whole(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = snapshots.snapshot_path(tmp_path, 20000, "laptop")
+    columns = dict.fromkeys(snapshots.LEDGER_COLUMNS)
+    row = tuple((columns | {"started_us": 1, "status": "success", "session_id": "old"}).values())
+    assert snapshots.write_snapshot(path, iter([row]))[0] == 1
+
+    def no_space(_file: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", no_space)
+    with pytest.raises(OSError, match="No space left"):
+        snapshots.write_snapshot(path, iter([row, row]))
+    monkeypatch.undo()
+    assert pq.read_table(path).num_rows == 1
+    assert [file.name for file in path.parent.iterdir()] == ["laptop.parquet"]
+
+
+def test_the_daemon_compacts_by_itself_and_goes_on_ingesting(machine: Any, wait_until: Any) -> None:
+    machine.config.write_text("[parquet]\ninterval_s = 0.2\n")
+    write(machine, 1, "a")
+    daemon = machine.start()
+    wait_until(
+        lambda: list((machine.home / "parquet").rglob("*.parquet")), "the first snapshot", 30
+    )
+    write(machine, 2, "b")
+    wait_until(
+        lambda: len(list((machine.home / "parquet").rglob("*.parquet"))) == 2, "the second", 30
+    )
+    daemon.send_signal(signal.SIGTERM)
+    assert daemon.wait(5) == 0
