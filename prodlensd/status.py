@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from prodlensd.model import NANOUSD_PER_USD, US_PER_DAY, US_PER_S
+from prodlensd.model import US_PER_S
 from prodlensd.service.lock import is_held
 from prodlensd.store import Reader, StoreError
 from prodlensd.store.reading import Heartbeat, Snapshots, Tail, Totals
@@ -71,7 +71,7 @@ _NO_FIGURES: Final[dict[str, Any]] = dict.fromkeys(
             "dead_letter_reasons",
             "anomalies",
         ),
-        *("open_gaps", "known_lost_bytes", "unpriced_traces", "cost_usd_today", "calls_today"),
+        *("open_gaps", "known_lost_bytes", "unpriced_traces", "cost_sources"),
         *("snapshot_days", "dirty_days", "last_compacted_at", "store_bytes", "free_bytes"),
     )
 )
@@ -97,15 +97,16 @@ def _look_into(
     *,
     held: bool | None,
 ) -> Health:
-    beat, tail, totals = reader.heartbeat(), reader.tail(), reader.totals()
+    beat, tails, totals = reader.heartbeat(), reader.tails(), reader.totals()
+    lag_bytes = sum(map(_lag_bytes, tails))
     snapshots, reasons, anomalies = reader.snapshots(), reader.dead_letters(), reader.anomalies()
-    today = reader.costs(since_us=now_us - now_us % US_PER_DAY)
+    cost_sources = reader.tally("cost_source")
     disk = os.statvfs(store_path.parent)
     free_bytes = disk.f_bavail * disk.f_frsize
     beat_age_s = None if beat is None else (now_us - beat.beat_us) / US_PER_S
     checks = [
         _daemon(beat, beat_age_s, held=held),
-        _tail(tail),
+        _tail(tails, lag_bytes),
         _ingest(totals, reasons),
         *([_watcher(beat)] if beat is not None and beat.phase != "stopped" else []),
         _store(store_path, free_bytes),
@@ -119,19 +120,13 @@ def _look_into(
         "heartbeat_age_s": beat_age_s,
         "watcher": beat and beat.watcher,
         "fault": beat and beat.fault,
-        "sources": tail.sources,
-        "lag_bytes": tail.lag_bytes,
-        "last_read_at": _iso(tail.last_read_us),
-        **{
-            name: getattr(totals, name)
-            for name in ("lines", "traces", "duplicates", "dead_letters")
-        },
-        **{name: getattr(totals, name) for name in ("blanks", "open_gaps", "known_lost_bytes")},
+        "sources": len(tails),
+        "lag_bytes": lag_bytes,
+        "last_read_at": _iso(max((t.last_read_us or 0 for t in tails), default=0) or None),
+        **totals._asdict(),
         "dead_letter_reasons": reasons,
         "anomalies": anomalies,
-        "unpriced_traces": totals.unpriced,
-        "calls_today": sum(cost.calls for cost in today),
-        "cost_usd_today": sum(cost.nanousd or 0 for cost in today) / NANOUSD_PER_USD,
+        "cost_sources": cost_sources,
         "snapshot_days": snapshots.days,
         "dirty_days": snapshots.dirty_days,
         "last_compacted_at": _iso(snapshots.last_compacted_us),
@@ -162,11 +157,20 @@ def _not_running(since: str) -> Check:
     return Check("daemon", CRITICAL, f"not running ({since})", "start it: prodlensd run")
 
 
-def _tail(tail: Tail) -> Check:
-    value = f"{tail.sources} files, {_bytes(tail.lag_bytes)} unread"
-    if tail.lag_bytes > _LAG_WARNING_BYTES:
+def _tail(tails: list[Tail], lag_bytes: int) -> Check:
+    value = f"{_many(len(tails), 'file')}, {_bytes(lag_bytes)} unread"
+    if lag_bytes > _LAG_WARNING_BYTES:
         return Check("tail", WARNING, value, "the daemon is catching up, or cannot: see its log")
     return Check("tail", OK, value)
+
+
+def _lag_bytes(tail: Tail) -> int:
+    """Bytes not yet read, by the file as it is now, or as it was last read where it is not seen."""
+    try:
+        now = os.lstat(tail.path)
+    except OSError:
+        return max(0, tail.size_bytes - tail.offset)
+    return max(0, (now.st_size if now.st_ino == tail.inode else tail.size_bytes) - tail.offset)
 
 
 def _ingest(totals: Totals, reasons: dict[str, int]) -> Check:
@@ -201,7 +205,7 @@ def _store(store_path: Path, free_bytes: int) -> Check:
 
 
 def _snapshots(snapshots: Snapshots, interval_s: float, now_us: int) -> Check:
-    value = f"{snapshots.days} days, {snapshots.dirty_days} to be written"
+    value = f"{_many(snapshots.days, 'day')}, {snapshots.dirty_days} to be written"
     last_us = snapshots.last_compacted_us
     overdue = last_us is not None and now_us - last_us > 3 * interval_s * US_PER_S
     if snapshots.dirty_days and overdue:
@@ -210,8 +214,8 @@ def _snapshots(snapshots: Snapshots, interval_s: float, now_us: int) -> Check:
 
 
 def _pricing(totals: Totals) -> Check:
-    value = f"{totals.unpriced} of {totals.traces} traces unpriced"
-    if totals.unpriced > totals.traces * _UNPRICED_WARNING_SHARE:
+    value = f"{totals.unpriced_traces} of {totals.traces} traces unpriced"
+    if totals.unpriced_traces > totals.traces * _UNPRICED_WARNING_SHARE:
         return Check(
             "pricing", WARNING, value, "give those models a price under [[pricing.override]]"
         )
@@ -222,6 +226,10 @@ def _size_bytes(store_path: Path) -> int:
     """The database and its write-ahead log."""
     files = (store_path, store_path.with_name(f"{store_path.name}-wal"))
     return sum(file.stat().st_size for file in files if file.exists())
+
+
+def _many(count: int, thing: str) -> str:
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
 
 
 def _bytes(count: int) -> str:

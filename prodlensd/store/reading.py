@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -26,10 +27,12 @@ class Heartbeat(NamedTuple):
 
 
 class Tail(NamedTuple):
-    """The live sources together. `lag_bytes` as of each source's last read."""
+    """One live source, as of its last read."""
 
-    sources: int
-    lag_bytes: int
+    path: str
+    inode: int
+    size_bytes: int
+    offset: int
     last_read_us: int | None
 
 
@@ -41,7 +44,7 @@ class Totals(NamedTuple):
     duplicates: int
     dead_letters: int
     blanks: int
-    unpriced: int
+    unpriced_traces: int
     open_gaps: int
     known_lost_bytes: int
 
@@ -52,14 +55,6 @@ class Snapshots(NamedTuple):
     days: int
     dirty_days: int
     last_compacted_us: int | None
-
-
-class Cost(NamedTuple):
-    """One line of a day's or a ledger's costs, by where the price came from."""
-
-    source: str
-    calls: int
-    nanousd: int | None
 
 
 class Reader:
@@ -88,38 +83,52 @@ class Reader:
         )
         return None if row is None else Heartbeat(*row)
 
-    def tail(self) -> Tail:
-        """The live sources together."""
-        return Tail(
-            *self._row(
-                "SELECT count(*), coalesce(sum(max(size_bytes - offset, 0)), 0), max(last_read_us) "
-                "FROM source WHERE state = 'live'"
+    def tails(self) -> list[Tail]:
+        """Every live source."""
+        return [
+            Tail(*row)
+            for row in self._all(
+                "SELECT path, inode, size_bytes, offset, last_read_us FROM source "
+                "WHERE state = 'live'"
             )
-        )
+        ]
 
     def totals(self) -> Totals:
         """Totals from the sources' counters: as fast on a large ledger as on a small one."""
+        lines, traces, duplicates, dead_letters, blanks = self._row(
+            "SELECT coalesce(sum(lines), 0), coalesce(sum(traces), 0), "
+            "coalesce(sum(duplicates), 0), coalesce(sum(dead_letters), 0), "
+            "coalesce(sum(blanks), 0) FROM source"
+        )
+        open_gaps, known_lost_bytes = self._row(
+            "SELECT count(*), coalesce(sum(known_bytes), 0) FROM gap WHERE state = 'open'"
+        )
         return Totals(
-            *self._row(
-                "SELECT coalesce(sum(lines), 0), coalesce(sum(traces), 0), "
-                "coalesce(sum(duplicates), 0), "
-                "coalesce(sum(dead_letters), 0), coalesce(sum(blanks), 0) FROM source"
-            ),
-            *self._row("SELECT count(*) FROM trace WHERE cost_source = 'unpriced'"),
-            *self._row(
-                "SELECT count(*), coalesce(sum(known_bytes), 0) FROM gap WHERE state = 'open'"
-            ),
+            lines=lines,
+            traces=traces,
+            duplicates=duplicates,
+            dead_letters=dead_letters,
+            blanks=blanks,
+            unpriced_traces=self.tally("cost_source").get("unpriced", 0),
+            open_gaps=open_gaps,
+            known_lost_bytes=known_lost_bytes,
         )
 
     def anomalies(self) -> dict[str, int]:
         """How many traces had each anomaly."""
-        counts: dict[str, int] = {}
-        for kinds, traces in self._all(
-            "SELECT anomalies, count(*) FROM trace WHERE anomalies IS NOT NULL GROUP BY anomalies"
-        ):
-            for kind in kinds.split(","):
-                counts[kind] = counts.get(kind, 0) + traces
-        return counts
+        counts: Counter[str] = Counter()
+        for kinds, traces in self.tally("anomalies").items():
+            counts.update(dict.fromkeys(kinds.split(","), traces))
+        return dict(counts)
+
+    def tally(self, column: str) -> dict[str, int]:
+        """How many traces have each value of `cost_source` or of `anomalies`."""
+        return dict(
+            self._all(
+                "SELECT value, traces FROM tally WHERE column = ? AND traces > 0 ORDER BY value",
+                (column,),
+            )
+        )
 
     def dead_letters(self) -> dict[str, int]:
         """How many dead letters there are of each reason."""
@@ -135,18 +144,6 @@ class Reader:
                 "FROM partition"
             )
         )
-
-    def costs(self, *, since_us: int = 0, until_us: int = 2**63 - 1) -> list[Cost]:
-        """Calls and cost of a time span, by cost source."""
-        return [
-            Cost(*row)
-            for row in self._all(
-                "SELECT cost_source, count(*), sum(cost_nanousd) FROM trace "
-                "WHERE started_us >= ? AND started_us < ? "
-                "GROUP BY cost_source ORDER BY cost_source",
-                (since_us, until_us),
-            )
-        ]
 
     def day(self, day: int, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
         """These columns of one UTC day's traces (days since 1970), in time order, read as one view.

@@ -80,8 +80,14 @@ CREATE TABLE trace (
     source_offset INTEGER NOT NULL,
     PRIMARY KEY (started_us, key)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX trace_unpriced ON trace (started_us) WHERE cost_source = 'unpriced';
-CREATE INDEX trace_anomalous ON trace (anomalies) WHERE anomalies IS NOT NULL;
+
+-- How many traces have each value of a column: what `status` would else have to count.
+CREATE TABLE tally (
+    column TEXT NOT NULL CHECK (column IN ('cost_source', 'anomalies')),
+    value TEXT NOT NULL,
+    traces INTEGER NOT NULL,
+    PRIMARY KEY (column, value)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE dead_letter (
     key BLOB PRIMARY KEY,

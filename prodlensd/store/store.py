@@ -7,11 +7,13 @@ the lines before the offset are in the ledger once and the lines after it are no
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self
 
 import apsw
 
@@ -51,11 +53,20 @@ _MARK_DIRTY: Final = """
     INSERT INTO partition (day, version) VALUES (?, 1)
     ON CONFLICT DO UPDATE SET version = version + 1
 """
+_SELECT: Final = f"SELECT {','.join(_COLUMNS)} FROM trace WHERE started_us = ? AND key = ?"  # noqa: S608
+_TALLY: Final = """
+    INSERT INTO tally (column, value, traces) VALUES (?, ?, ?)
+    ON CONFLICT DO UPDATE SET traces = traces + excluded.traces
+"""
+_TALLIED: Final = {name: itemgetter(_COLUMNS.index(name)) for name in ("cost_source", "anomalies")}
 _CHECKPOINTS: Final = """
     SELECT source_id, path, dev, inode, offset, size_bytes, chain, last_key, record_bytes,
         record_digest
     FROM source WHERE state = 'live'
 """
+
+
+_Row = tuple[Any, ...]
 
 
 class Committed(NamedTuple):
@@ -168,7 +179,8 @@ class Store:
         return Committed(*map(sum, zip(*written, strict=True))) if written else Committed()
 
     def _commit_part(self, part: Part, now_us: int) -> Committed:
-        changed_days, new = self._insert(part.rows)
+        changed, replaced = self._insert(part.rows)
+        new = len(changed) - len(replaced)
         letters = sum(self._insert_dead_letter(letter, now_us) for letter in part.dead_letters)
         lines = len(part.rows) + len(part.dead_letters) + part.blanks
         done = Committed(lines, new, lines - new - letters - part.blanks, letters, part.blanks)
@@ -186,38 +198,49 @@ class Store:
             raise AssertionError(
                 f"source {end.source_id} ({end.path}) is not at offset {part.start.offset}"
             )
-        self._db.executemany(_MARK_DIRTY, [(day,) for day in changed_days])
+        self._mark(changed, replaced)
         return done
 
-    def _insert(self, rows: list[tuple[object, ...]]) -> tuple[set[int], int]:
-        """Inserts the rows; returns the days changed and how many rows were new.
+    def _insert(self, rows: list[_Row]) -> tuple[list[_Row], list[_Row]]:
+        """Inserts the rows; returns those that changed the ledger, and what they replaced in it.
 
         Duplicates are rare, so all rows are tried at once, and one by one only where that finds
         any.
         """
-        if not rows:
-            return set(), 0
         try:
             with self._db:
                 self._db.executemany(_INSERT, rows)
         except apsw.ConstraintError:
             return self._insert_one_by_one(rows)
-        return {row[0] // US_PER_DAY for row in rows}, len(rows)  # type: ignore[operator]
+        return rows, []
 
-    def _insert_one_by_one(self, rows: list[tuple[object, ...]]) -> tuple[set[int], int]:
-        days: set[int] = set()
-        new = 0
+    def _insert_one_by_one(self, rows: list[_Row]) -> tuple[list[_Row], list[_Row]]:
+        changed, replaced = [], []
         for row in rows:
             before = self._db.total_changes()
             self._db.execute(_INSERT_NEW, row)
-            inserted = self._db.total_changes() > before
-            if not inserted:
-                facts = row[2:-2]
-                self._db.execute(_ENRICH, (*facts, *row[:2], facts.count(None)))
-            new += inserted
             if self._db.total_changes() > before:
-                days.add(row[0] // US_PER_DAY)  # type: ignore[operator]
-        return days, new
+                changed.append(row)
+                continue
+            key, facts = row[:2], row[2:-2]
+            poorer = self._db.execute(_SELECT, key).get
+            self._db.execute(_ENRICH, (*facts, *key, facts.count(None)))
+            if self._db.total_changes() > before:
+                changed.append(row)
+                replaced.append(poorer)
+        return changed, replaced
+
+    def _mark(self, changed: list[_Row], replaced: list[_Row]) -> None:
+        """Marks the days of the changed rows dirty, and keeps the tallies."""
+        days = {row[0] // US_PER_DAY for row in changed}
+        self._db.executemany(_MARK_DIRTY, [(day,) for day in days])
+        for column, value_of in _TALLIED.items():
+            counts = Counter(map(value_of, changed))
+            counts.subtract(map(value_of, replaced))
+            counts.pop(None, None)
+            self._db.executemany(
+                _TALLY, [(column, value, count) for value, count in counts.items()]
+            )
 
     def _insert_dead_letter(self, letter: DeadLetter, now_us: int) -> bool:
         before = self._db.total_changes()

@@ -17,10 +17,15 @@ import structlog
 from prodlensd import formats
 from prodlensd.bell import Bell
 from prodlensd.daemon import Daemon, Pace
-from prodlensd.model import Price
+from prodlensd.model import Price, Trace
 from prodlensd.pipeline import build
 from prodlensd.store import Store
 from prodlensd.tailer import Tailer
+
+
+def price(trace: Trace) -> Price:
+    """A price as good as any: what has no session has no price."""
+    return Price(None, "unpriced") if trace.session_id is None else Price(1, "table")
 
 
 class World:
@@ -48,7 +53,7 @@ class World:
             store=self.store,
             tailer=self.tailer,
             bell=Bell([self.logs]),
-            build=partial(build, parse=formats.parse, price=lambda _trace: Price(1, "table")),
+            build=partial(build, parse=formats.parse, price=price),
             log=structlog.get_logger(),
             now=lambda: time.time_ns() // 1000,
             stop=threading.Event(),
@@ -66,8 +71,21 @@ class World:
         """Ingests everything there is, in a bounded number of steps."""
         for _ in range(1000):
             if not self.daemon.ingest():
+                self.check()
                 return
         raise AssertionError("the daemon found work a thousand times in a row")
+
+    def check(self) -> None:
+        """What holds after every step, whatever happened before it."""
+        for column in ("cost_source", "anomalies"):
+            tallied = f"SELECT value, traces FROM tally WHERE traces > 0 AND column = '{column}'"
+            counted = f"SELECT {column}, count(*) FROM trace GROUP BY 1 HAVING {column} NOT NULL"
+            assert sorted(self.query(tallied)) == sorted(self.query(counted))
+        for table in ("trace", "dead_letter"):
+            counted = f"SELECT count(*) FROM {table}"
+            assert self.query(counted) == self.query(f"SELECT total({table}s) FROM source")
+        days = "SELECT started_us / 86400000000 FROM trace EXCEPT SELECT day FROM partition"
+        assert self.query(days) == []
 
     def append(self, name: str, *parts: bytes) -> None:
         with (self.logs / name).open("ab") as file:
