@@ -1,4 +1,4 @@
-"""The documented trace line: what our LiteLLM callback writes, and anyone may (docs/trace-line.md).
+"""The documented trace line: what our LiteLLM callback writes, and anyone may (see the README).
 
 Two tables say which key of a line becomes which field of a trace, and how its value is read. A line
 is walked key by key, so that a short line costs little however many keys are known.

@@ -7,6 +7,7 @@ is escaped before it can reach a terminal.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import MutableMapping
 from typing import Any
@@ -24,7 +25,9 @@ def configure(level: str) -> None:
         structlog.processors.format_exc_info,
     ]
     if on_terminal:
-        renderer: structlog.typing.Processor = structlog.dev.ConsoleRenderer()
+        renderer: structlog.typing.Processor = structlog.dev.ConsoleRenderer(
+            colors=not os.environ.get("NO_COLOR")
+        )
         factory: Any = structlog.PrintLoggerFactory(sys.stderr)
     else:
         renderer = structlog.processors.JSONRenderer(serializer=orjson.dumps)

@@ -1,0 +1,58 @@
+"""On a terminal the daemon's log is for a person, and nothing from outside can steer the terminal."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+from typing import Any
+
+
+def on_terminal(*arguments: str, **environment: str) -> str:
+    """What prodlensd prints when its stderr and stdout are a terminal."""
+    ours, theirs = pty.openpty()
+    try:
+        done = subprocess.Popen(
+            [sys.executable, "-m", "prodlensd", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=theirs,
+            stderr=theirs,
+            env=os.environ | environment,
+        )
+        os.close(theirs)
+        printed = b""
+        while block := _read(ours):
+            printed += block
+        done.wait(30)
+    finally:
+        os.close(ours)
+    return printed.decode()
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 4096)
+    except OSError:  # how Linux says that the other side is closed
+        return b""
+
+
+def test_its_log_is_in_columns_there(machine: Any) -> None:
+    printed = on_terminal("run", "--once")
+    assert "started" in printed
+    assert not printed.startswith("{")
+
+
+def test_a_hostile_file_name_cannot_send_escape_sequences(machine: Any) -> None:
+    hostile = machine.logs / "\x1b]0;owned\x07.jsonl"
+    hostile.write_bytes(b"\x1f\x8b compressed")
+    printed = on_terminal("run", "--once")
+    assert "owned" in printed
+    assert "\x1b]0;" not in printed
+    assert "\x1b]0;" not in on_terminal("status")
+
+
+def test_colour_is_for_terminals_and_can_be_refused(machine: Any) -> None:
+    assert "\x1b[" in on_terminal("status")
+    assert "\x1b[" not in on_terminal("status", NO_COLOR="1")
+    assert "\x1b[" not in machine.command("status").stdout
