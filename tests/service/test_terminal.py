@@ -1,4 +1,4 @@
-"""On a terminal the daemon's log is for a person, and nothing from outside can steer the terminal."""
+"""On a terminal the log is for a person, and nothing from outside can steer the terminal."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _read(terminal: int) -> bytes:
         return b""
 
 
-def test_its_log_is_in_columns_there(machine: Any) -> None:
+def test_its_log_is_in_columns_there() -> None:
     printed = on_terminal("run", "--once")
     assert "started" in printed
     assert not printed.startswith("{")

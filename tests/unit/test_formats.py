@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prodlensd import formats
-from prodlensd.formats import fields
+from prodlensd.formats import fields, trace_line
 from prodlensd.model import BadLine, Trace
 
 TIME = "2025-10-12T19:00:00Z"
@@ -109,8 +110,8 @@ def test_a_full_trace_line_fills_every_field() -> None:
         "accepted": True,
         "diff_ratio": 0.25,
         "accepted_lines": 7,
-        "details": '{"stream":true,"error_class":"RateLimitError","model_group":"sonnet",'
-        '"attempted_retries":1,"attempted_fallbacks":0,"team":"core","key_alias":"laptop"}',
+        "details": '{"attempted_fallbacks":0,"attempted_retries":1,"error_class":"RateLimitError",'
+        '"key_alias":"laptop","model_group":"sonnet","stream":true,"team":"core"}',
         "cost_gateway_usd": 0.5,
         "anomalies": (),
     }
@@ -351,3 +352,86 @@ def test_whatever_a_trace_line_says_the_trace_can_be_stored(
             assert -(2**63) <= value < 2**63
     json.loads(trace.details or "{}")
     assert isinstance(json.loads(trace.tags or "[]"), list)
+
+
+PLAIN = {
+    "attributes": {
+        "llm.model_name": "anthropic/claude-x",
+        "provider": "anthropic",
+        "call_type": "acompletion",
+        "status": "success",
+        "status_code": 200,
+        "latency_ms": 12.5,
+        "ttft_ms": 1,
+        "cache_hit": False,
+        "stream": True,
+        "service_tier": "flex",
+        "error_class": "Timeout",
+        "model_group": "group",
+        "attempted_retries": 1,
+        "attempted_fallbacks": 0,
+        "accepted": True,
+        "prod_lens.diff_ratio": 0.5,
+        "unknown": "x",
+    },
+    "metadata": {
+        "session_id": "session-1",
+        "session_via": "header",
+        "developer_id": "dev@example.com",
+        "developer_via": "key_user",
+        "repo": "acme/web",
+        "end_user": "someone",
+        "tags": ["a", "b"],
+        "team": "core",
+        "key_alias": "laptop",
+    },
+    "top": {
+        "timestamp": TIME,
+        "id": "id-1",
+        "litellm_call_id": "call-1",
+        "cost_usd": 0.5,
+        "usage": {"input_tokens": 1, "output_tokens": 2},
+    },
+}
+ODD: list[object] = [
+    *(None, True, [], ["a", " b", 1], ["User-Agent: x"], {}, "failure", "", " ", " a", "a ", "é"),
+    *("x" * 512, "x" * 513, "a\u2028b", "a\0b", "session-", "../..", "git@github.com:a/b.git", "1"),
+    *(0, 404, 2**53, 2**63 - 1, 2**63, -1, -1.5, 1.5, 1e7, 1e300, TIME_US / 1e6),
+    *("2025-10-12T19:00:00.5+02:00", "2025-10-12T19:00:00", "1969-12-31T23:59:59Z"),
+    *("2025-10-12 19:00:00Z", "9999-12-31T23:59:59-01:00", "2025-10-12T19:00Z", "2025-W41-7"),
+]
+PARTS = {
+    name: st.dictionaries(st.sampled_from(list(plain)), st.none()).map(
+        lambda keys, plain=plain: {key: plain[key] for key in keys}
+    )
+    for name, plain in PLAIN.items()
+}
+CHANGES = st.lists(
+    st.sampled_from([(part, key) for part, plain in PLAIN.items() for key in plain]), max_size=2
+)
+
+
+@settings(max_examples=2000)
+@given(PARTS["top"], PARTS["attributes"], PARTS["metadata"], CHANGES, st.data())
+def test_the_fast_way_and_the_thorough_way_read_every_line_alike(
+    top: dict[str, Any],
+    attributes: dict[str, Any],
+    metadata: dict[str, Any],
+    changes: list[tuple[str, str]],
+    data: st.DataObject,
+) -> None:
+    parts = {"top": top, "attributes": attributes, "metadata": metadata}
+    for part, key in changes:
+        parts[part][key] = data.draw(st.sampled_from(ODD))
+    whole = (
+        {"attributes": attributes, "metadata": metadata} | {"timestamp": TIME, "usage": {}} | top
+    )
+    line = json.dumps(whole, ensure_ascii=False).encode()
+    assert outcome(trace_line.parse, line) == outcome(trace_line.parse_odd, line)
+
+
+def outcome(parse: Callable[[bytes], Trace | None], line: bytes) -> Trace | str | None:
+    try:
+        return parse(line)
+    except BadLine as bad:
+        return bad.reason
