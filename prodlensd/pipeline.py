@@ -30,8 +30,8 @@ from prodlensd.model import (
 
 _BOM = b"\xef\xbb\xbf"
 _BLANK = b" \t\r"
-#: Fields of a Trace that are columns as they are: all between the key and the gateway's cost.
-_FIRST, _LAST = Trace._fields.index("session_id"), Trace._fields.index("cost_gateway_usd")
+#: So many fields of a Trace are columns as they are.
+_FACTS = Trace._fields.index("cost_gateway_usd")
 
 
 def line_digest(line: bytes) -> bytes:
@@ -62,10 +62,10 @@ def build(
         else:
             if trace.key is not None:
                 story.identified = trace
-                rows.append(row(trace, trace.key, None, price(trace), source_id, offset))
+                rows.append(row(trace, None, price(trace), source_id, offset))
             else:
-                key = story.link(line_digest(line))
-                rows.append(row(trace, key, trace.call_id, price(trace), source_id, offset))
+                chain = story.link(line_digest(line))
+                rows.append(row(trace, chain, price(trace), source_id, offset))
         offset += len(line) + 1
     if (long := chunk.long_line) is not None:
         place = (story.link(long.digest), source_id, offset, long.length)
@@ -109,23 +109,17 @@ class _Story:
 
 
 def row(
-    trace: Trace,
-    key: str | bytes,
-    call_id: str | None,
-    price: Price,
-    source_id: int,
-    source_offset: int,
+    trace: Trace, chain: bytes | None, price: Price, source_id: int, source_offset: int
 ) -> tuple[object, ...]:
-    """The trace as the store's columns; `call_id` is None where the key holds it."""
+    """The trace as the store's columns; `chain` is its key where it has none of its own."""
     gateway_usd = trace.cost_gateway_usd
-    return (
-        trace.started_us,
-        key,
-        call_id,
-        *trace[_FIRST:_LAST],
+    anomalies = trace.anomalies
+    facts = trace[:_FACTS] if chain is None else (trace.started_us, chain, *trace[2:_FACTS])
+    return facts + (  # noqa: RUF005 - twice as fast as unpacking
         None if gateway_usd is None else round(gateway_usd * NANOUSD_PER_USD),
-        *price,
-        ",".join(trace.anomalies) or None,
+        price.nanousd,
+        price.source,
+        ",".join(anomalies) if anomalies else None,
         source_id,
         source_offset,
     )

@@ -28,16 +28,23 @@ def decode(line: bytes) -> dict[str, Any]:
 
 def decode_forgiving(line: bytes) -> object:
     """As JSON with NaN and Infinity; raises BadLine when it is not even that."""
+    check_utf8(line)
     try:
-        return json.loads(line.decode())
-    except UnicodeDecodeError as error:
-        raise BadLine("invalid_utf8", f"byte {error.start}") from None
+        return json.loads(line)
     except RecursionError:
         raise BadLine("invalid_json", "nested too deep") from None
     except json.JSONDecodeError as error:
         raise BadLine("invalid_json", f"{error.msg} at character {error.pos}") from None
     except ValueError:
         raise BadLine("invalid_json", "a number of too many digits") from None
+
+
+def check_utf8(line: bytes) -> None:
+    """Raises BadLine for bytes that are no UTF-8."""
+    try:
+        line.decode()
+    except UnicodeDecodeError as error:
+        raise BadLine("invalid_utf8", f"byte {error.start}") from None
 
 
 def why_unread(line: bytes) -> BadLine:

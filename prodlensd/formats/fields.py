@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from functools import lru_cache
-from math import isfinite
 from typing import Final
 
 import orjson
@@ -21,6 +20,7 @@ MAX_TEXT_CHARS: Final = 512
 INT64_MAX: Final = 2**63 - 1
 MAX_EXACT_FLOAT: Final = 2**53
 MAX_DIGITS: Final = 32
+MAX_KEY_CHARS: Final = 2048
 MAX_TAGS: Final = 64
 #: Dearer than any call; keeps every sum of nano-dollars within SQLite's integers.
 MAX_COST_USD: Final = 1e6
@@ -68,11 +68,11 @@ def _storable(value: str) -> bool:
 
 
 def number(value: object) -> float | None:
-    """A finite number that is not negative; digits in quotes count as a number."""
+    """A number from 0 to 2**53 (more is no time, share or cost); digits in quotes count too."""
     if type(value) is float:
-        return value if value >= 0 and isfinite(value) else None
+        return value if 0 <= value <= MAX_EXACT_FLOAT else None
     if type(value) is int:
-        return float(value) if 0 <= value <= INT64_MAX else None
+        return float(value) if 0 <= value <= MAX_EXACT_FLOAT else None
     if type(value) is str and len(value) <= MAX_DIGITS:
         try:
             return number(float(value))
@@ -104,23 +104,28 @@ def flag(value: object) -> bool | None:
 
 
 def epoch_us(value: object) -> int | None:
-    """Microseconds since 1970 of an ISO 8601 date and time or of epoch seconds.
+    """Microseconds since 1970 of a date and time (as ISO 8601 too) or of epoch seconds.
 
     A time without an offset is UTC: that is what LiteLLM and our callback write.
     """
-    if type(value) is str:
-        if len(value) < len("2025-10-12T19:00") or value[10] not in "T t":
+    try:
+        if type(value) is datetime:
+            seconds = _utc(value).timestamp()
+        elif type(value) is str:
+            if len(value) < len("2025-10-12T19:00") or value[10] not in "T t":
+                return None
+            seconds = _utc(datetime.fromisoformat(value)).timestamp()
+        elif type(value) is float or type(value) is int:
+            seconds = value
+        else:
             return None
-        try:
-            moment = datetime.fromisoformat(value)
-            seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-        except (ValueError, OverflowError):
-            return None
-    elif type(value) is float or type(value) is int:
-        seconds = value
-    else:
+    except (ValueError, OverflowError):
         return None
     return round(seconds * US_PER_S) if 0 <= seconds <= MAX_EPOCH_S else None
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def session_id(value: object) -> str | None:
@@ -187,19 +192,14 @@ def reported(usage: Usage, model: str | None) -> Usage:
 def identity(call_id: object, response_id: object) -> str | None:
     """The key of a line that carries both of the gateway's ids, else None.
 
-    The two are joined by a character that neither may hold, so different pairs have different keys.
+    A space stands between the two and in neither, so different pairs have different keys.
     """
-    if type(call_id) is not str or type(response_id) is not str:
+    if type(call_id) is not str or type(response_id) is not str or not call_id or not response_id:
         return None
-    joined = f"{call_id}{response_id}"
-    if (
-        not call_id
-        or not response_id
-        or len(joined) > 4 * MAX_TEXT_CHARS
-        or not joined.isprintable()
-    ):
+    key = f"{call_id} {response_id}"
+    if len(key) > MAX_KEY_CHARS or not key.isprintable() or key.count(" ") != 1:
         return None
-    return f"{call_id}\x1f{response_id}"
+    return key
 
 
 def details(**facts: object) -> str | None:

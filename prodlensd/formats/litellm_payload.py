@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from prodlensd.formats.decoding import decode_forgiving
+from prodlensd.formats.decoding import check_utf8, decode_forgiving
 from prodlensd.formats.fields import (
     cost_usd,
     details,
@@ -85,10 +85,11 @@ def parse(line: bytes) -> Trace | None:
     cost = cost_usd(payload.response_cost)
     anomalies += unread(repo_slug=(repo_sent, repo), cost_usd=(payload.response_cost, cost))
     model = text(payload.model)
+    key = identity(payload.litellm_call_id, payload.id)
     return Trace(
         started_us,
-        identity(payload.litellm_call_id, payload.id),
-        text(payload.litellm_call_id),
+        key,
+        None if key else text(payload.litellm_call_id),
         session,
         session_via,
         developer,
@@ -123,13 +124,8 @@ def parse(line: bytes) -> Trace | None:
 
 
 def _decode(line: bytes) -> _Payload | None:
-    # The decoder does not look into the text it walks over, so bytes that are no UTF-8 are found
-    # here.
     if not line.isascii():
-        try:
-            line.decode()
-        except UnicodeDecodeError as error:
-            raise BadLine("invalid_utf8", f"byte {error.start}") from None
+        check_utf8(line)  # the decoder does not look into what it skips
     try:
         return _DECODER.decode(line)
     except (msgspec.DecodeError, RecursionError):

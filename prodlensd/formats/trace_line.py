@@ -1,27 +1,25 @@
 """The documented trace line: what our LiteLLM callback writes, and anyone may (see the README).
 
-Two ways lead to the same trace. A plain line, with nothing odd about it, goes through a typed
-decoder that checks while it reads: that is nearly every line, and the daemon's main path. Any other
-line goes through tables that say what each key becomes and how its value is read, one by one. The
-tests hold the two against each other.
+What differs from line to line (times, ids, tokens, cost) is read for each. What repeats (who
+called, and which model in what way) is read once and then recognised: `metadata` by its bytes,
+`attributes` by its values. Both are memories of pure functions, and bounded.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, NamedTuple, TypeVar
 
 import msgspec
 import orjson
 from msgspec import Meta
+from msgspec.structs import astuple
 
-from prodlensd.formats.decoding import decode
+from prodlensd.formats.decoding import check_utf8, decode, decode_forgiving
 from prodlensd.formats.fields import (
-    INT64_MAX,
     MAX_COST_USD,
-    MAX_EPOCH_S,
-    MAX_TEXT_CHARS,
+    MAX_EXACT_FLOAT,
     cost_usd,
     epoch_us,
     flag,
@@ -34,298 +32,278 @@ from prodlensd.formats.fields import (
     session_id,
     tags,
     text,
+    unread,
 )
 from prodlensd.formats.usage import read_usage
-from prodlensd.model import US_PER_S, BadLine, Trace
+from prodlensd.model import BadLine, Trace
 
+_REMEMBERED: Final = 4096
 _HTTP_ERROR: Final = 400
 
 
-def parse(line: bytes) -> Trace | None:
-    """The trace of a trace line; None when the object has no `usage` and so is something else."""
-    if line.isascii():  # the typed decoder does not look into text that it skips
-        try:
-            return _plain_trace(_PLAIN.decode(line))
-        except (_OddError, msgspec.DecodeError, RecursionError):
-            pass
-    return parse_odd(line)
-
-
-def _outcome(status_code: int | None, *, has_error: bool) -> str:
-    """A line that does not say is judged by its HTTP status, or else by its having an error."""
-    if status_code is not None:
-        return "failure" if status_code >= _HTTP_ERROR else "success"
-    return "failure" if has_error else "success"
-
-
-def _json_of(details: dict[str, object]) -> str:
-    return orjson.dumps(details, option=orjson.OPT_SORT_KEYS).decode()
-
-
-# Plain lines --------------------------------------------------------------------------------------
-
-_Text = Annotated[str, Meta(max_length=MAX_TEXT_CHARS)] | None
-_Number = Annotated[float, Meta(ge=0)] | None
-_Count = Annotated[int, Meta(ge=0, le=INT64_MAX)] | None
-
-
-class _OddError(Exception):
-    """A line of the right types that is not plain all the same."""
+# A line of other types, or with numbers out of these bounds, takes the long way.
+_Number = Annotated[float, Meta(ge=0, le=MAX_EXACT_FLOAT)] | None
+_Cost = Annotated[float, Meta(ge=0, le=MAX_COST_USD)] | None
 
 
 class _Attributes(msgspec.Struct, gc=False):
-    model: _Text = msgspec.field(name="llm.model_name", default=None)
-    provider: _Text = None
-    call_type: _Text = None
-    status: Literal["success", "failure"] | None = None
-    status_code: _Count = None
+    """Typed so that only the same values are equal: to Python 1, 1.0 and True are, too."""
+
+    model: str | None = msgspec.field(name="llm.model_name", default=None)
+    provider: str | None = None
+    call_type: str | None = None
+    status: str | None = None
+    status_code: int | None = None
     latency_ms: _Number = None
     ttft_ms: _Number = None
     cache_hit: bool | None = None
-    service_tier: _Text = None
-    error_class: _Text = None
+    service_tier: str | None = None
+    error_class: str | None = None
     stream: bool | None = None
-    model_group: _Text = None
-    attempted_retries: _Count = None
-    attempted_fallbacks: _Count = None
-    # From other tools, and rare: a line that has them is odd.
-    accepted: Any = None
-    diff_ratio: Any = None
-    accepted_lines: Any = None
-    prefixed_accepted: Any = msgspec.field(name="prod_lens.accepted", default=None)
-    prefixed_diff_ratio: Any = msgspec.field(name="prod_lens.diff_ratio", default=None)
-    prefixed_accepted_lines: Any = msgspec.field(name="prod_lens.accepted_lines", default=None)
-
-
-class _Metadata(msgspec.Struct, gc=False):
-    session_id: _Text = None
-    session_via: _Text = None
-    developer_id: _Text = None
-    developer_via: _Text = None
-    repo: _Text = None
-    end_user: _Text = None
-    tags: Any = None
-    team: _Text = None
-    key_alias: _Text = None
+    model_group: str | None = None
+    attempted_retries: int | None = None
+    attempted_fallbacks: int | None = None
+    accepted: bool | None = None
+    diff_ratio: _Number = None
+    accepted_lines: int | None = None
+    prod_accepted: bool | None = msgspec.field(name="prod_lens.accepted", default=None)
+    prod_diff_ratio: _Number = msgspec.field(name="prod_lens.diff_ratio", default=None)
+    prod_accepted_lines: int | None = msgspec.field(name="prod_lens.accepted_lines", default=None)
 
 
 class _Line(msgspec.Struct, gc=False):
     timestamp: datetime
     usage: Any
-    id: str | None = None
-    litellm_call_id: _Text = None
-    cost_usd: Annotated[float, Meta(ge=0, le=MAX_COST_USD)] | None = None
+    id: Any = None
+    litellm_call_id: Any = None
+    cost_usd: _Cost = None
     attributes: _Attributes = msgspec.field(default_factory=_Attributes)
-    metadata: _Metadata = msgspec.field(default_factory=_Metadata)
+    metadata: msgspec.Raw = msgspec.Raw(b"{}")
 
 
-_PLAIN: Final = msgspec.json.Decoder(_Line)
+_DECODER: Final = msgspec.json.Decoder(_Line)
+_NAMES: Final = _Attributes.__struct_encode_fields__
 
 
-def _plain_trace(line: _Line) -> Trace:
-    """The trace of a decoded line. Raises _OddError where its text is not as it will be stored."""
-    attributes, about = line.attributes, line.metadata
-    if line.timestamp.tzinfo is None:
-        raise _OddError
-    started_us = round(line.timestamp.timestamp() * US_PER_S)
-    if not 0 <= started_us <= MAX_EPOCH_S * US_PER_S:
-        raise _OddError
-    usage, anomalies = read_usage(line.usage)
-    model = _plain(attributes.model)
-    session = None if about.session_id is None else session_id(about.session_id)
-    repo = None if about.repo is None else repo_slug(about.repo)
-    if (repo is None and about.repo) or (session is None and about.session_id):
-        raise _OddError
-    details = _plain_details(attributes, about)
-    return Trace._make(
-        (
-            started_us,
-            identity(line.litellm_call_id, line.id),
-            _plain(line.litellm_call_id),
-            session,
-            _plain(about.session_via),
-            _plain(about.developer_id),
-            _plain(about.developer_via),
-            repo,
-            model,
-            _plain(attributes.provider) or provider_of(model),
-            _plain(attributes.call_type),
-            *reported(usage, model),
-            attributes.latency_ms,
-            attributes.ttft_ms,
-            attributes.status
-            or _outcome(attributes.status_code, has_error=bool(attributes.error_class)),
-            attributes.status_code,
-            attributes.cache_hit is True,
-            _plain(attributes.service_tier),
-            _plain(about.end_user),
-            None if about.tags is None else _plain_tags(about.tags),
-            None,
-            None,
-            None,
-            _json_of(details) if details else None,
-            line.cost_usd,
-            anomalies,
-        )
-    )
+def parse(line: bytes) -> Trace | None:
+    """The trace of a trace line; None when the object has no `usage` and so is something else."""
+    if not line.isascii():
+        check_utf8(line)  # the decoder does not look into what it skips
+    try:
+        record = _DECODER.decode(line)
+    except (msgspec.DecodeError, RecursionError):
+        return _parse_the_long_way(line)
+    started_us = epoch_us(record.timestamp)
+    if started_us is None:
+        return _parse_the_long_way(line)
+    attributes = record.attributes
+    times = attributes.latency_ms, attributes.ttft_ms
+    attributes.latency_ms = attributes.ttft_ms = None
+    what = _remembered(_WHATS, astuple(attributes), _what_of_values)
+    who = _remembered(_WHOS, bytes(record.metadata), _who_of_json)
+    ids = record.litellm_call_id, record.id
+    return _trace(started_us, ids, record.usage, times, record.cost_usd, what, who)
 
 
-def _plain(value: str | None) -> str | None:
-    if value is None or value == value.strip() != "":
-        return value
-    raise _OddError
-
-
-def _plain_tags(value: object) -> str | None:
-    if type(value) is list and all(type(tag) is str for tag in value):
-        return tags(value)
-    raise _OddError
-
-
-def _plain_details(attributes: _Attributes, about: _Metadata) -> dict[str, object]:
-    if not (
-        attributes.accepted
-        is attributes.diff_ratio
-        is attributes.accepted_lines
-        is attributes.prefixed_accepted
-        is attributes.prefixed_diff_ratio
-        is attributes.prefixed_accepted_lines
-        is None
-    ):
-        raise _OddError
-    details = {
-        "error_class": _plain(attributes.error_class),
-        "stream": attributes.stream,
-        "model_group": _plain(attributes.model_group),
-        "attempted_retries": attributes.attempted_retries,
-        "attempted_fallbacks": attributes.attempted_fallbacks,
-        "team": _plain(about.team),
-        "key_alias": _plain(about.key_alias),
-    }
-    return {name: value for name, value in details.items() if value is not None}
-
-
-# All lines ----------------------------------------------------------------------------------------
-
-_Reader = Callable[[object], object]
-_FIELD: Final = {name: index for index, name in enumerate(Trace._fields)}
-_TOKENS_IN, _PAST_TOKENS = _FIELD["tokens_in"], _FIELD["audio_out_tokens"] + 1
-_KEY, _CALL_ID, _MODEL, _PROVIDER = (
-    _FIELD[name] for name in ("key", "call_id", "model", "provider")
-)
-_STATUS, _STATUS_CODE, _CACHE_HIT = (
-    _FIELD[name] for name in ("status", "status_code", "cache_hit")
-)
-_DETAILS, _COST, _ANOMALIES = (
-    _FIELD[name] for name in ("details", "cost_gateway_usd", "anomalies")
-)
-_BLANK: Final[tuple[None, ...]] = (None,) * len(Trace._fields)
-
-
-def _status(value: object) -> str | None:
-    return value if type(value) is str and value in {"success", "failure"} else None
-
-
-def _columns(**readers: tuple[str, _Reader]) -> dict[str, tuple[int, _Reader]]:
-    return {name: (_FIELD[field], read) for name, (field, read) in readers.items()}
-
-
-def _details(**readers: _Reader) -> dict[str, tuple[int, _Reader]]:
-    """Rarely asked facts, which go together into one column under their own names."""
-    return {name: (-1, read) for name, read in readers.items()}
-
-
-_ATTRIBUTES: Final = {
-    "llm.model_name": (_MODEL, text),
-    **_columns(
-        provider=("provider", text),
-        call_type=("call_type", text),
-        status=("status", _status),
-        status_code=("status_code", integer),
-        latency_ms=("latency_ms", number),
-        ttft_ms=("ttft_ms", number),
-        cache_hit=("cache_hit", flag),
-        service_tier=("service_tier", text),
-    ),
-    # The acceptance fields come from other tools, under a prefix or without.
-    **{
-        f"{prefix}{name}": (_FIELD[name], read)
-        for prefix in ("", "prod_lens.")
-        for name, read in (("accepted", flag), ("diff_ratio", number), ("accepted_lines", integer))
-    },
-    **_details(
-        error_class=text,
-        stream=flag,
-        model_group=text,
-        attempted_retries=integer,
-        attempted_fallbacks=integer,
-    ),
-}
-_METADATA: Final = {
-    **_columns(
-        session_id=("session_id", session_id),
-        session_via=("session_via", text),
-        developer_id=("developer_id", text),
-        developer_via=("developer_via", text),
-        repo=("repo_slug", repo_slug),
-        end_user=("end_user", text),
-        tags=("tags", tags),
-    ),
-    **_details(team=text, key_alias=text),
-}
-
-
-def parse_odd(line: bytes) -> Trace | None:
-    """As `parse`, for any line at all."""
+def _parse_the_long_way(line: bytes) -> Trace | None:
+    """For lines that are no strict JSON, or where something is of an unexpected type."""
     record = decode(line)
     if "timestamp" not in record or "usage" not in record:
         return None
     started_us = epoch_us(record["timestamp"])
     if started_us is None:
         raise BadLine("bad_timestamp", "timestamp: expected ISO 8601, e.g. 2025-10-12T19:00:00Z")
-    usage, anomalies = read_usage(record["usage"])
-    fields: list[Any] = [started_us, *_BLANK[1:]]
-    details: dict[str, object] = {}
-    unread: list[str] = []
-    _read_part(record.get("attributes"), _ATTRIBUTES, fields, details, unread)
-    _read_part(record.get("metadata"), _METADATA, fields, details, unread)
-    if (cost := record.get("cost_usd")) is not None:
-        fields[_COST] = cost_usd(cost)
-        if fields[_COST] is None:
-            unread.append("cost_usd")
-    fields[_KEY] = identity(record.get("litellm_call_id"), record.get("id"))
-    fields[_CALL_ID] = text(record.get("litellm_call_id"))
-    fields[_TOKENS_IN:_PAST_TOKENS] = reported(usage, fields[_MODEL])
-    fields[_PROVIDER] = fields[_PROVIDER] or provider_of(fields[_MODEL])
-    fields[_STATUS] = fields[_STATUS] or _outcome(
-        fields[_STATUS_CODE], has_error="error_class" in details
+    part = record.get("attributes")
+    attributes = dict(part) if type(part) is dict else {}
+    sent = {name: attributes.pop(name, None) for name in ("latency_ms", "ttft_ms")}
+    times = number(sent["latency_ms"]), number(sent["ttft_ms"])
+    cost = cost_usd(record.get("cost_usd"))
+    what, who = _what(attributes), _who(record.get("metadata"))
+    ids = record.get("litellm_call_id"), record.get("id")
+    trace = _trace(started_us, ids, record["usage"], times, cost, what, who)
+    anomalies = unread(
+        latency_ms=(sent["latency_ms"], times[0]),
+        ttft_ms=(sent["ttft_ms"], times[1]),
+        cost_usd=(record.get("cost_usd"), cost),
     )
-    fields[_CACHE_HIT] = fields[_CACHE_HIT] is True
-    fields[_DETAILS] = _json_of(details) if details else None
-    fields[_ANOMALIES] = (*anomalies, *unread) if unread else anomalies
-    return Trace._make(fields)
+    return trace._replace(anomalies=trace.anomalies + anomalies)
 
 
-def _read_part(
-    part: object,
-    table: dict[str, tuple[int, _Reader]],
-    fields: list[Any],
-    details: dict[str, object],
-    unread: list[str],
-) -> None:
-    """Reads what this part of the line has; notes what was sent and could not be read."""
-    if type(part) is not dict:
-        return
-    for name, value in part.items():
-        entry = table.get(name)
-        if entry is None or value is None:
-            continue
-        index, read = entry
-        known = read(value)
-        if known is None:
-            if value not in ("", []):
-                unread.append(name if index < 0 else Trace._fields[index])
-        elif index < 0:
-            details[name] = known
-        else:
-            fields[index] = known
+def _trace(
+    started_us: int,
+    ids: tuple[object, object],
+    usage_sent: object,
+    times: tuple[float | None, float | None],
+    cost: float | None,
+    what: _What,
+    who: _Who,
+) -> Trace:
+    key = identity(*ids)
+    usage, anomalies = read_usage(usage_sent)
+    if what.details or who.details:
+        details = f"{{{what.details}{',' if what.details and who.details else ''}{who.details}}}"
+    else:
+        details = None
+    if what.unread or who.unread:
+        anomalies += what.unread + who.unread
+    return _new_trace(
+        Trace,
+        (
+            *(started_us, key, None if key else text(ids[0])),
+            *who.names,
+            *what.names,
+            *reported(usage, what.names[0]),
+            *times,
+            *what.outcome,
+            *who.marks,
+            *what.acceptance,
+            *(details, cost, anomalies),
+        ),
+    )
+
+
+_new_trace: Final[Callable[[type[Trace], tuple[Any, ...]], Trace]] = tuple.__new__
+
+
+# What repeats -------------------------------------------------------------------------------------
+
+
+class _What(NamedTuple):
+    """What `attributes` says, but for its times."""
+
+    names: tuple[str | None, str | None, str | None]  # model, provider, call type
+    outcome: tuple[str, int | None, bool, str | None]  # status, its code, cache hit, service tier
+    acceptance: tuple[bool | None, float | None, int | None]
+    details: str  # the inside of a JSON object
+    unread: tuple[str, ...]
+
+
+class _Who(NamedTuple):
+    """What `metadata` says."""
+
+    names: tuple[str | None, ...]  # session, developer, each with where it was found; repository
+    marks: tuple[str | None, str | None]  # end user, tags
+    details: str
+    unread: tuple[str, ...]
+
+
+_T = TypeVar("_T")
+_Reader = Callable[[object], object]
+#: The key in a line → the field of a trace, or the name in its details, and how the value is read.
+_ATTRIBUTES: Final[dict[str, tuple[str, _Reader]]] = {
+    "llm.model_name": ("model", text),
+    "provider": ("provider", text),
+    "call_type": ("call_type", text),
+    "status": ("status", lambda value: value if value in ("success", "failure") else None),
+    "status_code": ("status_code", integer),
+    "cache_hit": ("cache_hit", flag),
+    "service_tier": ("service_tier", text),
+    # The acceptance fields come from other tools, under a prefix or without.
+    **{
+        f"{prefix}{name}": (name, reader)
+        for prefix in ("", "prod_lens.")
+        for name, reader in (
+            ("accepted", flag),
+            ("diff_ratio", number),
+            ("accepted_lines", integer),
+        )
+    },
+}
+_ATTRIBUTE_DETAILS: Final[dict[str, tuple[str, _Reader]]] = {
+    "error_class": ("error_class", text),
+    "stream": ("stream", flag),
+    "model_group": ("model_group", text),
+    "attempted_retries": ("attempted_retries", integer),
+    "attempted_fallbacks": ("attempted_fallbacks", integer),
+}
+_METADATA: Final[dict[str, tuple[str, _Reader]]] = {
+    "session_id": ("session_id", session_id),
+    "session_via": ("session_via", text),
+    "developer_id": ("developer_id", text),
+    "developer_via": ("developer_via", text),
+    "repo": ("repo_slug", repo_slug),
+    "end_user": ("end_user", text),
+    "tags": ("tags", tags),
+}
+_METADATA_DETAILS: Final[dict[str, tuple[str, _Reader]]] = {
+    "team": ("team", text),
+    "key_alias": ("key_alias", text),
+}
+
+
+def _what(part: object) -> _What:
+    read, unread = _read(part, _ATTRIBUTES)
+    details, unread_details = _read(part, _ATTRIBUTE_DETAILS)
+    get = read.get
+    status = get("status") or _status(get("status_code"), has_error="error_class" in details)
+    return _What(
+        (get("model"), get("provider") or provider_of(get("model")), get("call_type")),
+        (status, get("status_code"), get("cache_hit") is True, get("service_tier")),
+        (get("accepted"), get("diff_ratio"), get("accepted_lines")),
+        _inside(details),
+        unread + unread_details,
+    )
+
+
+def _status(status_code: int | None, *, has_error: bool) -> str:
+    """A line that does not say is judged by its HTTP status, or else by its having an error."""
+    if status_code is not None:
+        return "failure" if status_code >= _HTTP_ERROR else "success"
+    return "failure" if has_error else "success"
+
+
+def _who(part: object) -> _Who:
+    read, unread = _read(part, _METADATA)
+    details, unread_details = _read(part, _METADATA_DETAILS)
+    names = ("session_id", "session_via", "developer_id", "developer_via", "repo_slug")
+    return _Who(
+        tuple(read.get(name) for name in names),
+        (read.get("end_user"), read.get("tags")),
+        _inside(details),
+        unread + unread_details,
+    )
+
+
+def _read(
+    part: object, table: dict[str, tuple[str, _Reader]]
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """What the part has of the table; and the names of what was sent and could not be read."""
+    known: dict[str, Any] = {}
+    unread: list[str] = []
+    for key, value in part.items() if type(part) is dict else ():
+        if key in table and value is not None:
+            name, reader = table[key]
+            read = reader(value)
+            if read is not None:
+                known[name] = read
+            elif value not in ("", []):
+                unread.append(name)
+    return known, tuple(unread)
+
+
+def _inside(details: dict[str, Any]) -> str:
+    return orjson.dumps(details, option=orjson.OPT_SORT_KEYS).decode()[1:-1]
+
+
+_WHATS: Final[dict[Any, _What]] = {}
+_WHOS: Final[dict[Any, _Who]] = {}
+
+
+def _what_of_values(values: tuple[Any, ...]) -> _What:
+    return _what(dict(zip(_NAMES, values, strict=True)))
+
+
+def _who_of_json(json: bytes) -> _Who:
+    try:
+        return _who(orjson.loads(json))
+    except orjson.JSONDecodeError:
+        return _who(decode_forgiving(json))
+
+
+def _remembered(memory: dict[Any, _T], key: object, make: Callable[[Any], _T]) -> _T:
+    value = memory.get(key)
+    if value is None:
+        if len(memory) >= _REMEMBERED:
+            memory.clear()
+        value = memory[key] = make(key)
+    return value

@@ -41,7 +41,7 @@ CREATE INDEX source_live ON source (inode) WHERE state = 'live';
 -- lines come almost in time order, so inserts stay at the right edge of one B-tree.
 CREATE TABLE trace (
     started_us INTEGER NOT NULL,
-    key ANY NOT NULL,               -- TEXT: call id, U+001F, response id; BLOB: chain digest
+    key ANY NOT NULL,               -- TEXT: call id, space, response id; BLOB: chain digest
     call_id TEXT,                   -- only where the key does not hold it
     session_id TEXT,
     session_via TEXT,
@@ -167,7 +167,7 @@ CREATE VIEW trace_exact AS SELECT
     t.cost_nanousd / 1e9 AS cost_usd, t.cost_source,
     coalesce(
         t.call_id,
-        iif(typeof(t.key) = 'text', substr(t.key, 1, instr(t.key, char(31)) - 1), NULL)
+        iif(typeof(t.key) = 'text', substr(t.key, 1, instr(t.key, ' ') - 1), NULL)
     ) AS call_id,
     t.end_user, t.tags, t.accepted, t.diff_ratio, t.accepted_lines,
     t.source_id, t.source_offset, s.host

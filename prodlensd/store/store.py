@@ -20,6 +20,7 @@ import apsw
 from prodlensd.model import US_PER_DAY, Checkpoint, DeadLetter, Doubt, Part, Sighting
 from prodlensd.store.connection import open_writer, translated
 
+#: The columns of `trace`, in its order: those of a `pipeline.row`.
 _COLUMNS: Final = (
     "started_us key call_id session_id session_via developer_id developer_via repo_slug "
     "model provider call_type tokens_in tokens_out total_tokens cache_read_tokens "
@@ -28,10 +29,8 @@ _COLUMNS: Final = (
     "accepted diff_ratio accepted_lines details "
     "gateway_nanousd cost_nanousd cost_source anomalies source_id source_offset"
 ).split()
-_INSERT: Final = (
-    f"INSERT INTO trace ({','.join(_COLUMNS)}) "  # noqa: S608 - names of columns
-    f"VALUES ({','.join('?' * len(_COLUMNS))})"
-)
+# Short, because apsw finds a prepared statement by its text, for every row. A test pins the order.
+_INSERT: Final = f"INSERT INTO trace VALUES ({','.join('?' * len(_COLUMNS))})"  # noqa: S608
 _INSERT_NEW: Final = f"{_INSERT} ON CONFLICT DO NOTHING"
 
 # Of two records of one call the richer one stays: the one with fewer NULLs. Where it was first read

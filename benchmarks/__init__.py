@@ -1,0 +1,1 @@
+"""Measures the program against its budgets: `make bench`. See `__main__`."""

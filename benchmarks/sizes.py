@@ -1,0 +1,32 @@
+"""How much is measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """The defaults are for the figures that are written down."""
+
+    trace_lines: int = 500_000
+    payload_lines: int = 30_000
+    rounds: int = 3
+    appends: int = 300
+    idle_files: int = 100
+    idle_s: float = 20.0
+    status_runs: int = 10
+    growth_rows: int = 2_000_000
+    growth_steps: int = 10
+    long_line_bytes: int = 64 << 20
+
+
+QUICK = Sizes(
+    trace_lines=50_000,
+    payload_lines=3_000,
+    rounds=1,
+    appends=60,
+    idle_s=5.0,
+    status_runs=3,
+    growth_rows=200_000,
+)

@@ -1,0 +1,68 @@
+"""What the store takes for granted about its own schema."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import apsw
+import pytest
+
+from prodlensd.model import Checkpoint, DeadLetter, Part, Sighting
+from prodlensd.store import Store, StoreError
+from prodlensd.store import store as store_module
+from prodlensd.store.schema import TRACES_COLUMNS
+
+
+def columns(db: apsw.Connection, table: str) -> list[str]:
+    return [row[1] for row in db.execute(f"PRAGMA table_info({table})")]
+
+
+def test_rows_are_in_the_order_of_the_tables_columns(tmp_path: Path) -> None:
+    with Store(tmp_path / "ledger.db") as store:
+        assert columns(store._db, "trace") == store_module._COLUMNS
+
+
+def test_the_traces_view_is_the_contract(tmp_path: Path) -> None:
+    with Store(tmp_path / "ledger.db") as store:
+        assert columns(store._db, "traces") == TRACES_COLUMNS
+        assert columns(store._db, "dead_letters") == (
+            "source_id path source_offset length reason raw received_at".split()
+        )
+        assert columns(store._db, "gaps") == (
+            "source_id path source_offset known_bytes reason state first_seen_at".split()
+        )
+        assert columns(store._db, "sources") == (
+            "source_id path size_bytes offset lag_bytes state lines traces duplicates dead_letters "
+            "blanks last_read_at".split()
+        )
+
+
+def test_every_table_is_strict(tmp_path: Path) -> None:
+    with Store(tmp_path / "ledger.db") as store:
+        tables = list(
+            store._db.execute("SELECT name, strict FROM pragma_table_list WHERE type = 'table'")
+        )
+        assert {name for name, strict in tables if not strict} == {
+            "sqlite_schema",
+            "sqlite_temp_schema",
+        }
+
+
+def test_a_commit_from_another_place_than_the_ledger_is_at_is_refused_whole(tmp_path: Path) -> None:
+    with Store(tmp_path / "ledger.db") as store:
+        (start,) = store.register([Sighting("a.jsonl", 1, 2, 10, 0, 0)], 0)
+        letter = DeadLetter(b"k" * 16, start.source_id, 0, 4, "invalid_json", "", b"oops")
+        end = Checkpoint(start.source_id, "a.jsonl", 1, 2, offset=5)
+        store.commit([Part(start, end, [], [letter], 0)], 0)
+        other = DeadLetter(b"l" * 16, start.source_id, 0, 4, "invalid_json", "", b"oops")
+        with pytest.raises(AssertionError, match="is not at offset 0"):
+            store.commit([Part(start, end, [], [other], 0)], 0)
+        assert list(store._db.execute("SELECT count(*) FROM dead_letter")) == [(1,)]
+
+
+def test_a_damaged_database_is_refused_with_a_way_out(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    path.write_bytes(b"this is no database, whatever its name says" * 100)
+    with pytest.raises(StoreError, match="not a SQLite database"), Store(path):
+        pass
+    assert path.read_bytes().startswith(b"this is no database")
