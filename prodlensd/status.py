@@ -143,7 +143,9 @@ def _daemon(beat: Heartbeat | None, beat_age_s: float | None, *, held: bool | No
     if not alive:
         how = "stopped" if beat.phase == "stopped" else "died"
         return _not_running(f"{how} {_ago(beat_age_s)}")
-    if beat_age_s >= _STALLED_S and beat.phase != "stopped":
+    if beat.phase == "stopped":
+        return Check("daemon", OK, "starting")
+    if beat_age_s >= _STALLED_S:
         return Check(
             "daemon",
             CRITICAL,

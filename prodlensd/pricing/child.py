@@ -17,7 +17,8 @@ from typing import Any, Final
 
 from prodlensd.pricing.rates import Quote, Rates
 
-_PATIENCE_S: Final = 30.0
+#: Less than the five seconds in which a daemon has to stop.
+_PATIENCE_S: Final = 4.0
 _IDLE_S: Final = 60.0
 
 
