@@ -103,6 +103,7 @@ def _run(
         if once:
             _run_once(daemon, signals, compaction)
             return False
+        book.warm_up()
         daemon.run(interrupted=lambda: signals.reload_asked)
     return signals.take_reload() and not signals.stop.is_set()
 

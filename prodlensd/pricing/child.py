@@ -13,6 +13,7 @@ import select
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from typing import Any, Final
 
 from prodlensd.pricing.rates import Quote, Rates
@@ -38,7 +39,7 @@ class ChildBook:
         """Return the child's quote. Raises BookUnavailableError when there is none to be had."""
         child = self._child or self.start()
         self._asked_at_s = time.monotonic()
-        assert child.stdin is not None and child.stdout is not None  # noqa: S101, PT018 - PIPE below
+        assert child.stdin and child.stdout  # noqa: S101, PT018 - PIPE below
         try:
             child.stdin.write(json.dumps((provider, model, at_us, tier)).encode() + b"\n")
             child.stdin.flush()
@@ -55,6 +56,11 @@ class ChildBook:
             self._child.kill()
             self._child.communicate()
             self._child = None
+
+    def warm_up(self) -> None:
+        """Wait until the child can answer at once; that it cannot is said when it is needed."""
+        with suppress(BookUnavailableError):
+            self.quote("anthropic", "claude-sonnet-4-5", time.time_ns() // 1000, None)
 
     def rest(self) -> None:
         """Close the book if it has not been asked for a minute."""

@@ -126,7 +126,7 @@ def test_a_snapshot_that_cannot_be_written_leaves_the_old_one_whole(
 
 
 def test_the_daemon_compacts_by_itself_and_goes_on_ingesting(machine: Any, wait_until: Any) -> None:
-    machine.config.write_text("[parquet]\ninterval_s = 0.2\n")
+    machine.config.write_text("[parquet]\ninterval_s = 0.2\n[logs]\nrescan_interval_s = 0.2\n")
     write(machine, 1, "a")
     daemon = machine.start()
     wait_until(
