@@ -32,8 +32,14 @@ class Bell(FileSystemEventHandler):
         self._rung = threading.Event()
         self._observer: BaseObserver | None = None
         self._fault = ""
+        self._folders: list[tuple[int, int] | None] = []
 
     def __enter__(self) -> Self:
+        self._watch()
+        return self
+
+    def _watch(self) -> None:
+        self._folders = self._seen_folders()
         observer = Observer()
         try:
             for directory in self._directories:
@@ -44,7 +50,28 @@ class Bell(FileSystemEventHandler):
             self._fault = str(error)
         else:
             self._observer = observer
-        return self
+
+    def _seen_folders(self) -> list[tuple[int, int] | None]:
+        """Which folders the paths lead to now."""
+        seen: list[tuple[int, int] | None] = []
+        for directory in self._directories:
+            try:
+                status = directory.stat()
+            except OSError:
+                seen.append(None)
+            else:
+                seen.append((status.st_dev, status.st_ino))
+        return seen
+
+    def repair(self) -> None:
+        """Watches anew where watching has stopped, or a folder was removed and made again.
+
+        watchdog says nothing of either, and of a folder made again it never speaks.
+        """
+        if self.state == "ok" and self._seen_folders() == self._folders:
+            return
+        self._stop()
+        self._watch()
 
     def __exit__(
         self,
@@ -52,9 +79,13 @@ class Bell(FileSystemEventHandler):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
         if self._observer is not None:
             self._observer.stop()
             self._observer.join(timeout=1)
+            self._observer = None
 
     @property
     def state(self) -> str:

@@ -21,7 +21,7 @@ from prodlensd import __version__
 from prodlensd.bell import Bell
 from prodlensd.model import Chunk, Doubt, Part
 from prodlensd.store import Committed, Store, StoreError
-from prodlensd.tailer import READ_BYTES, Tailer
+from prodlensd.tailer import READ_BYTES, Busy, Tailer
 
 BEAT_INTERVAL_S: Final = 10.0
 #: How long one ingest step may drain before the loop gets to beat and to look at the signals.
@@ -88,6 +88,7 @@ class Daemon:
                 continue
             if not found_work:
                 self._on_idle()
+                self._bell.repair()
                 self._bell.wait(self._pace.rescan_interval_s)
         self._end_compaction()
         self._beat_last()
@@ -108,18 +109,17 @@ class Daemon:
 
     def _survey(self) -> set[str]:
         """Brings the sources up to date with the files that are there."""
-        survey = self._tailer.scan()
+        survey = self._tailer.scan(time.time_ns())
         for source_id, sighting in survey.moved:
             self._store.relocate(source_id, sighting)
-        for checkpoint in survey.gone:
-            known_bytes = max(0, checkpoint.size_bytes - checkpoint.offset)
-            self._store.retire(checkpoint.source_id, known_bytes, self._now())
-            self._tailer.drop(checkpoint.source_id)
+        for source_id, known_bytes in survey.gone:
+            self._store.retire(source_id, known_bytes, self._now())
+            self._tailer.drop(source_id)
         if survey.moved or survey.new:
             self._store.register(survey.new, self._now())
             for checkpoint in self._store.checkpoints():
                 self._tailer.adopt(checkpoint)
-            self._tailer.scan()
+            self._tailer.scan(time.time_ns())
         return set(survey.faults)
 
     def _ingest_round(self, faults: set[str]) -> bool:
@@ -138,6 +138,8 @@ class Daemon:
                     parts, lines, size_bytes = [], 0, 0
             elif isinstance(outcome, Doubt):
                 self._begin_again(outcome)
+                found_work = True
+            elif isinstance(outcome, Busy):
                 found_work = True
             else:
                 faults.add(outcome)

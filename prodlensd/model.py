@@ -20,8 +20,20 @@ DIGEST_BYTES: Final = 16
 CHAIN_ROOT: Final = bytes(DIGEST_BYTES)
 
 
+#: Why a line was refused: the whole vocabulary. A new reason is a new word here.
+REASONS: Final = (
+    "invalid_utf8",  # bytes that are no text
+    "invalid_json",  # text that is no JSON, or nested too deep, or with numbers too long to read
+    "not_an_object",  # JSON, but a list, a text or a number
+    "unknown_format",  # an object that no format knows
+    "bad_timestamp",  # a call that does not say when it was
+    "too_long",  # over the limit of the configuration; of a very long one only the head is kept
+    "unterminated",  # unreadable, and the end of a finished file that has no last newline
+)
+
+
 class BadLine(Exception):
-    """A line that is not a trace: a `reason` from a fixed vocabulary, a `detail` for people.
+    """A line that is not a trace: a `reason` out of REASONS, a `detail` for people.
 
     `detail` never quotes the line: it may hold a prompt.
     """
@@ -146,8 +158,9 @@ class LongLine:
 class Chunk:
     """Complete lines of one source, without their newlines, following on from `start`.
 
-    `start` is the committed checkpoint; the chunk ends at `end`, in a file of `size_bytes`. A line
-    over the limit comes in a chunk of its own.
+    `start` is the committed checkpoint; the chunk ends at `end`, in a file of `size_bytes`. In
+    chunks of their own come a line over the limit, the last line of a finished file that ends
+    without a newline (`unterminated`), and the `zeros` of a hole, which are no line at all.
     """
 
     start: Checkpoint
@@ -157,6 +170,8 @@ class Chunk:
     record_bytes: int
     record_digest: bytes
     long_line: LongLine | None = None
+    unterminated: bool = False
+    zeros: int = 0
 
 
 class DeadLetter(NamedTuple):

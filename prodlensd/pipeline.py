@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from hashlib import blake2b
+from typing import Final
 
 from prodlensd.model import (
     DIGEST_BYTES,
@@ -28,7 +29,8 @@ from prodlensd.model import (
     Trace,
 )
 
-_BOM = b"\xef\xbb\xbf"
+#: May begin a file, and is no part of its first line.
+BOM: Final = b"\xef\xbb\xbf"
 _BLANK = b" \t\r"
 #: So many fields of a Trace are columns as they are.
 _FACTS = Trace._fields.index("cost_gateway_usd")
@@ -50,13 +52,14 @@ def build(
     dead_letters: list[DeadLetter] = []
     blanks = 0
     for line in chunk.lines:
-        content = line.removeprefix(_BOM) if offset == 0 else line
+        content = line.removeprefix(BOM) if offset == 0 else line
         try:
             trace = parse(content)
         except BadLine as bad:
             if content.strip(_BLANK):
                 place = (story.link(line_digest(line)), source_id, offset, len(line))
-                dead_letters.append(DeadLetter(*place, bad.reason, bad.detail, line))
+                reason = "unterminated" if chunk.unterminated else bad.reason
+                dead_letters.append(DeadLetter(*place, reason, bad.detail, line))
             else:
                 blanks += 1
         else:
@@ -71,6 +74,7 @@ def build(
         place = (story.link(long.digest), source_id, offset, long.length)
         dead_letters.append(DeadLetter(*place, "too_long", "", long.head))
         offset += long.length + 1
+    offset += chunk.zeros - chunk.unterminated
     if offset != chunk.end:
         raise AssertionError(f"{start.path}: lines end at byte {offset}, the chunk at {chunk.end}")
     end = replace(

@@ -6,64 +6,74 @@ on, the last committed record must still stand before the offset, byte for byte.
 `Doubt`, and the file is read again from 0 as a new source. Reading too often is harmless; the keys
 make it so.
 
-The mutable state: `_followed` (the sources with their committed checkpoints) and `_long` (how far
-an endless line was read through).
+A file that loses its name, or moves out of the folders, is read to its end through the descriptor
+that is still open, and let go when nobody can write to it any more.
+
+The mutable state: `_followed` (the sources, their committed checkpoints, their open files).
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from fnmatch import translate
-from hashlib import blake2b
 from io import BytesIO
 from pathlib import Path
 from typing import Final
 
-from prodlensd.model import DIGEST_BYTES, Checkpoint, Chunk, Doubt, LongLine, Sighting
+from prodlensd.content import (
+    LongRead,
+    Unzipped,
+    gzip_proof,
+    has_writer,
+    proof_at,
+    proof_of,
+    read_lines,
+    zeros_at,
+)
+from prodlensd.gunzip import MAGIC as GZIP_MAGIC
+from prodlensd.model import Checkpoint, Chunk, Doubt, Sighting
 
 READ_BYTES: Final = 4 << 20
-#: A change of the same size within the clock tick of our look would go unseen; look again until
-# then.
+#: A change of the same size within the clock tick of our look would go unseen: look again so long.
 _RACY_NS: Final = 2_000_000_000
-_HEAD_BYTES: Final = 64 << 10
-_PROOF_BYTES: Final = 1 << 20
-_GZIP_MAGIC: Final = b"\x1f\x8b"
+#: How long a file that left the folders, or that may have a writer, is waited for.
+_GRACE_NS: Final = 60_000_000_000
+#: A gzip file may be incomplete for so long before it is called damaged.
+_INCOMPLETE_NS: Final = 600_000_000_000
+_VERIFY_BLOCKS: Final = 16
+_MAX_OPEN: Final = 128
 
 _FileKey = tuple[int, int]
+
+
+class Busy:
+    """There is more to do with a source, and nothing to show yet."""
 
 
 @dataclass(slots=True)
 class _Followed:
     checkpoint: Checkpoint
-    sighting: Sighting | None = None
+    sighting: Sighting | None = None  # as of the last scan; None when not seen
     read_sighting: Sighting | None = None  # as it was when last read to its end
+    seen_bytes: int = 0  # its size in the scan before
     unseen_scans: int = 0
+    file: int | None = None
+    long_read: LongRead | None = None
+    unzipped: Unzipped | None = None
+    unzipped_sighting: Sighting | None = None
+    unreadable: str = ""  # why it is no gzip file, as long as `unzipped_sighting` holds
 
-
-class _LongRead:
-    """A line over the limit: read through block by block, and never held."""
-
-    def __init__(self, offset: int) -> None:
-        self._offset = offset
-        self._length = 0
-        self._head = b""
-        self._digest = blake2b(digest_size=DIGEST_BYTES)
-
-    def read_on(self, file: int) -> LongLine | None:
-        """Reads to the line's end; None when it is still being written."""
-        while block := os.pread(file, READ_BYTES, self._offset + self._length):
-            content, newline, _ = block.partition(b"\n")
-            self._head += content[: _HEAD_BYTES - len(self._head)]
-            self._digest.update(content)
-            self._length += len(content)
-            if newline:
-                return LongLine(self._head, self._length, self._digest.digest())
-        return None
+    def close(self) -> None:
+        if self.file is not None:
+            os.close(self.file)
+            self.file = None
+        self.unzipped = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +85,7 @@ class Survey:
 
     new: list[Sighting]
     moved: list[tuple[int, Sighting]]
-    gone: list[Checkpoint]
+    gone: list[tuple[int, int]]  # source id, bytes known and never read
     faults: list[str]
 
 
@@ -99,7 +109,7 @@ class Tailer:
         self._recursive = recursive
         self._max_line_bytes = max_line_bytes
         self._followed: dict[int, _Followed] = {}
-        self._long: dict[int, _LongRead] = {}
+        self._open: OrderedDict[int, _Followed] = OrderedDict()  # least recently used first
         for checkpoint in checkpoints:
             self.adopt(checkpoint)
 
@@ -107,18 +117,23 @@ class Tailer:
         """Follows a source from its committed checkpoint on; later calls move it forward."""
         known = self._followed.get(checkpoint.source_id)
         if known is None:
-            self._followed[checkpoint.source_id] = _Followed(checkpoint)
-        else:
-            known.checkpoint = checkpoint
+            known = self._followed[checkpoint.source_id] = _Followed(checkpoint)
+        known.checkpoint = checkpoint
+        known.seen_bytes = max(known.seen_bytes, checkpoint.size_bytes)
 
     def drop(self, source_id: int) -> None:
         """No longer follows a source."""
-        self._followed.pop(source_id, None)
-        self._long.pop(source_id, None)
+        self._open.pop(source_id, None)
+        if followed := self._followed.pop(source_id, None):
+            followed.close()
+
+    def close(self) -> None:
+        """Closes every file."""
+        self._close_all_but(0, nameless=True)
 
     # Finding files
 
-    def scan(self) -> Survey:
+    def scan(self, now_ns: int) -> Survey:
         """Looks at every file in the folders, and matches it with the sources followed."""
         survey = Survey([], [], [], [])
         sightings = self._sightings(survey.faults)
@@ -133,23 +148,41 @@ class Tailer:
                 continue
             checkpoint = followed.checkpoint
             seen.add(checkpoint.source_id)
+            if followed.sighting is not None:
+                followed.seen_bytes = followed.sighting.size_bytes
             followed.sighting = sighting
             followed.unseen_scans = 0
             if (checkpoint.path, checkpoint.dev) != (sighting.path, sighting.dev):
                 survey.moved.append((checkpoint.source_id, sighting))
         if not survey.faults:
-            survey.gone.extend(self._gone(seen))
+            for source_id, followed in self._followed.items():
+                if source_id not in seen and self._is_gone(followed, now_ns):
+                    known_bytes = max(0, followed.seen_bytes - followed.checkpoint.offset)
+                    survey.gone.append((source_id, known_bytes))
         survey.new.sort(key=lambda sighting: sighting.mtime_ns)
         return survey
 
-    def _gone(self, seen: set[int]) -> Iterator[Checkpoint]:
-        """Sources unseen in two scans running: one may fall between two steps of a rotation."""
-        for source_id, followed in self._followed.items():
-            if source_id not in seen:
-                followed.sighting = None
-                followed.unseen_scans += 1
-                if followed.unseen_scans > 1:
-                    yield followed.checkpoint
+    def _is_gone(self, followed: _Followed, now_ns: int) -> bool:
+        """Whether to give up a source whose file the scan did not find.
+
+        Not after one scan, which may fall between two steps of a rotation. And not while its open
+        file has unread bytes, or somebody who may write more.
+        """
+        followed.unseen_scans += 1
+        if followed.file is None:
+            if followed.sighting is not None:
+                followed.seen_bytes = max(followed.seen_bytes, followed.sighting.size_bytes)
+            followed.sighting = None
+            return followed.unseen_scans > 1
+        status = os.fstat(followed.file)
+        path = followed.checkpoint.path
+        followed.sighting = now = _sighting(path, status)
+        followed.seen_bytes = status.st_size
+        if now != followed.read_sighting or followed.unseen_scans <= 1:
+            return False
+        if status.st_nlink == 0 and has_writer(followed.file) is False:
+            return True
+        return now_ns - max(status.st_mtime_ns, status.st_ctime_ns) > _GRACE_NS
 
     def _sightings(self, faults: list[str]) -> dict[_FileKey, Sighting]:
         found: dict[_FileKey, Sighting] = {}
@@ -165,26 +198,14 @@ class Tailer:
                         elif self._included.match(entry.name) and entry.is_file(
                             follow_symlinks=False
                         ):
-                            self._sight(entry, found)
+                            _sight(entry, found)
             except OSError as error:
                 faults.append(f"{folder}: {error.strerror}")
         return found
 
-    def _sight(self, entry: os.DirEntry[str], found: dict[_FileKey, Sighting]) -> None:
-        try:
-            status = entry.stat(follow_symlinks=False)
-        except FileNotFoundError:
-            return
-        file = (status.st_dev, status.st_ino)
-        # Of a file's several names (hard links) the first in order stands for it.
-        if file not in found or entry.path < found[file].path:
-            found[file] = Sighting(
-                entry.path, *file, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-            )
-
     # Reading
 
-    def read(self, now_ns: int) -> Iterator[Chunk | Doubt | str]:
+    def read(self, now_ns: int) -> Iterator[Chunk | Doubt | Busy | str]:
         """One chunk, at most, of every source that has changed since it was last read to its end.
 
         Yields a Doubt for a source that must begin again, and a sentence for a file that cannot be
@@ -194,106 +215,186 @@ class Tailer:
             sighting = followed.sighting
             if sighting is None or sighting == followed.read_sighting:
                 continue
+            if followed.unreadable and followed.unzipped_sighting == sighting:
+                if now_ns - sighting.mtime_ns > _INCOMPLETE_NS:
+                    yield f"{sighting.path}: {followed.unreadable}"
+                continue
             try:
-                outcome = self._read_source(followed, sighting)
+                file = self._file_of(followed, sighting)
+                outcome = None if file is None else self._read(followed, sighting, file)
             except OSError as error:
                 yield f"{sighting.path}: {error.strerror}"
                 continue
             if outcome is not None:
                 yield outcome
-            elif now_ns - sighting.mtime_ns > _RACY_NS:
+            elif now_ns - sighting.mtime_ns > _RACY_NS or followed.unseen_scans:
                 followed.read_sighting = sighting
 
-    def _read_source(self, followed: _Followed, sighting: Sighting) -> Chunk | Doubt | str | None:
-        start = followed.checkpoint
-        with _opened(sighting) as file:
-            if file is None:
-                return None
-            reading = self._long.get(start.source_id)
-            data = b"" if reading else self._read_lines(file, start.offset)
-            if reading is None and len(data) > self._max_line_bytes and b"\n" not in data:
-                reading = self._long[start.source_id] = _LongRead(start.offset)
-            long_line = None if reading is None else reading.read_on(file)
-            size_bytes = os.fstat(file).st_size
-            # Asked after the read: what was read while the file changed under us is found out here.
-            if (
-                _proof(file, start.offset - start.record_bytes, start.record_bytes)
-                != start.record_digest
-            ):
-                self._long.pop(start.source_id, None)
-                reason = "truncated" if size_bytes < start.offset else "rewritten"
-                known_bytes = max(0, start.size_bytes - start.offset)
-                return Doubt(start.source_id, sighting, reason, known_bytes)
-            if start.offset == 0 and data.startswith(_GZIP_MAGIC):
-                return f"{sighting.path}: compressed files are not read yet"
-            if long_line is not None:
-                del self._long[start.source_id]
-                end = start.offset + long_line.length + 1
-                record = _proof(file, start.offset, long_line.length + 1)
-                return Chunk(start, [], end, size_bytes, long_line.length + 1, record, long_line)
-            return self._chunk(start, data, size_bytes)
+    def _file_of(self, followed: _Followed, sighting: Sighting) -> int | None:
+        """The source's file, opened if need be; None when another stands there now.
 
-    def _read_lines(self, file: int, offset: int) -> bytes:
-        """Bytes from `offset` on: with a newline among them, or to the end, or over the limit."""
-        data = os.pread(file, READ_BYTES, offset)
-        while b"\n" not in data and 0 < len(data) <= self._max_line_bytes:
-            more = os.pread(file, READ_BYTES, offset + len(data))
-            if not more:
-                break
-            data += more
-        return data
-
-    def _chunk(self, start: Checkpoint, data: bytes, size_bytes: int) -> Chunk | None:
-        """The complete lines of `data`, up to the first that is over the limit."""
-        # As data.split(b"\n"), but five times as fast on long lines: CPython's split looks at every
-        # byte by itself. What follows the last newline is a line still being written.
-        lines = [line[:-1] for line in BytesIO(data[: data.rfind(b"\n") + 1])]
-        if len(data) > self._max_line_bytes:
-            over = (index for index, line in enumerate(lines) if len(line) > self._max_line_bytes)
-            del lines[next(over, len(lines)) :]
-            if not lines and b"\n" in data:
-                self._long[start.source_id] = _LongRead(start.offset)
-        if not lines:
+        Opening neither follows a link nor waits on a FIFO that took the file's place.
+        """
+        source_id = followed.checkpoint.source_id
+        if followed.file is not None:
+            self._open.move_to_end(source_id)
+            return followed.file
+        self._close_all_but(_MAX_OPEN - 1)
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+        try:
+            file = os.open(sighting.path, flags)
+        except FileNotFoundError:
             return None
-        end = start.offset + sum(map(len, lines)) + len(lines)
-        record = lines[-1] + b"\n"
-        return Chunk(start, lines, end, size_bytes, len(record), _digest_of_record(record))
-
-
-@contextmanager
-def _opened(sighting: Sighting) -> Iterator[int | None]:
-    """A descriptor of the file that was sighted; None when another stands there now.
-
-    Opening neither follows a link nor waits on a FIFO that took the file's place.
-    """
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
-    try:
-        file = os.open(sighting.path, flags)
-    except FileNotFoundError:
-        yield None
-        return
-    try:
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE):
+                raise
+            self._close_all_but(0)
+            file = os.open(sighting.path, flags)
         status = os.fstat(file)
         same = (status.st_dev, status.st_ino) == (sighting.dev, sighting.inode)
-        yield file if same and stat.S_ISREG(status.st_mode) else None
-    finally:
-        os.close(file)
+        if not same or not stat.S_ISREG(status.st_mode):
+            os.close(file)
+            return None
+        followed.file = file
+        self._open[source_id] = followed
+        return file
+
+    def _close_all_but(self, count: int, *, nameless: bool = False) -> None:
+        """Closes files, least recently used first; those without a name only when told to."""
+        for source_id, followed in list(self._open.items()):
+            if len(self._open) <= count:
+                return
+            if nameless or not followed.unseen_scans:
+                followed.close()
+                del self._open[source_id]
+
+    def _read(
+        self, followed: _Followed, sighting: Sighting, file: int
+    ) -> Chunk | Doubt | Busy | None:
+        if os.pread(file, len(GZIP_MAGIC), 0) == GZIP_MAGIC:
+            return self._read_gzip(followed, sighting, file)
+        start = followed.checkpoint
+
+        def pread(count: int, offset: int) -> bytes:
+            return os.pread(file, count, offset)
+
+        writerless = followed.unseen_scans > 0 and _is_final(file)
+        zeros = zeros_at(pread, start.offset) if pread(1, start.offset) == b"\0" else 0
+        chunk = (
+            self._zeros_chunk(start, zeros)
+            if zeros
+            else self._lines_chunk(followed, pread, final=writerless)
+        )
+        size_bytes = os.fstat(file).st_size
+        # Asked after the read: what was read while the file changed under us is found out here.
+        proof = proof_at(pread, start.offset - start.record_bytes, start.record_bytes)
+        if proof != start.record_digest:
+            followed.long_read = None
+            reason = "truncated" if size_bytes < start.offset else "rewritten"
+            return Doubt(
+                start.source_id, sighting, reason, max(0, followed.seen_bytes - start.offset)
+            )
+        if chunk is None:
+            return None
+        if chunk.long_line is not None or zeros:
+            record = proof_at(pread, start.offset, chunk.record_bytes)
+            chunk = replace(chunk, record_digest=record)
+        return replace(chunk, size_bytes=size_bytes)
+
+    def _read_gzip(
+        self, followed: _Followed, sighting: Sighting, file: int
+    ) -> Chunk | Doubt | Busy | None:
+        """A gzip file is read when it is whole. Half-read ones begin again after a restart."""
+        start = followed.checkpoint
+        proof = gzip_proof(file)
+        if start.record_digest == proof and not start.record_bytes:
+            return None
+        if followed.unzipped is None or followed.unzipped_sighting != sighting:
+            if start.offset:
+                return Doubt(start.source_id, sighting, "rewritten", 0)
+            followed.unzipped, followed.unzipped_sighting = Unzipped(file), sighting
+            followed.unreadable = ""
+        unzipped = followed.unzipped
+        try:
+            if unzipped.size_bytes is None and not unzipped.verify(READ_BYTES, _VERIFY_BLOCKS):
+                return Busy()
+            chunk = self._lines_chunk(followed, unzipped.pread, final=True)
+        except (EOFError, ValueError) as error:
+            followed.unzipped = None
+            followed.unreadable = f"not a complete gzip file: {error}"
+            return Busy()  # to be looked at again: it may still be written
+        if chunk is None:
+            return None
+        whole = chunk.end == unzipped.size_bytes
+        return replace(
+            chunk,
+            size_bytes=unzipped.size_bytes or 0,
+            record_bytes=0,
+            record_digest=proof if whole else b"",
+        )
+
+    def _zeros_chunk(self, start: Checkpoint, zeros: int) -> Chunk:
+        return Chunk(start, [], start.offset + zeros, 0, zeros, b"", zeros=zeros)
+
+    def _lines_chunk(
+        self, followed: _Followed, pread: Callable[[int, int], bytes], *, final: bool
+    ) -> Chunk | None:
+        """The next lines, up to the first that is over the limit, or that line, or None.
+
+        With `final` nothing more will be written: what stands there without a newline is a line.
+        """
+        start = followed.checkpoint
+        if followed.long_read is None:
+            data = read_lines(pread, start.offset, READ_BYTES, self._max_line_bytes)
+            # As data.split(b"\n"), but five times as fast on long lines: CPython's split looks at
+            # every byte by itself. What follows the last newline is a line still being written.
+            whole = data.rfind(b"\n") + 1
+            lines = [line[:-1] for line in BytesIO(data[:whole])]
+            if len(data) > self._max_line_bytes:
+                over = (i for i, line in enumerate(lines) if len(line) > self._max_line_bytes)
+                del lines[next(over, len(lines)) :]
+                if not lines:
+                    followed.long_read = LongRead(start.offset)
+            if lines:
+                end = start.offset + sum(map(len, lines)) + len(lines)
+                record = lines[-1] + b"\n"
+                return Chunk(start, lines, end, 0, len(record), proof_of(record))
+            if final and data and followed.long_read is None:
+                end = start.offset + len(data)
+                return Chunk(start, [data], end, 0, len(data), proof_of(data), unterminated=True)
+        if followed.long_read is None:
+            return None
+        long_line = followed.long_read.read_on(pread, READ_BYTES)
+        if long_line is None:
+            return None
+        followed.long_read = None
+        length = long_line.length + 1
+        return Chunk(start, [], start.offset + length, 0, length, b"", long_line=long_line)
 
 
-def _proof(file: int, offset: int, record_bytes: int) -> bytes:
-    """The digest of a record as it stands in the file now; empty before the first record."""
-    if record_bytes <= 2 * _PROOF_BYTES:
-        return _digest_of_record(os.pread(file, record_bytes, offset))
-    tail_offset = offset + record_bytes - _PROOF_BYTES
-    return _digest_of_record(
-        os.pread(file, _PROOF_BYTES, offset) + os.pread(file, _PROOF_BYTES, tail_offset)
+def _is_final(file: int) -> bool:
+    """Whether nobody can write to the file any more: it has no name, and no writer has it open."""
+    return os.fstat(file).st_nlink == 0 and has_writer(file) is False
+
+
+def _sight(entry: os.DirEntry[str], found: dict[_FileKey, Sighting]) -> None:
+    try:
+        status = entry.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    sighting = _sighting(entry.path, status)
+    file = (sighting.dev, sighting.inode)
+    # Of a file's several names (hard links) the first in order stands for it.
+    if file not in found or sighting.path < found[file].path:
+        found[file] = sighting
+
+
+def _sighting(path: str, status: os.stat_result) -> Sighting:
+    return Sighting(
+        path,
+        status.st_dev,
+        status.st_ino,
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
     )
-
-
-def _digest_of_record(record: bytes) -> bytes:
-    """Of a record of more than two MiB only the first and the last MiB count."""
-    if not record:
-        return b""
-    if len(record) > 2 * _PROOF_BYTES:
-        record = record[:_PROOF_BYTES] + record[-_PROOF_BYTES:]
-    return blake2b(record, digest_size=DIGEST_BYTES).digest()

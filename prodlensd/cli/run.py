@@ -78,17 +78,19 @@ def _run(
             book.start()
         signals.wake = bell.ring
         compaction = partial(_start_compaction, config_path) if config.parquet.enabled else None
+        tailer = Tailer(
+            config.logs.directories,
+            include=config.logs.include,
+            recursive=config.logs.recursive,
+            max_line_bytes=config.logs.max_line_bytes,
+            checkpoints=store.checkpoints(),
+        )
+        stack.callback(tailer.close)
         daemon = Daemon(
             store=store,
-            tailer=Tailer(
-                config.logs.directories,
-                include=config.logs.include,
-                recursive=config.logs.recursive,
-                max_line_bytes=config.logs.max_line_bytes,
-                checkpoints=store.checkpoints(),
-            ),
+            tailer=tailer,
             bell=bell,
-            build=partial(build, parse=formats.parse, price=_pricer(config.pricing, book).price),
+            build=partial(build, parse=formats.parse, price=pricer(config.pricing, book).price),
             log=log,
             stop=signals.stop,
             pace=Pace(
@@ -148,7 +150,8 @@ def _start_compaction(config_path: Path | None) -> subprocess.Popen[bytes]:
     return subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
 
-def _pricer(pricing: configuration.Pricing, book: PriceBook) -> Pricer:
+def pricer(pricing: configuration.Pricing, book: PriceBook) -> Pricer:
+    """Prices as the configuration has it, with `book` for the list prices."""
     fallback = pricing.fallback
     return Pricer(
         prefer=pricing.prefer,

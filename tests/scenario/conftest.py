@@ -61,6 +61,7 @@ class World:
         )
 
     def stop(self) -> None:
+        self.tailer.close()
         self.store.__exit__(None, None, None)
 
     def restart(self) -> None:

@@ -20,7 +20,7 @@ PACKAGE = Path(prodlensd.__file__).parent
 FLOORS = (
     {"__main__"},
     {"cli"},
-    {"daemon", "status", "metrics", "report", "demo", "compaction"},
+    {"daemon", "status", "metrics", "report", "demo", "compaction", "dead_letters"},
     {"pipeline"},
     {
         "bell",
@@ -34,7 +34,8 @@ FLOORS = (
         "store",
         "tailer",
     },
-    {"model", "litellm_callback"},
+    {"content"},
+    {"gunzip", "model", "litellm_callback"},
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 

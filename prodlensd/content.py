@@ -1,0 +1,153 @@
+"""The bytes of an open log file, plain or gzip, by offset; and proofs that they are the same."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from collections.abc import Callable
+from hashlib import blake2b
+from typing import Final
+
+from prodlensd.gunzip import Gunzip
+from prodlensd.model import DIGEST_BYTES, LongLine
+
+#: (how many, from where) → so many bytes at most; none at the end.
+Pread = Callable[[int, int], bytes]
+
+_HEAD_BYTES: Final = 64 << 10
+_PROOF_BYTES: Final = 1 << 20
+_ZEROS_AT_ONCE_BYTES: Final = 1 << 20
+
+
+class Unzipped:
+    """A gzip file's content. None of it is given before all of it is verified.
+
+    The mutable state: the stream, and a window of inflated bytes that begins at `_start`.
+    """
+
+    def __init__(self, file: int) -> None:
+        self._file = file
+        self._stream = Gunzip(file)
+        self._start = 0
+        self._window = b""
+        self._verified_bytes = 0
+        self.size_bytes: int | None = None
+
+    def verify(self, block_bytes: int, blocks: int) -> bool:
+        """Verifies some blocks more; True when there are none left, and `size_bytes` is known.
+
+        Raises EOFError when the file is not complete, ValueError when it is damaged.
+        """
+        for _ in range(blocks):
+            block = self._stream.read(block_bytes)
+            if not block:
+                self.size_bytes = self._verified_bytes
+                self._stream = Gunzip(self._file)
+                return True
+            self._verified_bytes += len(block)
+        return False
+
+    def pread(self, count: int, offset: int) -> bytes:
+        """As os.pread, cheap when `offset` never goes back."""
+        if offset < self._start:
+            self._stream, self._start, self._window = Gunzip(self._file), 0, b""
+        while self._start + len(self._window) < offset + count:
+            block = self._stream.read(count)
+            if not block:
+                break
+            self._drop_before(offset)
+            self._window += block
+        self._drop_before(offset)
+        return self._window[:count]
+
+    def _drop_before(self, offset: int) -> None:
+        dropped = min(len(self._window), offset - self._start)
+        self._window = self._window[dropped:]
+        self._start += dropped
+
+
+class LongRead:
+    """A line over the limit: read through block by block, and never held."""
+
+    def __init__(self, offset: int) -> None:
+        self._offset = offset
+        self._length = 0
+        self._head = b""
+        self._digest = blake2b(digest_size=DIGEST_BYTES)
+
+    def read_on(self, pread: Pread, block_bytes: int) -> LongLine | None:
+        """Reads to the line's end; None when it is still being written."""
+        while block := pread(block_bytes, self._offset + self._length):
+            content, newline, _ = block.partition(b"\n")
+            self._head += content[: _HEAD_BYTES - len(self._head)]
+            self._digest.update(content)
+            self._length += len(content)
+            if newline:
+                return LongLine(self._head, self._length, self._digest.digest())
+        return None
+
+
+def read_lines(pread: Pread, offset: int, block_bytes: int, max_line_bytes: int) -> bytes:
+    """Bytes from `offset` on: with a newline among them, or to the end, or over the limit."""
+    data = pread(block_bytes, offset)
+    while b"\n" not in data and 0 < len(data) <= max_line_bytes:
+        more = pread(block_bytes, offset + len(data))
+        if not more:
+            break
+        data += more
+    return data
+
+
+def zeros_at(pread: Pread, offset: int) -> int:
+    """How many zero bytes stand from `offset` on.
+
+    A program that writes on at its old place in a truncated file leaves a hole of them behind.
+    """
+    end = offset
+    while block := pread(_ZEROS_AT_ONCE_BYTES, end):
+        rest = block.lstrip(b"\0")
+        end += len(block) - len(rest)
+        if rest:
+            break
+    return end - offset
+
+
+def proof_at(pread: Pread, offset: int, record_bytes: int) -> bytes:
+    """The digest of a record as it stands in the file now; empty before the first record."""
+    if record_bytes <= 2 * _PROOF_BYTES:
+        return proof_of(pread(record_bytes, offset) if record_bytes else b"")
+    tail_offset = offset + record_bytes - _PROOF_BYTES
+    return proof_of(pread(_PROOF_BYTES, offset) + pread(_PROOF_BYTES, tail_offset))
+
+
+def proof_of(record: bytes) -> bytes:
+    """Of a record of more than two MiB only the first and the last MiB count."""
+    if not record:
+        return b""
+    if len(record) > 2 * _PROOF_BYTES:
+        record = record[:_PROOF_BYTES] + record[-_PROOF_BYTES:]
+    return blake2b(record, digest_size=DIGEST_BYTES).digest()
+
+
+def gzip_proof(file: int) -> bytes:
+    """What stands for a whole gzip file: its size and its last bytes, which are checksums."""
+    size_bytes = os.fstat(file).st_size
+    tail = os.pread(file, 64, max(0, size_bytes - 64))
+    return proof_of(b"gzip %d " % size_bytes + tail)
+
+
+def has_writer(file: int) -> bool | None:
+    """Whether anybody has this file open for writing; None where the system does not tell.
+
+    Linux grants a read lease only on a file that nobody writes. Ask only of a file without a name:
+    an open by somebody else would break the lease with a signal that we do not expect.
+    """
+    if not hasattr(fcntl, "F_SETLEASE"):
+        return None
+    try:
+        fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except OSError as error:
+        return True if error.errno == errno.EAGAIN else None
+    fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    return False
