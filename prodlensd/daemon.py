@@ -75,8 +75,13 @@ class Daemon:
         self._next_compaction = time.monotonic() + min(pace.compact_interval_s, 10.0)
         self._compaction: subprocess.Popen[bytes] | None = None
 
+    def begin(self) -> None:
+        """Takes the ledger over; no other daemon can write to it from here on."""
+        self._store.take_over(pid=os.getpid(), version=__version__, started_us=self._started_us)
+
     def run(self, interrupted: Callable[[], bool] = lambda: False) -> None:
         """Turns the wheel until asked to stop, or until `interrupted` says so."""
+        self.begin()
         while not self._stop.is_set() and not interrupted():
             try:
                 found_work = self.ingest()

@@ -25,7 +25,7 @@ from prodlensd.pricing import ChildBook, Override, PriceBook, Pricer, flat_rates
 from prodlensd.service import log as service_log
 from prodlensd.service.lock import AlreadyRunningError, InstanceLock
 from prodlensd.service.signals import Signals
-from prodlensd.store import Store, StoreError
+from prodlensd.store import LedgerLostError, Store, StoreError
 from prodlensd.tailer import Tailer
 
 
@@ -46,13 +46,15 @@ def command(config_path: Path | None, once: bool) -> None:
     log = structlog.get_logger()
     try:
         with Signals() as signals, InstanceLock(config.store.path):
+            if not config.store.path.exists():
+                log.info("beginning a new ledger", store=str(config.store.path))
             log.info("started", version=__version__, pid=os.getpid(), store=str(config.store.path))
             while _run(config, config_path, signals, log, once=once):
                 config = _reloaded(config, config_path, log)
             log.info("stopped")
     except AlreadyRunningError as error:
         raise fail(str(error), EXIT_LOCKED) from error
-    except (StoreError, OSError) as error:
+    except (LedgerLostError, StoreError, OSError) as error:
         raise fail(str(error)) from error
 
 
@@ -111,6 +113,7 @@ def _run(
 
 
 def _run_once(daemon: Daemon, signals: Signals, compaction: StartCompaction | None) -> None:
+    daemon.begin()
     while daemon.ingest() and not signals.stop.is_set():
         pass
     daemon.beat("stopped", force=True)

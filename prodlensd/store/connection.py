@@ -26,6 +26,13 @@ class StoreError(Exception):
     """The database cannot be used; the message says what to do."""
 
 
+class LedgerLostError(Exception):
+    """The database is no longer this daemon's: it was moved, replaced, or taken over.
+
+    Nothing heals that: the daemon has to stop, before it writes where nobody reads.
+    """
+
+
 class StoreLockedError(StoreError):
     """Somebody else holds the database; try again later."""
 
@@ -38,15 +45,35 @@ def open_writer(path: Path, durability: str) -> apsw.Connection:
             "prodlensd needs 3.51.3 or later: upgrade the apsw package"
         )
     with translated(path):
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        db = apsw.Connection(str(path))
-        try:
-            _configure(db, durability)
-            _migrate(db, path)
-        except BaseException:
-            db.close()
-            raise
+        if not path.exists():
+            _create(path)
+        elif path.stat().st_size == 0:
+            raise StoreError(
+                f"{path} is empty: the ledger that was here is gone; restore a backup, or delete "
+                "the file to begin a new one from the logs still there"
+            )
+        return _open(path, path, durability)
+
+
+def _create(path: Path) -> None:
+    """A new ledger, whole under its name or not there at all, whenever we are killed."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    unfinished = path.with_name(f"{path.name}.new")
+    for suffix in ("", "-wal", "-shm"):
+        unfinished.with_name(unfinished.name + suffix).unlink(missing_ok=True)
+    os.close(os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    _open(unfinished, path, "full").close()
+    unfinished.rename(path)
+
+
+def _open(path: Path, named: Path, durability: str) -> apsw.Connection:
+    db = apsw.Connection(str(path))
+    try:
+        _configure(db, durability)
+        _migrate(db, named)
+    except BaseException:
+        db.close()
+        raise
     return db
 
 

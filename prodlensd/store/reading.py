@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self
 
 import apsw
 
@@ -55,6 +55,29 @@ class Snapshots(NamedTuple):
     days: int
     dirty_days: int
     last_compacted_us: int | None
+
+
+class Refused(NamedTuple):
+    """A dead letter but for its bytes, of which `kept_bytes` are there, of `length`."""
+
+    key: bytes
+    source_id: int
+    path: str
+    source_offset: int
+    length: int
+    kept_bytes: int
+    reason: str
+    detail: str
+    received_us: int
+
+
+_REFUSED_COLUMNS: Final = (
+    "d.key, d.source_id, coalesce(s.path, ''), d.source_offset, d.length, length(d.raw), "
+    "d.reason, d.detail, d.received_us"
+)
+_FROM: Final = "FROM dead_letter AS d LEFT JOIN source AS s USING (source_id)"
+_REFUSED: Final = f"SELECT {_REFUSED_COLUMNS} {_FROM}"
+_REFUSED_RAW: Final = f"SELECT {_REFUSED_COLUMNS}, d.raw {_FROM}"
 
 
 class Reader:
@@ -135,6 +158,38 @@ class Reader:
         return dict(
             self._all("SELECT reason, count(*) FROM dead_letter GROUP BY reason ORDER BY reason")
         )
+
+    def refused(self, reason: str | None = None, newest: int | None = None) -> Iterator[Refused]:
+        """The dead letters (of one reason), newest first, all of them or so many."""
+        return (
+            Refused(*row)
+            for row in self._all(
+                f"{_REFUSED} WHERE ?1 IS NULL OR d.reason = ?1 ORDER BY d.rowid DESC LIMIT ?2",
+                (reason, -1 if newest is None else newest),
+            )
+        )
+
+    def refused_lines(self, reason: str | None = None) -> Iterator[tuple[Refused, bytes]]:
+        """The dead letters (of one reason) with their bytes, oldest first, read as one view."""
+        sql = f"{_REFUSED_RAW} WHERE ?1 IS NULL OR d.reason = ?1 ORDER BY d.rowid"
+        return ((Refused._make(letter), raw) for *letter, raw in self._all(sql, (reason,)))
+
+    def refused_between(self, first: bytes, last: bytes) -> list[tuple[Refused, bytes]]:
+        """Of the dead letters with keys between these two: none, the one, or two of too many."""
+        sql = f"{_REFUSED_RAW} WHERE d.key BETWEEN ? AND ? LIMIT 2"
+        return [(Refused._make(letter), raw) for *letter, raw in self._all(sql, (first, last))]
+
+    def neighbours(self, key: bytes) -> list[bytes]:
+        """The keys of the dead letters just before and just after this one, in order of keys."""
+        return [
+            neighbour
+            for (neighbour,) in self._all(
+                "SELECT max(key) FROM dead_letter WHERE key < ?1 "
+                "UNION ALL SELECT min(key) FROM dead_letter WHERE key > ?1",
+                (key,),
+            )
+            if neighbour is not None
+        ]
 
     def snapshots(self) -> Snapshots:
         """How far the Parquet files are."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +19,7 @@ from typing import Any, Final, NamedTuple, Self
 import apsw
 
 from prodlensd.model import US_PER_DAY, Checkpoint, DeadLetter, Doubt, Part, Sighting
-from prodlensd.store.connection import open_writer, translated
+from prodlensd.store.connection import LedgerLostError, open_writer, translated
 
 #: The columns of `trace`, in its order: those of a `pipeline.row`.
 _COLUMNS: Final = (
@@ -57,7 +58,13 @@ _TALLY: Final = """
     INSERT INTO tally (column, value, traces) VALUES (?, ?, ?)
     ON CONFLICT DO UPDATE SET traces = traces + excluded.traces
 """
+_BEAT: Final = "INSERT OR REPLACE INTO daemon VALUES (1, ?, ?, ?, ?, ?, ?, ?)"
+_REDEEM: Final = """
+    UPDATE source SET dead_letters = dead_letters - ?, traces = traces + ?,
+        duplicates = duplicates + ? WHERE source_id = ?
+"""
 _TALLIED: Final = {name: itemgetter(_COLUMNS.index(name)) for name in ("cost_source", "anomalies")}
+_SOURCE_ID: Final = itemgetter(_COLUMNS.index("source_id"))
 _CHECKPOINTS: Final = """
     SELECT source_id, path, dev, inode, offset, size_bytes, chain, last_key, record_bytes,
         record_digest
@@ -78,6 +85,13 @@ class Committed(NamedTuple):
     blanks: int = 0
 
 
+class Redeemed(NamedTuple):
+    """What one transaction moved: the dead letters' keys, and how many were in `trace` already."""
+
+    keys: list[bytes]
+    duplicates: int
+
+
 class Dirty(NamedTuple):
     """A UTC day whose snapshot is behind the ledger."""
 
@@ -86,16 +100,22 @@ class Dirty(NamedTuple):
 
 
 class Store:
-    """The writing side, a context manager. Its mutable state is the connection."""
+    """The writing side, a context manager.
+
+    The mutable state: the connection, and as whom a daemon has taken the ledger over.
+    """
 
     def __init__(self, path: Path, *, host: str = "", durability: str = "full") -> None:
         self._path = path
         self._host = host
         self._durability = durability
         self._db: apsw.Connection
+        self._owner: tuple[int, int] | None = None
+        self._file: tuple[int, int] = (0, 0)
 
     def __enter__(self) -> Self:
         self._db = open_writer(self._path, self._durability)
+        self._file = self._file_now()
         return self
 
     def __exit__(
@@ -110,7 +130,35 @@ class Store:
     def _transaction(self) -> Iterator[None]:
         """BEGIN IMMEDIATE to COMMIT, or ROLLBACK when anything raises."""
         with translated(self._path), self._db:
+            self._check_ours()
             yield
+
+    def take_over(self, *, pid: int, version: str, started_us: int) -> None:
+        """Makes this daemon the only one that may write, and shuts out any that wrote before.
+
+        The lock beside the database should have kept others out; this holds even when somebody
+        deleted the lock.
+        """
+        with self._transaction():
+            self._db.execute(_BEAT, (pid, version, started_us, started_us, "starting", "ok", None))
+        self._owner = (pid, started_us)
+
+    def _check_ours(self) -> None:
+        """Raises LedgerLostError when this daemon must not write any more."""
+        if self._owner is None:
+            return
+        if self._file_now() != self._file:
+            raise LedgerLostError(f"{self._path} was moved, deleted or replaced while in use")
+        owner = self._db.execute("SELECT pid, started_us FROM daemon").get
+        if owner != self._owner:
+            raise LedgerLostError(f"{self._path} was taken over by another prodlensd: {owner}")
+
+    def _file_now(self) -> tuple[int, int]:
+        try:
+            status = self._path.stat()
+        except FileNotFoundError:
+            return (0, 0)
+        return (status.st_dev, status.st_ino)
 
     # Sources
 
@@ -176,6 +224,29 @@ class Store:
         with self._transaction():
             written = [self._commit_part(part, now_us) for part in parts]
         return Committed(*map(sum, zip(*written, strict=True))) if written else Committed()
+
+    def redeem(self, letters: Iterable[tuple[bytes, _Row]]) -> Redeemed:
+        """Moves dead letters to `trace`, by key and as the row that each now is, all or none.
+
+        A letter that somebody else has moved meanwhile is passed over.
+        """
+        with self._transaction():
+            there = [(key, row) for key, row in letters if self._delete_dead_letter(key)]
+            duplicates = 0
+            for source_id, of_source in groupby(
+                sorted(map(itemgetter(1), there), key=_SOURCE_ID), _SOURCE_ID
+            ):
+                rows = list(of_source)
+                changed, replaced = self._insert(rows)
+                new = len(changed) - len(replaced)
+                self._db.execute(_REDEEM, (len(rows), new, len(rows) - new, source_id))
+                self._mark(changed, replaced)
+                duplicates += len(rows) - new
+        return Redeemed([key for key, _ in there], duplicates)
+
+    def _delete_dead_letter(self, key: bytes) -> bool:
+        self._db.execute("DELETE FROM dead_letter WHERE key = ?", (key,))
+        return self._db.changes() == 1
 
     def _commit_part(self, part: Part, now_us: int) -> Committed:
         changed, replaced = self._insert(part.rows)
@@ -267,10 +338,9 @@ class Store:
             synchronous = self._db.pragma("synchronous")
             self._db.execute("PRAGMA synchronous = NORMAL")
             try:
-                self._db.execute(
-                    "INSERT OR REPLACE INTO daemon VALUES (1, ?, ?, ?, ?, ?, ?, ?)",
-                    (pid, version, started_us, now_us, phase, watcher, fault),
-                )
+                with self._transaction():
+                    beat = (pid, version, started_us, now_us, phase, watcher, fault)
+                    self._db.execute(_BEAT, beat)
             finally:
                 self._db.execute(f"PRAGMA synchronous = {synchronous}")
 

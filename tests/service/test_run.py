@@ -161,7 +161,7 @@ def test_off_a_terminal_its_log_is_json_and_holds_nothing_of_a_line(machine: Any
     append(machine, secret + b"\n", line(1, ids=True)[:-2] + b', "x": "SECRET-CANARY"}\n')
     machine.start("-c", str(machine.config)) if machine.config.exists() else machine.start()
     events = [json.loads(row) for row in machine.said().splitlines()]
-    assert [event["event"] for event in events][:1] == ["started"]
+    assert "started" in [event["event"] for event in events]
     assert "SECRET-CANARY" not in machine.said()
 
 
