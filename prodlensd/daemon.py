@@ -110,6 +110,8 @@ class Daemon:
             if time.monotonic() > deadline:
                 break
         self._say_faults(faults)
+        if found_work:
+            self._resolve_gaps()
         return found_work
 
     def _survey(self) -> set[str]:
@@ -159,6 +161,12 @@ class Daemon:
             self._tailer.adopt(part.end)
         self._log.debug("committed", **committed._asdict())
         return committed
+
+    def _resolve_gaps(self) -> None:
+        """Closes the gaps whose bytes have meanwhile been read in a copy of the file."""
+        for gap in self._store.open_gaps():
+            if self._tailer.has_read(gap):
+                self._store.resolve(gap)
 
     def _begin_again(self, doubt: Doubt) -> None:
         self._log.info(

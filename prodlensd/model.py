@@ -213,6 +213,20 @@ class Sighting:
 
 
 @dataclass(frozen=True, slots=True)
+class Gap:
+    """Bytes of a source that were seen and destroyed before they were read.
+
+    They began at `offset`, after a record of this digest, and were at least `known_bytes`.
+    """
+
+    gap_id: int
+    offset: int
+    known_bytes: int
+    record_bytes: int
+    record_digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Doubt:
     """A source whose bytes are no longer those that were committed: it must be read again from 0.
 

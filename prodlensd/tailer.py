@@ -22,6 +22,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import translate
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Final
@@ -37,7 +38,7 @@ from prodlensd.content import (
     zeros_at,
 )
 from prodlensd.gunzip import MAGIC as GZIP_MAGIC
-from prodlensd.model import Checkpoint, Chunk, Doubt, Sighting
+from prodlensd.model import Checkpoint, Chunk, Doubt, Gap, Sighting
 
 READ_BYTES: Final = 4 << 20
 #: A change of the same size within the clock tick of our look would go unseen: look again so long.
@@ -130,6 +131,20 @@ class Tailer:
     def close(self) -> None:
         """Closes every file."""
         self._close_all_but(0, nameless=True)
+
+    def has_read(self, gap: Gap) -> bool:
+        """Whether a source that is followed holds the bytes of this gap, and has read past them."""
+        for followed in self._followed.values():
+            sighting = followed.sighting
+            if sighting is None or followed.checkpoint.offset < gap.offset + gap.known_bytes:
+                continue
+            try:
+                file = self._file_of(followed, sighting)
+            except OSError:
+                continue
+            if file is not None and _holds(file, gap):
+                return True
+        return False
 
     # Finding files
 
@@ -275,9 +290,7 @@ class Tailer:
             return self._read_gzip(followed, sighting, file)
         start = followed.checkpoint
 
-        def pread(count: int, offset: int) -> bytes:
-            return os.pread(file, count, offset)
-
+        pread = partial(_pread, file)
         writerless = followed.unseen_scans > 0 and _is_final(file)
         zeros = zeros_at(pread, start.offset) if pread(1, start.offset) == b"\0" else 0
         chunk = (
@@ -370,6 +383,17 @@ class Tailer:
         followed.long_read = None
         length = long_line.length + 1
         return Chunk(start, [], start.offset + length, 0, length, b"", long_line=long_line)
+
+
+def _holds(file: int, gap: Gap) -> bool:
+    """Whether the record that stood before the gap stands at its place in this file."""
+    zipped = os.pread(file, len(GZIP_MAGIC), 0) == GZIP_MAGIC
+    pread = Unzipped(file).pread if zipped else partial(_pread, file)
+    return proof_at(pread, gap.offset - gap.record_bytes, gap.record_bytes) == gap.record_digest
+
+
+def _pread(file: int, count: int, offset: int) -> bytes:
+    return os.pread(file, count, offset)
 
 
 def _is_final(file: int) -> bool:

@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple, Self
 
 import apsw
 
-from prodlensd.model import US_PER_DAY, Checkpoint, DeadLetter, Doubt, Part, Sighting
+from prodlensd.model import US_PER_DAY, Checkpoint, DeadLetter, Doubt, Gap, Part, Sighting
 from prodlensd.store.connection import LedgerLostError, open_writer, translated
 
 #: The columns of `trace`, in its order: those of a `pipeline.row`.
@@ -182,6 +182,23 @@ class Store:
         """Ends a source whose file is gone; `known_bytes` of it were seen and never read."""
         with self._transaction():
             self._end(source_id, "gone", "vanished", known_bytes, now_us)
+
+    def open_gaps(self) -> list[Gap]:
+        """The gaps whose bytes have not turned up, but for those that nothing can prove."""
+        with translated(self._path):
+            return [
+                Gap(*row)
+                for row in self._db.execute(
+                    "SELECT gap_id, source_offset, known_bytes, record_bytes, record_digest "
+                    "FROM gap JOIN source USING (source_id) "
+                    "WHERE gap.state = 'open' AND record_bytes > 0"
+                )
+            ]
+
+    def resolve(self, gap: Gap) -> None:
+        """Notes that a gap's bytes were found in a copy, and read there."""
+        with self._transaction():
+            self._db.execute("UPDATE gap SET state = 'resolved' WHERE gap_id = ?", (gap.gap_id,))
 
     def relocate(self, source_id: int, sighting: Sighting) -> None:
         """Notes where a source's file is now."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import shutil
 from typing import Any
@@ -228,3 +229,23 @@ def test_two_files_alike_without_ids_are_taken_for_a_copy_and_shown_as_duplicate
     world.append("b.jsonl", make_line(1, ids=False))
     world.step()
     assert world.counts() == (2, 1, 1, 0, 0)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_gap_is_resolved_when_its_bytes_turn_up_in_a_copy(
+    world: Any, make_line: Any, compressed: bool
+) -> None:
+    world.append("a.jsonl", make_line(1))
+    world.step()
+    world.append("a.jsonl", make_line(2)[:50])
+    world.step()
+    whole = (world.logs / "a.jsonl").read_bytes() + make_line(2)[50:]
+    os.truncate(world.logs / "a.jsonl", 0)
+    world.append("a.jsonl", make_line(3))
+    world.step()
+    assert world.query("SELECT known_bytes, state FROM gaps") == [(50, "open")]
+    name = "a.jsonl.1.gz" if compressed else "a.jsonl.1"
+    world.append(name, gzip.compress(whole) if compressed else whole)
+    world.step()
+    assert world.query("SELECT known_bytes, state FROM gaps") == [(50, "resolved")]
+    assert world.sessions() == names(1, 3)
