@@ -127,7 +127,7 @@ class Daemon:
             for checkpoint in self._store.checkpoints():
                 self._tailer.adopt(checkpoint)
             self._tailer.scan(time.time_ns())
-        return set(survey.faults)
+        return {*survey.faults, *survey.refused}
 
     def _ingest_round(self, faults: set[str]) -> bool:
         """At most one chunk of every source, so that a huge file does not starve the small ones."""

@@ -185,7 +185,7 @@ def _ingest(totals: Totals, reasons: dict[str, int]) -> Check:
         return Check("ingest", WARNING, value + lost, "see the view gaps; rotate by renaming")
     if reasons:
         said = ", ".join(f"{reason} {count}" for reason, count in reasons.items())
-        return Check("ingest", WARNING, f"{value} ({said})", "see the view dead_letters")
+        return Check("ingest", WARNING, f"{value} ({said})", "see prodlensd dead-letters list")
     return Check("ingest", OK, value)
 
 

@@ -82,12 +82,14 @@ class Survey:
     """What a scan found: files without a source, sources that moved, sources whose file is gone.
 
     `faults` are folders that could not be listed; nothing is concluded about the files in them.
+    `refused` are files that cannot be followed, with the reason.
     """
 
     new: list[Sighting]
     moved: list[tuple[int, Sighting]]
     gone: list[tuple[int, int]]  # source id, bytes known and never read
     faults: list[str]
+    refused: list[str]
 
 
 class Tailer:
@@ -150,8 +152,8 @@ class Tailer:
 
     def scan(self, now_ns: int) -> Survey:
         """Looks at every file in the folders, and matches it with the sources followed."""
-        survey = Survey([], [], [], [])
-        sightings = self._sightings(survey.faults)
+        survey = Survey([], [], [], [], [])
+        sightings = self._sightings(survey.faults, survey.refused)
         by_file = {(f.checkpoint.dev, f.checkpoint.inode): f for f in self._followed.values()}
         by_place = {(f.checkpoint.path, f.checkpoint.inode): f for f in self._followed.values()}
         seen: set[int] = set()
@@ -199,7 +201,7 @@ class Tailer:
             return True
         return now_ns - max(status.st_mtime_ns, status.st_ctime_ns) > _GRACE_NS
 
-    def _sightings(self, faults: list[str]) -> dict[_FileKey, Sighting]:
+    def _sightings(self, faults: list[str], refused: list[str]) -> dict[_FileKey, Sighting]:
         found: dict[_FileKey, Sighting] = {}
         folders = [os.fspath(directory) for directory in self._directories]
         while folders:
@@ -213,7 +215,10 @@ class Tailer:
                         elif self._included.match(entry.name) and entry.is_file(
                             follow_symlinks=False
                         ):
-                            _sight(entry, found)
+                            if not _is_text(entry.path):
+                                refused.append(f"{entry.path!a}: its name is not UTF-8; rename it")
+                            else:
+                                _sight(entry, found)
             except OSError as error:
                 faults.append(f"{folder}: {error.strerror}")
         return found
@@ -399,6 +404,15 @@ def _pread(file: int, count: int, offset: int) -> bytes:
 def _is_final(file: int) -> bool:
     """Whether nobody can write to the file any more: it has no name, and no writer has it open."""
     return os.fstat(file).st_nlink == 0 and has_writer(file) is False
+
+
+def _is_text(path: str) -> bool:
+    """Whether the path can be stored: Python stands surrogates in for bytes that are no UTF-8."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _sight(entry: os.DirEntry[str], found: dict[_FileKey, Sighting]) -> None:

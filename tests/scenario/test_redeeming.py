@@ -5,6 +5,7 @@ The older version is one that does not know lines with `"new"` in them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -88,8 +89,15 @@ def test_what_can_be_read_now_becomes_a_trace_at_its_old_place(
     assert world.counts() == (4, 3, 0, 1, 0)
 
 
-def test_a_byte_order_mark_before_the_line_is_no_part_of_it(world: Any, make_line: Any) -> None:
+def test_a_byte_order_mark_before_the_line_is_no_part_of_it(
+    world: Any, make_line: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def parse_from_the_brace(line: bytes, parse: Callable[[bytes], Trace] = formats.parse) -> Trace:
+        assert line.startswith(b"{")
+        return parse(line)
+
     ingest_as_an_older_version(world, b"\xef\xbb\xbf", new(make_line, 1, ids=True))
+    monkeypatch.setattr(formats, "parse", parse_from_the_brace)
     assert retry(world) == (1, 0, 0)
     assert world.sessions() == ["s1"]
 

@@ -200,3 +200,13 @@ def test_a_huge_file_does_not_starve_a_small_one(world: Any, make_line: Any) -> 
     lag = dict(world.query("SELECT path, lag_bytes FROM sources"))
     assert lag[str(world.logs / "c.jsonl")] == 0
     assert lag[str(world.logs / "b.jsonl")] > 0
+
+
+def test_a_name_that_is_no_text_is_said_and_keeps_nothing_else_from_being_read(
+    world: Any, make_line: Any
+) -> None:
+    Path(os.fsdecode(os.fsencode(world.logs) + b"/\xff.jsonl")).write_bytes(make_line(1))
+    world.append("a.jsonl", make_line(2))
+    world.step()
+    assert world.sessions() == ["s2"]
+    assert any("not UTF-8" in fault for fault in world.daemon._faults)

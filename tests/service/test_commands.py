@@ -17,7 +17,7 @@ COMMANDS = ["run", "status", "compact", "init", "litellm-callback", "demo"]
 def test_help_names_every_command(machine: Any) -> None:
     done = machine.command("--help")
     assert done.returncode == 0
-    for name in COMMANDS:
+    for name in (*COMMANDS, "dead-letters"):
         assert f"\n  {name}" in done.stdout
 
 
