@@ -52,12 +52,13 @@ def build(
     dead_letters: list[DeadLetter] = []
     blanks = 0
     for line in chunk.lines:
-        content = line.removeprefix(BOM) if offset == 0 else line
+        told = line.lstrip(b"\0") if line[:1] == b"\0" else line
+        content = told.removeprefix(BOM) if offset == 0 else told
         try:
             trace = parse(content)
         except BadLine as bad:
             if content.strip(_BLANK):
-                place = (story.link(line_digest(line)), source_id, offset, len(line))
+                place = (story.link(line_digest(told)), source_id, offset, len(line))
                 reason = "unterminated" if chunk.unterminated else bad.reason
                 dead_letters.append(DeadLetter(*place, reason, bad.detail, line))
             else:
@@ -67,7 +68,7 @@ def build(
                 story.identified = trace
                 rows.append(row(trace, None, price(trace), source_id, offset))
             else:
-                chain = story.link(line_digest(line))
+                chain = story.link(line_digest(told))
                 rows.append(row(trace, chain, price(trace), source_id, offset))
         offset += len(line) + 1
     if (long := chunk.long_line) is not None:

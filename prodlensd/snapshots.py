@@ -89,6 +89,19 @@ def write_snapshot(path: Path, rows: Iterator[Sequence[Any]]) -> tuple[int, int]
     return written, size_bytes
 
 
+def measure(path: Path) -> tuple[int, int]:
+    """How many rows the snapshot at `path` holds, and the sum of their costs in nano-dollars.
+
+    Every cost is read, group by group. Raises OSError, or ValueError when it is no such file.
+    """
+    rows, usd = 0, Decimal()
+    with path.open("rb") as opened, pq.ParquetFile(opened) as file:
+        for batch in file.iter_batches(_ROW_GROUP_ROWS, columns=["cost_usd"]):
+            rows += batch.num_rows
+            usd += sum(filter(None, batch.column("cost_usd").to_pylist()), Decimal())
+    return rows, int(usd.scaleb(9))
+
+
 def _write(file: BinaryIO, rows: Iterator[Sequence[Any]]) -> int:
     written = 0
     with pq.ParquetWriter(file, SCHEMA, compression="zstd", write_statistics=True) as writer:

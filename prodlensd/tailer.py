@@ -19,7 +19,7 @@ import os
 import re
 import stat
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import translate
 from functools import partial
@@ -29,6 +29,7 @@ from typing import Final
 
 from prodlensd.content import (
     LongRead,
+    Pread,
     Unzipped,
     gzip_proof,
     has_writer,
@@ -297,12 +298,7 @@ class Tailer:
 
         pread = partial(_pread, file)
         writerless = followed.unseen_scans > 0 and _is_final(file)
-        zeros = zeros_at(pread, start.offset) if pread(1, start.offset) == b"\0" else 0
-        chunk = (
-            self._zeros_chunk(start, zeros)
-            if zeros
-            else self._lines_chunk(followed, pread, final=writerless)
-        )
+        chunk = self._next_chunk(followed, pread, final=writerless)
         size_bytes = os.fstat(file).st_size
         # Asked after the read: what was read while the file changed under us is found out here.
         proof = proof_at(pread, start.offset - start.record_bytes, start.record_bytes)
@@ -314,7 +310,7 @@ class Tailer:
             )
         if chunk is None:
             return None
-        if chunk.long_line is not None or zeros:
+        if not chunk.record_digest:
             record = proof_at(pread, start.offset, chunk.record_bytes)
             chunk = replace(chunk, record_digest=record)
         return replace(chunk, size_bytes=size_bytes)
@@ -336,7 +332,7 @@ class Tailer:
         try:
             if unzipped.size_bytes is None and not unzipped.verify(READ_BYTES, _VERIFY_BLOCKS):
                 return Busy()
-            chunk = self._lines_chunk(followed, unzipped.pread, final=True)
+            chunk = self._next_chunk(followed, unzipped.pread, final=True)
         except (EOFError, ValueError) as error:
             followed.unzipped = None
             followed.unreadable = f"not a complete gzip file: {error}"
@@ -351,17 +347,15 @@ class Tailer:
             record_digest=proof if whole else b"",
         )
 
-    def _zeros_chunk(self, start: Checkpoint, zeros: int) -> Chunk:
-        return Chunk(start, [], start.offset + zeros, 0, zeros, b"", zeros=zeros)
-
-    def _lines_chunk(
-        self, followed: _Followed, pread: Callable[[int, int], bytes], *, final: bool
-    ) -> Chunk | None:
-        """The next lines, up to the first that is over the limit, or that line, or None.
+    def _next_chunk(self, followed: _Followed, pread: Pread, *, final: bool) -> Chunk | None:
+        """The next lines, up to the first that is over the limit, or that line, or a hole, or None.
 
         With `final` nothing more will be written: what stands there without a newline is a line.
         """
         start = followed.checkpoint
+        if followed.long_read is None and pread(1, start.offset) == b"\0":
+            zeros = zeros_at(pread, start.offset)
+            return Chunk(start, [], start.offset + zeros, 0, zeros, b"", zeros=zeros)
         if followed.long_read is None:
             data = read_lines(pread, start.offset, READ_BYTES, self._max_line_bytes)
             # As data.split(b"\n"), but five times as fast on long lines: CPython's split looks at

@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "run": "Run the daemon in the foreground.",
     "status": "Say whether it is healthy, and what to do if not.",
     "compact": "Bring the Parquet snapshots up to date now.",
+    "verify": "Read the logs again and prove that the ledger holds.",
     "dead-letters": "List, show, export and retry the lines that could not be read.",
     "init": "Write a configuration file, and with --proxy one for LiteLLM.",
     "litellm-callback": "The LiteLLM callback as one file.",

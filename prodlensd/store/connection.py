@@ -17,6 +17,7 @@ from prodlensd.store.schema import APPLICATION_ID, MIGRATIONS, SCHEMA_VERSION
 MIN_SQLITE: Final = (3, 51, 3)
 #: Shorter than the five seconds in which a daemon has to stop.
 BUSY_TIMEOUT_MS: Final = 2000
+_HEADER_BYTES: Final = 100
 _WAL_SIZE_LIMIT_BYTES: Final = 64 << 20
 
 _DURABILITY: Final = {"full": "FULL", "normal": "NORMAL"}
@@ -47,12 +48,29 @@ def open_writer(path: Path, durability: str) -> apsw.Connection:
     with translated(path):
         if not path.exists():
             _create(path)
-        elif path.stat().st_size == 0:
+        elif not _is_whole(path):
             raise StoreError(
-                f"{path} is empty: the ledger that was here is gone; restore a backup, or delete "
-                "the file to begin a new one from the logs still there"
+                f"{path} is empty or cut short: the ledger in it is damaged; restore a backup, "
+                "or delete the file to begin a new one from the logs still there"
             )
         return _open(path, path, durability)
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether the file is made of whole pages: SQLite fills up what is missing, and says nothing.
+
+    What is no SQLite file at all, it says itself; and what a write-ahead log can mend, it mends.
+    """
+    with path.open("rb") as file:
+        header = file.read(_HEADER_BYTES)
+    log = path.with_name(f"{path.name}-wal")
+    if log.exists() and log.stat().st_size > 0:
+        return True
+    if len(header) < _HEADER_BYTES:
+        return False
+    page_bytes = int.from_bytes(header[16:18], "big")
+    is_sqlite = header.startswith(b"SQLite format 3\0") and page_bytes > 1
+    return not is_sqlite or path.stat().st_size % page_bytes == 0
 
 
 def _create(path: Path) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
 import apsw
 
-from prodlensd.model import US_PER_DAY
+from prodlensd.model import US_PER_DAY, Checkpoint
 from prodlensd.store.connection import open_reader, translated
 
 
@@ -57,6 +57,47 @@ class Snapshots(NamedTuple):
     last_compacted_us: int | None
 
 
+class Counts(NamedTuple):
+    """What became of the lines: lines = traces + duplicates + dead letters + blanks."""
+
+    lines: int = 0
+    traces: int = 0
+    duplicates: int = 0
+    dead_letters: int = 0
+    blanks: int = 0
+
+
+class Source(NamedTuple):
+    """One source, live or not, and what it counts."""
+
+    checkpoint: Checkpoint
+    state: str
+    counts: Counts
+
+
+class Group(NamedTuple):
+    """Traces of one day (days since 1970) that have these values in common; the sum of costs."""
+
+    day: int
+    source_id: int
+    cost_source: str
+    anomalies: str | None
+    traces: int
+    nanousd: int
+
+
+class Partition(NamedTuple):
+    """How far the snapshot of one day is; `rows` is what it held when it was written."""
+
+    version: int
+    compacted_version: int
+    rows: int | None
+
+
+#: Where a line was first read: source id, offset.
+Place = tuple[int, int]
+
+
 class Refused(NamedTuple):
     """A dead letter but for its bytes, of which `kept_bytes` are there, of `length`."""
 
@@ -91,12 +132,7 @@ class Reader:
         self._db = open_reader(self._path)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._db.close()
 
     def heartbeat(self) -> Heartbeat | None:
@@ -210,6 +246,82 @@ class Reader:
             "WHERE started_us >= ? AND started_us < ? ORDER BY started_us",
             (day * US_PER_DAY, (day + 1) * US_PER_DAY),
         )
+
+    # What `verify` asks
+
+    @contextmanager
+    def one_moment(self) -> Iterator[None]:
+        """All that is read within is of one moment; the log of writes grows until then."""
+        with translated(self._path):
+            self._db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            with translated(self._path):
+                self._db.execute("ROLLBACK")
+
+    def sources(self) -> list[Source]:
+        """Every source, live or not."""
+        return [
+            Source(Checkpoint(*row[:10]), row[10], Counts(*row[11:]))
+            for row in self._all(
+                "SELECT source_id, path, dev, inode, offset, size_bytes, chain, last_key, "
+                "record_bytes, record_digest, state, lines, traces, duplicates, dead_letters, "
+                "blanks FROM source ORDER BY source_id"
+            )
+        ]
+
+    def places_of_traces(self, keys: Iterable[tuple[Any, ...]]) -> Iterator[Place | None]:
+        """For each (start time, key) in turn, where that trace was read; None when it is not."""
+        # An aggregate gives one row for each key, whether the trace is there or not.
+        sql = (
+            "SELECT max(source_id), max(source_offset) FROM trace WHERE started_us = ? AND key = ?"
+        )
+        with translated(self._path):
+            for source_id, offset in self._db.executemany(sql, keys):
+                yield None if source_id is None else (source_id, offset)
+
+    def place_of_dead_letter(self, key: bytes) -> Place | None:
+        """Where the dead letter of this key was read; None when there is none."""
+        sql = "SELECT source_id, source_offset FROM dead_letter WHERE key = ?"
+        return next(self._all(sql, (key,)), None)
+
+    def refusal_at(self, source_id: int, offset: int) -> str | None:
+        """Why the line there was refused; None when it was not. Looks through all dead letters."""
+        sql = "SELECT reason FROM dead_letter WHERE source_id = ? AND source_offset = ?"
+        row = next(self._all(sql, (source_id, offset)), None)
+        return None if row is None else row[0]
+
+    def groups(self) -> Iterator[Group]:
+        """All traces, counted. Looks at each of them."""
+        # Before 1970 the quotient is to be rounded down as well.
+        day = f"(started_us - (started_us % {US_PER_DAY} + {US_PER_DAY}) % {US_PER_DAY})"
+        return (
+            Group(*row)
+            for row in self._all(
+                f"SELECT {day} / {US_PER_DAY}, source_id, cost_source, anomalies, "  # noqa: S608
+                "count(*), coalesce(sum(cost_nanousd), 0) FROM trace GROUP BY 1, 2, 3, 4"
+            )
+        )
+
+    def dead_letters_of_sources(self) -> dict[int, int]:
+        """How many dead letters each source has."""
+        return dict(self._all("SELECT source_id, count(*) FROM dead_letter GROUP BY source_id"))
+
+    def tallies(self) -> dict[tuple[str, str], int]:
+        """Every tally: of a column's value."""
+        rows = self._all("SELECT column, value, traces FROM tally")
+        return {(column, value): traces for column, value, traces in rows}
+
+    def partitions(self) -> dict[int, Partition]:
+        """Every day (days since 1970) that has or had traces."""
+        rows = self._all("SELECT day, version, compacted_version, rows FROM partition ORDER BY day")
+        return {day: Partition(*row) for day, *row in rows}
+
+    def faults(self, count: int) -> list[str]:
+        """What SQLite finds wrong with the database, so many at most. Reads all of it."""
+        found = [fault for (fault,) in self._all(f"PRAGMA integrity_check({count})")]
+        return [] if found == ["ok"] else found
 
     def _all(self, sql: str, bindings: tuple[object, ...] = ()) -> Iterator[tuple[Any, ...]]:
         with translated(self._path):

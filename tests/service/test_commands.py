@@ -11,7 +11,7 @@ import pytest
 
 from prodlensd import config
 
-COMMANDS = ["run", "status", "compact", "init", "litellm-callback", "demo"]
+COMMANDS = ["run", "status", "verify", "compact", "init", "litellm-callback", "demo"]
 
 
 def test_help_names_every_command(machine: Any) -> None:

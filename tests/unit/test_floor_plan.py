@@ -20,7 +20,7 @@ PACKAGE = Path(prodlensd.__file__).parent
 FLOORS = (
     {"__main__"},
     {"cli"},
-    {"daemon", "status", "metrics", "report", "demo", "compaction", "dead_letters"},
+    {"daemon", "status", "metrics", "report", "demo", "compaction", "dead_letters", "verify"},
     {"pipeline"},
     {
         "bell",

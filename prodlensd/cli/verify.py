@@ -1,0 +1,132 @@
+"""`prodlensd verify`."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import click
+
+from prodlensd import formats
+from prodlensd.cli import as_json, config_option, fail, load_config
+from prodlensd.config import Config
+from prodlensd.model import Checkpoint, Price, Trace
+from prodlensd.pipeline import build
+from prodlensd.store import StoreError
+from prodlensd.tailer import Tailer
+from prodlensd.verify import BROKEN, COMPLETE, EXIT_CODES, GAPS, Difference, Verdict, verify
+
+Progress = Callable[[int, int], None]
+
+_SAID = {
+    COMPLETE: click.style("proven complete", fg="green", bold=True),
+    GAPS: click.style("proven, with open gaps", fg="yellow", bold=True),
+    BROKEN: click.style("does not hold", fg="red", bold=True),
+}
+
+
+@click.command()
+@config_option
+@click.option("--json", "as_json_", is_flag=True, help="Print one JSON object.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing; the exit code says it.")
+def command(config_path: Path | None, as_json_: bool, quiet: bool) -> None:
+    """Read the logs again and prove that the ledger holds, whether or not the daemon runs.
+
+    Exit code: 0 proven complete, 3 proven, with open gaps, 1 does not hold (each difference is
+    named) or cannot be read, 78 for a bad configuration.
+    """
+    config = load_config(config_path)
+    try:
+        with _progress(shown=not quiet and sys.stderr.isatty()) as progress:
+            verdict = _verify(config, progress)
+    except (StoreError, OSError) as error:
+        raise fail(str(error)) from error
+    if as_json_:
+        content = asdict(verdict) | {"totals": verdict.totals._asdict()}
+        click.echo(as_json("verify", {"state": verdict.state, **content}))
+    elif not quiet:
+        _print(verdict)
+    sys.exit(EXIT_CODES[verdict.state])
+
+
+def _verify(config: Config, progress: Progress) -> Verdict:
+    def unpriced(_trace: Trace) -> Price:
+        """No key depends on a price."""
+        return Price(None, "unpriced")
+
+    def snapshot_path(day: int) -> Path:
+        from prodlensd import snapshots  # noqa: PLC0415 - loads pyarrow
+
+        return snapshots.snapshot_path(config.parquet.directory, day, config.host)
+
+    def follow(checkpoints: Iterable[Checkpoint]) -> Tailer:
+        return Tailer(
+            config.logs.directories,
+            include=config.logs.include,
+            recursive=config.logs.recursive,
+            max_line_bytes=config.logs.max_line_bytes,
+            checkpoints=checkpoints,
+        )
+
+    return verify(
+        config.store.path,
+        follow=follow,
+        build=partial(build, parse=formats.parse, price=unpriced),
+        snapshot_path=snapshot_path if config.parquet.enabled else None,
+        progress=progress,
+    )
+
+
+@contextmanager
+def _progress(*, shown: bool) -> Iterator[Progress]:
+    """A bar on stderr that is gone when all is read."""
+    if not shown:
+        yield lambda _done, _total: None
+        return
+    from rich.console import Console  # noqa: PLC0415 - only for a terminal
+    from rich.progress import Progress as Bar  # noqa: PLC0415
+
+    with Bar(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("reading the logs again", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _print(verdict: Verdict) -> None:
+    totals = verdict.totals
+    _line("sources", f"{verdict.reread} of {verdict.sources} read again")
+    reasons = Counter(unread.reason for unread in verdict.unread)
+    for reason, count in sorted(reasons.items()):
+        _line("", f"{count} not on disk any more, not read again: {reason}")
+    _line(
+        "ledger",
+        f"{totals.lines} lines = {totals.traces} traces + {totals.duplicates} duplicates"
+        f" + {totals.dead_letters} dead letters + {totals.blanks} blank",
+    )
+    if verdict.open_gaps:
+        lost = f"{verdict.open_gaps} open, {verdict.known_lost_bytes} bytes known to be lost"
+        _line("gaps", f"{lost}; see the view gaps")
+    _line("snapshots", f"{verdict.snapshots} compared, {verdict.snapshots_due} to be written")
+    for difference in verdict.differences:
+        _line("differs", _difference(difference))
+    if verdict.more_differences:
+        _line("", f"and {verdict.more_differences} more differences")
+    _line("verdict", _SAID[verdict.state])
+
+
+def _difference(difference: Difference) -> str:
+    place = "" if difference.offset is None else f"byte {difference.offset}: "
+    said = (
+        f"{difference.path}: {place}{difference.what}:"
+        f" expected {difference.expected}, found {difference.found}"
+    )
+    # What it quotes (paths, keys, system errors) comes from outside.
+    return said if said.isprintable() else ascii(said)
+
+
+def _line(name: str, value: str) -> None:
+    click.echo(f"{name:10}{value}")
