@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 ARGS ?=
+SOAK_MINUTES ?= 30
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -10,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo run test lint bench clean
+.PHONY: help demo run test lint bench soak clean
 
 help: ## list what there is to make
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 14
@@ -31,6 +32,9 @@ lint: $(READY) ## check style and types
 
 bench: $(READY) ## measure against the budgets
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+soak: $(READY) ## destroy files and kill daemons for SOAK_MINUTES (30), with SOAK_SEED or any
+	@SOAK_MINUTES=$(SOAK_MINUTES) $(BIN)/python -m pytest -q -o cache_dir=.cache/pytest -m soak $(ARGS)
 
 clean: ## remove all that make made
 	@rm -rf $(VENV) .cache build dist

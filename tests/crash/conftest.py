@@ -1,0 +1,140 @@
+"""A home whose daemon dies on demand, and what must be in it afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pyarrow.parquet as pq
+import pytest
+
+from tests.crash.ledger import wrong_in_ledger
+from tests.scenario.file_actions import Written
+
+_KINDS = ["ids", "no ids", "garbage", "blank", "no ids", "ids", "no ids"]
+
+
+class Driver:
+    """The process that forks a daemon for each case."""
+
+    def __init__(self, folder: Path, root: Path) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.crash.driver"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=root,
+        )
+        self._homes = (folder / f"home-{number}" for number in count())
+
+    def home(self, mutant: str = "", folder: Path | None = None) -> Home:
+        return Home(self, folder or next(self._homes), mutant)
+
+    def run(self, **case: Any) -> int:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(case) + "\n")
+        self._process.stdin.flush()
+        return int(json.loads(self._process.stdout.readline()))
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait(10)
+        self._process.stdout.close()
+
+
+class Home:
+    """Log files, a ledger and snapshots; and what was written, line by line."""
+
+    def __init__(self, driver: Driver, folder: Path, mutant: str) -> None:
+        self._driver = driver
+        self._mutant = mutant
+        self.folder = folder
+        self.logs = folder / "logs"
+        self.ledger = folder / "prodlens.db"
+        self.parquet = folder / "parquet"
+        self.written = Written()
+        self.logs.mkdir(parents=True)
+        (folder / "config.toml").write_text(
+            "[store]\nbatch_max_lines = 4\n[parquet]\nenabled = true\n"
+        )
+
+    def run(self, seam: str = "", when: str = "before", nth: int = 0) -> int:
+        """The exit code of `run --once`, or minus the signal that it died of."""
+        case = {"seam": seam, "when": when, "nth": nth, "mutant": self._mutant}
+        return self._driver.run(home=str(self.folder), **case)
+
+    def write(self, name: str, kinds: list[str], *, twice: bool = False) -> None:
+        lines = [self.written.new(kind) for kind in kinds]
+        if twice:
+            lines += lines[:2]
+        with (self.logs / name).open("ab") as file:
+            file.write(b"".join(line + b"\n" for line in lines))
+        self.written.note(lines)
+
+    def first_lines(self) -> None:
+        for name in ("a.jsonl", "b.jsonl", "c.jsonl"):
+            self.write(name, _KINDS, twice=True)
+
+    def rotate(self) -> None:
+        """One file is renamed, one copied and truncated, one deleted; all have new lines."""
+        a, b, c = (self.logs / f"{name}.jsonl" for name in "abc")
+        self.write("a.jsonl", _KINDS)
+        a.rename(self.logs / "a.jsonl.1")
+        self.write("a.jsonl", _KINDS)
+        shutil.copy(b, self.logs / "b.jsonl.1")
+        os.truncate(b, 0)
+        self.write("b.jsonl", [*_KINDS, *_KINDS])
+        c.unlink()
+
+    def later_lines(self) -> None:
+        self.write("a.jsonl", ["no ids", "ids"])
+        self.write("a.jsonl.1", ["no ids"])
+
+    def said(self) -> str:
+        return (self.folder / "said.log").read_text()
+
+    def query(self, sql: str) -> list[Any]:
+        db = apsw.Connection(str(self.ledger), flags=apsw.SQLITE_OPEN_READONLY)
+        try:
+            return [row[0] if len(row) == 1 else row for row in db.execute(sql)]
+        finally:
+            db.close()
+
+    def snapshots(self) -> Counter[tuple[Any, ...]]:
+        """The rows of all snapshots, as any reader sees them just now."""
+        rows: Counter[tuple[Any, ...]] = Counter()
+        for path in self.parquet.glob("*/*.parquet"):
+            columns = pq.ParquetFile(path).read(["session_id", "tokens_out", "call_id"]).to_pydict()
+            rows.update(zip(*columns.values(), strict=True))
+        return rows
+
+    def wrong(self) -> list[str]:
+        """What is not as it must be after a clean run: nothing."""
+        rows = Counter(self.query("SELECT session_id, tokens_out, call_id FROM traces"))
+        faults = {
+            "missing in the snapshots": rows - self.snapshots(),
+            "doubled in the snapshots": self.snapshots() - rows,
+        }
+        wrong = [f"{what}: {which}" for what, which in faults.items() if which]
+        return wrong + wrong_in_ledger(self.query, self.written)
+
+
+@pytest.fixture(scope="session")
+def driver(
+    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[Driver]:
+    driver = Driver(tmp_path_factory.mktemp("crash"), pytestconfig.rootpath)
+    yield driver
+    driver.close()

@@ -1,0 +1,145 @@
+"""Runs `prodlensd run --once` in processes that die by SIGKILL where they are told to.
+
+`python -m tests.crash.driver` reads one case a line (JSON) from stdin, forks a process for each
+from this one, which has everything imported already, and answers with how it ended (JSON):
+
+    {"home": folder, "seam": "store.Store.commit", "when": "before", "nth": 3, "mutant": ""}
+
+The seam "sql" is every SQL statement of the process; no seam lets it run to its end. The program
+has no hooks for this: seams are patched by name. Compaction runs in the same process, so that its
+seams are reached as well.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import apsw
+import click
+
+from prodlensd import daemon, tailer
+from prodlensd.cli import compact, run
+from tests.crash.mutants import MUTANTS  # imports the snapshots as well: no child has to
+
+#: Where to die: the module, and the name in it.
+SEAMS = {
+    "Store.register": ("prodlensd.store.store", "Store.register"),
+    "Store.relocate": ("prodlensd.store.store", "Store.relocate"),
+    "Store.replace": ("prodlensd.store.store", "Store.replace"),
+    "Store.retire": ("prodlensd.store.store", "Store.retire"),
+    "Store.commit": ("prodlensd.store.store", "Store.commit"),
+    "Store._insert": ("prodlensd.store.store", "Store._insert"),
+    "Store._mark": ("prodlensd.store.store", "Store._mark"),
+    "Store.beat": ("prodlensd.store.store", "Store.beat"),
+    "Store.mark_clean": ("prodlensd.store.store", "Store.mark_clean"),
+    "Tailer.adopt": ("prodlensd.tailer", "Tailer.adopt"),
+    "write_snapshot": ("prodlensd.snapshots", "write_snapshot"),
+    "os.fsync": ("os", "fsync"),
+    "Path.replace": ("pathlib", "Path.replace"),
+}
+_READ_BYTES = 1000
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _die_at(seam: str, when: str, nth: int) -> None:
+    module_name, dotted = SEAMS[seam]
+    owner: Any = import_module(module_name)
+    *parents, name = dotted.split(".")
+    for parent in parents:
+        owner = getattr(owner, parent)
+    real: Callable[..., Any] = getattr(owner, name)
+    calls = 0
+
+    def deadly(*arguments: Any, **named: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == nth and when == "before":
+            die()
+        done = real(*arguments, **named)
+        if calls == nth:
+            die()
+        return done
+
+    setattr(owner, name, deadly)
+
+
+def _die_at_statement(nth: int) -> None:
+    statements = 0
+
+    def count(_cursor: apsw.Cursor, _sql: str, _bindings: Any) -> bool:
+        nonlocal statements
+        statements += 1
+        if statements == nth:
+            die()
+        return True
+
+    def hook(connection: apsw.Connection) -> None:
+        connection.exec_trace = count
+
+    apsw.connection_hooks.append(hook)
+
+
+class _Compaction:
+    """In place of the process that the daemon would start."""
+
+    def wait(self) -> int:
+        return _called(compact.command, ["--quiet"])
+
+
+def _called(command: click.Command, arguments: list[str]) -> int:
+    try:
+        command.main(arguments, standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    return 0
+
+
+def _run_case(case: dict[str, Any]) -> int:
+    home = Path(case["home"])
+    os.environ["PRODLENSD_HOME"] = str(home)
+    os.environ["PRODLENSD_CONFIG"] = str(home / "config.toml")
+    said = os.open(home / "said.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(said, 1)
+    os.dup2(said, 2)
+    for module in (tailer, daemon):
+        setattr(module, "READ_BYTES", _READ_BYTES)  # noqa: B010 - a Final, but not for us
+    run._start_compaction = lambda _config: _Compaction()  # type: ignore[assignment,return-value]
+    if case.get("mutant"):
+        MUTANTS[case["mutant"]](setattr)
+    if case.get("seam") == "sql":
+        _die_at_statement(case["nth"])
+    elif case.get("seam"):
+        _die_at(case["seam"], case["when"], case["nth"])
+    return _called(run.command, ["--once"])
+
+
+def _forked(case: dict[str, Any]) -> int:
+    """The exit code of the process, or minus the signal that killed it."""
+    child = os.fork()
+    if child == 0:
+        code = 99
+        try:
+            code = _run_case(case)
+        except BaseException:  # noqa: BLE001 - a child must not return into its parent's loop
+            sys.excepthook(*sys.exc_info())
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+if __name__ == "__main__":
+    for line in sys.stdin:
+        sys.stdout.write(json.dumps(_forked(json.loads(line))) + "\n")
+        sys.stdout.flush()

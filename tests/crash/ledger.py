@@ -1,0 +1,35 @@
+"""Whether a ledger holds just what was written."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from tests.scenario.file_actions import Written
+
+
+def wrong_in_ledger(query: Callable[[str], list[Any]], written: Written) -> list[str]:
+    """What is not as it must be once everything is ingested: nothing."""
+    expected: Counter[tuple[Any, ...]] = Counter()
+    garbage: Counter[bytes] = Counter()
+    for line, times in written.lines.items():
+        if session := written.session(line):
+            number = int(session[1:])
+            call_id = f"call-{number}" if b"litellm_call_id" in line else None
+            expected[session, number, call_id] = times
+        else:
+            garbage[line] = times
+    rows = Counter(query("SELECT session_id, tokens_out, call_id FROM traces"))
+    dead_letters = Counter(query("SELECT raw FROM dead_letters"))
+    faults = {
+        "missing": expected - rows,
+        "doubled or invented": rows - expected,
+        "dead letters missing": garbage - dead_letters,
+        "dead letters doubled or torn": dead_letters - garbage,
+    }
+    wrong = [f"{what}: {which}" for what, which in faults.items() if which]
+    counted = query("SELECT total(traces), total(dead_letters) FROM source")
+    if counted != [(rows.total(), dead_letters.total())]:
+        wrong.append(f"counters: {counted}, not {rows.total()}, {dead_letters.total()}")
+    return wrong

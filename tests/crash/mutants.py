@@ -1,0 +1,169 @@
+"""The program with one mistake in it: what the suite must not let pass.
+
+Each mutant is a function that makes the mistake through the `setattr` it is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from prodlensd import compaction, snapshots, tailer
+from prodlensd.compaction import Compacted
+from prodlensd.model import Checkpoint, Part, Sighting
+from prodlensd.store import Committed, Store
+
+SetAttr = Callable[[Any, str, Any], None]
+
+
+class _Alike(bytes):
+    """A digest that is like any other."""
+
+    __slots__ = ()
+
+    def __eq__(self, _other: object) -> bool:
+        return True
+
+    def __ne__(self, _other: object) -> bool:
+        return False
+
+    __hash__ = bytes.__hash__
+
+
+def inode_trusted(set_attribute: SetAttr) -> None:
+    """Whoever has the inode is the file."""
+    set_attribute(tailer, "proof_at", lambda *_: _Alike())
+
+
+def last_record_not_checked(set_attribute: SetAttr) -> None:
+    """A file is another one only when it is shorter than the offset: what most tailers do."""
+
+    def proof_at(pread: Callable[[int, int], bytes], offset: int, record_bytes: int) -> bytes:
+        there = not record_bytes or pread(1, offset + record_bytes - 1)
+        return _Alike() if there else b"shorter"
+
+    set_attribute(tailer, "proof_at", proof_at)
+
+
+def half_lines_taken(set_attribute: SetAttr) -> None:
+    """What stands at the end of a file is a line, with or without its newline."""
+    real = tailer.Tailer._next_chunk
+
+    def lines_chunk(self: Any, *arguments: Any, **_final: bool) -> Any:
+        return real(self, *arguments, final=True)
+
+    set_attribute(tailer.Tailer, "_next_chunk", lines_chunk)
+
+
+def keys_of_each_source(set_attribute: SetAttr) -> None:
+    """A line without ids is another one in another source."""
+    real = Store._register
+
+    def register(self: Store, sighting: Sighting, now_us: int) -> Checkpoint:
+        checkpoint = real(self, sighting, now_us)
+        chain = checkpoint.source_id.to_bytes(16, "big")
+        self._db.execute(
+            "UPDATE source SET chain = ? WHERE source_id = ?", (chain, checkpoint.source_id)
+        )
+        return replace(checkpoint, chain=chain)
+
+    set_attribute(Store, "_register", register)
+
+
+def offset_later(set_attribute: SetAttr) -> None:
+    """Rows in one transaction, the offset in the next."""
+    real = Store.commit
+
+    def commit(self: Store, parts: Sequence[Part], now_us: int) -> Committed:
+        with self._transaction():
+            changed = [row for part in parts for row in self._insert(part.rows)[0]]
+        with self._transaction():  # so that it is right as long as nobody dies
+            keys = [row[:2] for row in changed]
+            self._db.executemany("DELETE FROM trace WHERE started_us = ? AND key = ?", keys)
+            return real(_Within(self), parts, now_us)
+
+    set_attribute(Store, "commit", commit)
+
+
+def offset_sooner(set_attribute: SetAttr) -> None:
+    """The offset in one transaction, the rows in the next."""
+    real = Store.commit
+
+    def commit(self: Store, parts: Sequence[Part], now_us: int) -> Committed:
+        with self._transaction():
+            for end in (part.end for part in parts):
+                self._db.execute(
+                    "UPDATE source SET offset = ?, record_bytes = ?, record_digest = ? "
+                    "WHERE source_id = ?",
+                    (end.offset, end.record_bytes, end.record_digest, end.source_id),
+                )
+        with self._transaction():  # so that it is right as long as nobody dies
+            for start in (part.start for part in parts):
+                self._db.execute(
+                    "UPDATE source SET offset = ? WHERE source_id = ?",
+                    (start.offset, start.source_id),
+                )
+            return real(_Within(self), parts, now_us)
+
+    set_attribute(Store, "commit", commit)
+
+
+class _Within(Store):
+    """A store that is within a transaction already."""
+
+    def __init__(self, store: Store) -> None:
+        vars(self).update(vars(store))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        yield
+
+
+def clean_before_written(set_attribute: SetAttr) -> None:
+    """A day is marked clean, and then its snapshot is written."""
+
+    def compact(store: Store, reader: Any, directory: Path, host: str, *, now: Any) -> Any:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for dirty in store.dirty_days():
+            store.mark_clean(dirty, rows=0, file_bytes=0, now_us=now())
+            path = snapshots.snapshot_path(directory, dirty.day, host)
+            snapshots.write_snapshot(path, reader.day(dirty.day, snapshots.LEDGER_COLUMNS))
+        return [Compacted(directory, 0, 0)]
+
+    set_attribute(compaction, "compact", compact)
+
+
+def written_in_place(set_attribute: SetAttr) -> None:
+    """A snapshot is written where readers look for it."""
+
+    def write_snapshot(path: Path, rows: Iterator[Sequence[Any]]) -> tuple[int, int]:
+        import os
+
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            file.flush()
+            os.fsync(file.fileno())
+            written = snapshots._write(file, rows)
+            return written, file.tell()
+
+    set_attribute(snapshots, "write_snapshot", write_snapshot)
+
+
+def appended_to(set_attribute: SetAttr) -> None:
+    """A snapshot is a file more, beside those from before."""
+    real = snapshots.write_snapshot
+
+    def write_snapshot(path: Path, rows: Iterator[Sequence[Any]]) -> tuple[int, int]:
+        number = len(list(path.parent.glob("*.parquet")))
+        return real(path.with_name(f"{number}.parquet"), rows)
+
+    set_attribute(snapshots, "write_snapshot", write_snapshot)
+
+
+#: Those that show when the process dies, and those that show when files change.
+OF_CRASHES = [offset_later, offset_sooner, clean_before_written, written_in_place, appended_to]
+OF_FILES = [inode_trusted, last_record_not_checked, half_lines_taken, keys_of_each_source]
+MUTANTS = {mutant.__name__: mutant for mutant in (*OF_CRASHES, *OF_FILES)}
