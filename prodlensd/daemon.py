@@ -117,16 +117,17 @@ class Daemon:
     def _survey(self) -> set[str]:
         """Brings the sources up to date with the files that are there."""
         survey = self._tailer.scan(time.time_ns())
-        for source_id, sighting in survey.moved:
-            self._store.relocate(source_id, sighting)
+        for checkpoint in survey.moved:
+            self._store.relocate(checkpoint)
+            self._tailer.adopt(checkpoint)
         for source_id, known_bytes in survey.gone:
             self._store.retire(source_id, known_bytes, self._now())
             self._tailer.drop(source_id)
-        if survey.moved or survey.new:
-            self._store.register(survey.new, self._now())
-            for checkpoint in self._store.checkpoints():
-                self._tailer.adopt(checkpoint)
-            self._tailer.scan(time.time_ns())
+        if survey.new:
+            for checkpoint, sighting in zip(
+                self._store.register(survey.new, self._now()), survey.new, strict=True
+            ):
+                self._tailer.adopt(checkpoint, sighting)
         return {*survey.faults, *survey.refused}
 
     def _ingest_round(self, faults: set[str]) -> bool:

@@ -87,7 +87,7 @@ class Survey:
     """
 
     new: list[Sighting]
-    moved: list[tuple[int, Sighting]]
+    moved: list[Checkpoint]  # with the place where they are now
     gone: list[tuple[int, int]]  # source id, bytes known and never read
     faults: list[str]
     refused: list[str]
@@ -117,13 +117,17 @@ class Tailer:
         for checkpoint in checkpoints:
             self.adopt(checkpoint)
 
-    def adopt(self, checkpoint: Checkpoint) -> None:
-        """Follows a source from its committed checkpoint on; later calls move it forward."""
+    def adopt(self, checkpoint: Checkpoint, sighting: Sighting | None = None) -> None:
+        """Follows a source from its committed checkpoint on; later calls move it forward.
+
+        With its `sighting` it can be read at once, otherwise after the next scan.
+        """
         known = self._followed.get(checkpoint.source_id)
         if known is None:
             known = self._followed[checkpoint.source_id] = _Followed(checkpoint)
         known.checkpoint = checkpoint
         known.seen_bytes = max(known.seen_bytes, checkpoint.size_bytes)
+        known.sighting = sighting or known.sighting
 
     def drop(self, source_id: int) -> None:
         """No longer follows a source."""
@@ -171,7 +175,7 @@ class Tailer:
             followed.sighting = sighting
             followed.unseen_scans = 0
             if (checkpoint.path, checkpoint.dev) != (sighting.path, sighting.dev):
-                survey.moved.append((checkpoint.source_id, sighting))
+                survey.moved.append(replace(checkpoint, path=sighting.path, dev=sighting.dev))
         if not survey.faults:
             for source_id, followed in self._followed.items():
                 if source_id not in seen and self._is_gone(followed, now_ns):

@@ -363,8 +363,8 @@ class _Rereading:
         try:
             survey = tailer.scan(time.time_ns())
             faults.update(survey.faults)
-            for source_id, sighting in survey.moved:
-                going[source_id].path = sighting.path
+            for moved in survey.moved:
+                going[moved.source_id].path = moved.path
             found_work = True
             while found_work:
                 found_work = False

@@ -28,7 +28,7 @@ from prodlensd.formats.fields import (
     text,
     unread,
 )
-from prodlensd.formats.usage import read_usage
+from prodlensd.formats.usage import COARSE_USAGE, read_usage
 from prodlensd.model import BadLine, Trace, Usage
 
 
@@ -152,7 +152,7 @@ def _usage(payload: _Payload, about: dict[str, Any]) -> tuple[Usage, tuple[str, 
     if not usage.tokens_in and not usage.tokens_out:
         # A rejected call logs zeros for "nothing known".
         return Usage(), anomalies
-    return usage, (*anomalies, "coarse_usage")
+    return usage, (*anomalies, COARSE_USAGE)
 
 
 def _since(started_us: int, moment: object) -> float | None:

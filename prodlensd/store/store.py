@@ -194,12 +194,12 @@ class Store:
         with self._transaction():
             self._db.execute("UPDATE gap SET state = 'resolved' WHERE gap_id = ?", (gap.gap_id,))
 
-    def relocate(self, source_id: int, sighting: Sighting) -> None:
+    def relocate(self, checkpoint: Checkpoint) -> None:
         """Notes where a source's file is now."""
         with self._transaction():
             self._db.execute(
-                "UPDATE source SET path = ?, dev = ?, inode = ? WHERE source_id = ?",
-                (sighting.path, sighting.dev, sighting.inode, source_id),
+                "UPDATE source SET path = ?, dev = ? WHERE source_id = ?",
+                (checkpoint.path, checkpoint.dev, checkpoint.source_id),
             )
 
     def _register(self, sighting: Sighting, now_us: int) -> Checkpoint:
