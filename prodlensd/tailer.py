@@ -17,15 +17,16 @@ from __future__ import annotations
 import errno
 import os
 import re
+import resource
 import stat
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import translate
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from prodlensd.content import (
     LongRead,
@@ -52,6 +53,7 @@ _VERIFY_BLOCKS: Final = 16
 _MAX_OPEN: Final = 128
 
 _FileKey = tuple[int, int]
+_T = TypeVar("_T")
 
 
 class Busy:
@@ -212,7 +214,7 @@ class Tailer:
         while folders:
             folder = folders.pop()
             try:
-                with os.scandir(folder) as entries:
+                with self._sparing(partial(os.scandir, folder)) as entries:
                     for entry in entries:
                         if entry.is_dir(follow_symlinks=False):
                             if self._recursive:
@@ -264,17 +266,12 @@ class Tailer:
         if followed.file is not None:
             self._open.move_to_end(source_id)
             return followed.file
-        self._close_all_but(_MAX_OPEN - 1)
+        self._close_all_but(_most_open() - 1)
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
         try:
-            file = os.open(sighting.path, flags)
+            file = self._sparing(partial(os.open, sighting.path, flags))
         except FileNotFoundError:
             return None
-        except OSError as error:
-            if error.errno not in (errno.EMFILE, errno.ENFILE):
-                raise
-            self._close_all_but(0)
-            file = os.open(sighting.path, flags)
         status = os.fstat(file)
         same = (status.st_dev, status.st_ino) == (sighting.dev, sighting.inode)
         if not same or not stat.S_ISREG(status.st_mode):
@@ -283,6 +280,16 @@ class Tailer:
         followed.file = file
         self._open[source_id] = followed
         return file
+
+    def _sparing(self, opener: Callable[[], _T]) -> _T:
+        """What `opener` opens; when descriptors have run out, ours are closed first."""
+        try:
+            return opener()
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE):
+                raise
+            self._close_all_but(0)
+            return opener()
 
     def _close_all_but(self, count: int, *, nameless: bool = False) -> None:
         """Closes files, least recently used first; those without a name only when told to."""
@@ -370,7 +377,7 @@ class Tailer:
                 over = (i for i, line in enumerate(lines) if len(line) > self._max_line_bytes)
                 del lines[next(over, len(lines)) :]
                 if not lines:
-                    followed.long_read = LongRead(start.offset)
+                    followed.long_read = LongRead(start.offset, start.chain)
             if lines:
                 end = start.offset + sum(map(len, lines)) + len(lines)
                 record = lines[-1] + b"\n"
@@ -386,6 +393,12 @@ class Tailer:
         followed.long_read = None
         length = long_line.length + 1
         return Chunk(start, [], start.offset + length, 0, length, b"", long_line=long_line)
+
+
+def _most_open() -> int:
+    """How many files to keep open: the process has other uses for descriptors, too."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _MAX_OPEN if soft == resource.RLIM_INFINITY else max(1, min(_MAX_OPEN, soft // 4))
 
 
 def _holds(file: int, gap: Gap) -> bool:

@@ -210,11 +210,12 @@ def test_more_files_than_descriptors_are_all_read(world: Any, make_line: Any) ->
     try:
         for number in range(200):
             world.append(f"{number}.jsonl", make_line(number))
-        world.step()
+        world.settle()
         world.append("7.jsonl", make_line(1000))
-        world.step()
+        world.settle()
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    world.check()
     assert len(world.sessions()) == 201
     assert world.query("SELECT DISTINCT state FROM sources") == ["live"]
 
