@@ -70,21 +70,21 @@ class Unzipped:
 class LongRead:
     """A line over the limit: read through block by block, and never held."""
 
-    def __init__(self, offset: int) -> None:
+    def __init__(self, offset: int, chain: bytes) -> None:
         self._offset = offset
         self._length = 0
         self._head = b""
-        self._digest = blake2b(digest_size=DIGEST_BYTES)
+        self._chain = blake2b(chain, digest_size=DIGEST_BYTES)
 
     def read_on(self, pread: Pread, block_bytes: int) -> LongLine | None:
         """Reads to the line's end; None when it is still being written."""
         while block := pread(block_bytes, self._offset + self._length):
             content, newline, _ = block.partition(b"\n")
             self._head += content[: _HEAD_BYTES - len(self._head)]
-            self._digest.update(content)
+            self._chain.update(content)
             self._length += len(content)
             if newline:
-                return LongLine(self._head, self._length, self._digest.digest())
+                return LongLine(self._head, self._length, self._chain.digest())
         return None
 
 

@@ -54,10 +54,8 @@ def retry(
         if trace is None:
             stayed[letter.reason] += 1
             continue
-        # Where it does not identify itself, it is known by its place, as it is already.
-        chain = letter.key if trace.key is None else None
         place = (letter.source_id, letter.source_offset)
-        moving.append((letter.key, row(trace, chain, price(trace), *place)))
+        moving.append((letter.key, row(trace, letter.key, price(trace), *place)))
         reason_of[letter.key] = letter.reason
         if len(moving) == BATCH_MAX_LINES:
             yield move()

@@ -129,7 +129,7 @@ class Checkpoint:
     Only a cache: a checkpoint that is lost or doubted costs re-reading from 0, never a row.
 
     offset          the first byte not committed, always the start of a line
-    chain, last_key what the keys of lines without ids are chained to (see `pipeline`)
+    chain           what the next line is chained to (see `pipeline`)
     record_bytes, record_digest   the last record before the offset, newline included
     """
 
@@ -140,18 +140,17 @@ class Checkpoint:
     offset: int = 0
     size_bytes: int = 0
     chain: bytes = CHAIN_ROOT
-    last_key: str = ""
     record_bytes: int = 0
     record_digest: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
 class LongLine:
-    """A line over the limit, read through but not held: its head, and a digest of all of it."""
+    """A line over the limit, read through but not held: its head, and the chain digest after it."""
 
     head: bytes
     length: int
-    digest: bytes
+    chain: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,12 +189,14 @@ class DeadLetter(NamedTuple):
 class Part:
     """What became of one chunk: every line up to `end` is a row, a dead letter or a blank.
 
-    Which rows are new and which are duplicates, only the store can tell.
+    Which rows are new and which are duplicates, only the store can tell. `chains` has the chain
+    digest of each row, by which a line that an older version refused is known again.
     """
 
     start: Checkpoint
     end: Checkpoint
     rows: list[tuple[object, ...]]
+    chains: list[bytes]
     dead_letters: list[DeadLetter]
     blanks: int
 

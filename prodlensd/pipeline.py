@@ -4,11 +4,12 @@ The key of a line. A trace that carries the gateway's two ids identifies itself,
 Any other line (a trace without ids, a dead letter) is known by what it is and where in the story of
 its file it stands: the chain digest
 
-    c = H(c of the chained line before ‖ key of the last self-identifying line before ‖ H(line))
+    c = H(c of the line before ‖ line)
 
 So two byte-identical lines without ids are two traces, while re-reading the same bytes (after a
-rename, a copy, a restore, a lost checkpoint) finds the same keys again and adds nothing. Blank
-lines do not enter.
+rename, a copy, a restore, a lost checkpoint) finds the same keys again and adds nothing. Lines that
+identify themselves are links of the chain as well: whether a line can be read, which an upgrade may
+change, must not change the key of any other. Blank lines do not enter.
 """
 
 from __future__ import annotations
@@ -36,19 +37,14 @@ _BLANK = b" \t\r"
 _FACTS = Trace._fields.index("cost_gateway_usd")
 
 
-def line_digest(line: bytes) -> bytes:
-    """What a line is, in DIGEST_BYTES bytes."""
-    return blake2b(line, digest_size=DIGEST_BYTES).digest()
-
-
 def build(
     chunk: Chunk, *, parse: Callable[[bytes], Trace], price: Callable[[Trace], Price]
 ) -> Part:
     """The outcome of every line of the chunk, and the checkpoint after them."""
     start = chunk.start
-    source_id, offset = start.source_id, start.offset
-    story = _Story(start.chain, start.last_key)
+    source_id, offset, chain = start.source_id, start.offset, start.chain
     rows: list[tuple[object, ...]] = []
+    chains: list[bytes] = []
     dead_letters: list[DeadLetter] = []
     blanks = 0
     for line in chunk.lines:
@@ -58,21 +54,20 @@ def build(
             trace = parse(content)
         except BadLine as bad:
             if content.strip(_BLANK):
-                place = (story.link(line_digest(told)), source_id, offset, len(line))
+                chain = _next_link(chain, told)
                 reason = "unterminated" if chunk.unterminated else bad.reason
+                place = (chain, source_id, offset, len(line))
                 dead_letters.append(DeadLetter(*place, reason, bad.detail, line))
             else:
                 blanks += 1
         else:
-            if trace.key is not None:
-                story.identified = trace
-                rows.append(row(trace, None, price(trace), source_id, offset))
-            else:
-                chain = story.link(line_digest(told))
-                rows.append(row(trace, chain, price(trace), source_id, offset))
+            chain = _next_link(chain, told)
+            rows.append(row(trace, chain, price(trace), source_id, offset))
+            chains.append(chain)
         offset += len(line) + 1
     if (long := chunk.long_line) is not None:
-        place = (story.link(long.digest), source_id, offset, long.length)
+        chain = long.chain
+        place = (chain, source_id, offset, long.length)
         dead_letters.append(DeadLetter(*place, "too_long", "", long.head))
         offset += long.length + 1
     offset += chunk.zeros - chunk.unterminated
@@ -82,44 +77,24 @@ def build(
         start,
         offset=offset,
         size_bytes=chunk.size_bytes,
-        chain=story.chain,
-        last_key=story.last_key,
+        chain=chain,
         record_bytes=chunk.record_bytes,
         record_digest=chunk.record_digest,
     )
-    return Part(start, end, rows, dead_letters, blanks)
+    return Part(start, end, rows, chains, dead_letters, blanks)
 
 
-class _Story:
-    """What the next chained line is chained to: the chain so far, and the last identified line."""
-
-    def __init__(self, chain: bytes, last_key: str) -> None:
-        self.chain = chain
-        self._last_key = last_key
-        self.identified: Trace | None = None
-
-    @property
-    def last_key(self) -> str:
-        """The key of the last self-identifying line, in words only when they are asked for."""
-        if self.identified is not None:
-            self._last_key = f"{self.identified.started_us} {self.identified.key!s}"
-            self.identified = None
-        return self._last_key
-
-    def link(self, digest: bytes) -> bytes:
-        """The chain digest of a line of this digest, to which the next one will be chained."""
-        told = self.chain + digest + self.last_key.encode()
-        self.chain = blake2b(told, digest_size=DIGEST_BYTES).digest()
-        return self.chain
+def _next_link(chain: bytes, line: bytes) -> bytes:
+    return blake2b(chain + line, digest_size=DIGEST_BYTES).digest()
 
 
 def row(
-    trace: Trace, chain: bytes | None, price: Price, source_id: int, source_offset: int
+    trace: Trace, chain: bytes, price: Price, source_id: int, source_offset: int
 ) -> tuple[object, ...]:
     """The trace as the store's columns; `chain` is its key where it has none of its own."""
     gateway_usd = trace.cost_gateway_usd
     anomalies = trace.anomalies
-    facts = trace[:_FACTS] if chain is None else (trace.started_us, chain, *trace[2:_FACTS])
+    facts = trace[:_FACTS] if trace.key else (trace.started_us, chain, *trace[2:_FACTS])
     return facts + (  # noqa: RUF005 - twice as fast as unpacking
         None if gateway_usd is None else round(gateway_usd * NANOUSD_PER_USD),
         price.nanousd,

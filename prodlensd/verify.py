@@ -196,7 +196,7 @@ class _Replay:
         self.source = source
         self.goal = source.checkpoint
         self.cursor = replace(
-            self.goal, offset=0, chain=CHAIN_ROOT, last_key="", record_bytes=0, record_digest=b""
+            self.goal, offset=0, chain=CHAIN_ROOT, record_bytes=0, record_digest=b""
         )
         self.path = self.goal.path  # where the file is now
         self.lines = self.traces = self.duplicates = self.dead_letters = self.blanks = 0
@@ -214,8 +214,8 @@ class _Replay:
         """Counts the lines of one part, and looks each of them up in the ledger."""
         self._find_holes(chunk)
         places = reader.places_of_traces(row[:2] for row in part.rows)
-        for row, place in zip(part.rows, places, strict=True):
-            self._take_trace(row, place, reader)
+        for row, chain, place in zip(part.rows, part.chains, places, strict=True):
+            self._take_trace(row, chain, place, reader)
         for letter in part.dead_letters:
             place = reader.place_of_dead_letter(letter.key)
             here = self._is_here(place, letter.source_offset)
@@ -229,23 +229,23 @@ class _Replay:
         self.cursor = part.end
         self._note()
 
-    def _take_trace(self, row: tuple[Any, ...], place: Place | None, reader: Reader) -> None:
-        started_us, key, *_, source_id, offset = row
-        # What an older version refused, and this one can read, has the same key in the queue.
-        refused = reader.place_of_dead_letter(key) if isinstance(key, bytes) else None
-        trace_here, refused_here = self._is_here(place, offset), self._is_here(refused, offset)
-        self.traces += trace_here
-        self.dead_letters += refused_here
-        self.duplicates += not (trace_here or refused_here or place is refused is None)
-        if place is not None and refused is not None:
+    def _take_trace(
+        self, row: tuple[Any, ...], chain: bytes, place: Place | None, reader: Reader
+    ) -> None:
+        started_us, key, *_, offset = row
+        if here := self._is_here(place, offset):
+            self.traces += 1
+        # What an older version refused, and this one can read, is in the queue under its chain.
+        refused = None if here and key != chain else reader.place_of_dead_letter(chain)
+        if place is not None and refused is not None and key == chain:
             self._differs(offset, "line", "in the ledger once", "a trace and a dead letter")
-        elif place is None and refused is None:
-            # Looked for where it was refused only as long as it will be named: that is slow.
-            named = self.differences.count + len(self._unnoted) < MAX_NAMED
-            reason = reader.refusal_at(source_id, offset) if named else None
-            found = _NOTHING if reason is None else f"a dead letter ({reason})"
-            name = key.hex() if isinstance(key, bytes) else key
-            self._differs(offset, "line", f"trace {name} of {_time(started_us)}", found)
+        elif place is refused is None:
+            name = chain.hex() if key == chain else key
+            self._differs(offset, "line", f"trace {name} of {_time(started_us)}", _NOTHING)
+        elif not here:
+            refused_here = self._is_here(refused, offset)
+            self.dead_letters += refused_here
+            self.duplicates += not refused_here
 
     def _find_holes(self, chunk: Chunk) -> None:
         """Notes where lines begin before which zeros stand.
@@ -303,7 +303,6 @@ class _Replay:
         for name, count, counter in zip(Counts._fields, read, self.source.counts, strict=True):
             expect(f"the source's count of {name.replace('_', ' ')}", count, counter)
         expect("chain digest", self.cursor.chain, self.goal.chain)
-        expect("last key", self.cursor.last_key, self.goal.last_key)
 
     @property
     def only_its_last_record_was_edited(self) -> bool:

@@ -263,9 +263,9 @@ class Reader:
     def sources(self) -> list[Source]:
         """Every source, live or not."""
         return [
-            Source(Checkpoint(*row[:10]), row[10], Counts(*row[11:]))
+            Source(Checkpoint(*row[:9]), row[9], Counts(*row[10:]))
             for row in self._all(
-                "SELECT source_id, path, dev, inode, offset, size_bytes, chain, last_key, "
+                "SELECT source_id, path, dev, inode, offset, size_bytes, chain, "
                 "record_bytes, record_digest, state, lines, traces, duplicates, dead_letters, "
                 "blanks FROM source ORDER BY source_id"
             )
@@ -285,12 +285,6 @@ class Reader:
         """Where the dead letter of this key was read; None when there is none."""
         sql = "SELECT source_id, source_offset FROM dead_letter WHERE key = ?"
         return next(self._all(sql, (key,)), None)
-
-    def refusal_at(self, source_id: int, offset: int) -> str | None:
-        """Why the line there was refused; None when it was not. Looks through all dead letters."""
-        sql = "SELECT reason FROM dead_letter WHERE source_id = ? AND source_offset = ?"
-        row = next(self._all(sql, (source_id, offset)), None)
-        return None if row is None else row[0]
 
     def groups(self) -> Iterator[Group]:
         """All traces, counted. Looks at each of them."""

@@ -22,7 +22,6 @@ CREATE TABLE source (
     size_bytes INTEGER NOT NULL DEFAULT 0,
     offset INTEGER NOT NULL DEFAULT 0,
     chain BLOB NOT NULL,
-    last_key TEXT NOT NULL DEFAULT '',
     record_bytes INTEGER NOT NULL DEFAULT 0,
     record_digest BLOB NOT NULL DEFAULT x'',
     state TEXT NOT NULL DEFAULT 'live' CHECK (state IN ('live', 'replaced', 'gone')),

@@ -42,7 +42,7 @@ _ENRICH: Final = (
 )
 
 _ADVANCE: Final = """
-    UPDATE source SET path = ?, size_bytes = ?, offset = ?, chain = ?, last_key = ?,
+    UPDATE source SET path = ?, size_bytes = ?, offset = ?, chain = ?,
         record_bytes = ?, record_digest = ?, lines = lines + ?, traces = traces + ?,
         duplicates = duplicates + ?, dead_letters = dead_letters + ?, blanks = blanks + ?,
         last_read_us = ?
@@ -65,7 +65,7 @@ _REDEEM: Final = """
 _TALLIED: Final = {name: itemgetter(_COLUMNS.index(name)) for name in ("cost_source", "anomalies")}
 _SOURCE_ID: Final = itemgetter(_COLUMNS.index("source_id"))
 _CHECKPOINTS: Final = """
-    SELECT source_id, path, dev, inode, offset, size_bytes, chain, last_key, record_bytes,
+    SELECT source_id, path, dev, inode, offset, size_bytes, chain, record_bytes,
         record_digest
     FROM source WHERE state = 'live'
 """
@@ -269,7 +269,7 @@ class Store:
         self._db.execute(
             _ADVANCE,
             (
-                *(end.path, end.size_bytes, end.offset, end.chain, end.last_key),
+                *(end.path, end.size_bytes, end.offset, end.chain),
                 *(end.record_bytes, end.record_digest),
                 *done,
                 *(now_us, end.source_id, part.start.offset),

@@ -126,10 +126,6 @@ def test_after_it_self_identifying_lines_are_read_again_without_adding(
     assert world.counts() == (8, 4, 4, 0, 0)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="what a chained line is chained to depends on which lines before it could be read",
-)
 @pytest.mark.parametrize("retried", [True, False])
 def test_chained_lines_after_one_that_now_identifies_itself_are_read_again_without_adding(
     world: Any, make_line: Any, retried: bool
