@@ -23,7 +23,7 @@ run: $(READY) ## run the daemon in the foreground (ARGS="--once" for one pass)
 	@exec $(BIN)/prodlensd run $(ARGS)
 
 test: lint ## check everything, as CI does (ARGS="tests/unit -x" for a part)
-	@$(BIN)/python -m pytest -q -o cache_dir=.cache/pytest $(ARGS)
+	@$(BIN)/python -m pytest -q -o cache_dir=.cache/pytest -n 2 --dist loadgroup $(ARGS)
 
 lint: $(READY) ## check style and types
 	@$(BIN)/ruff check --quiet --output-format concise .
@@ -34,6 +34,7 @@ bench: $(READY) ## measure against the budgets
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 soak: $(READY) ## destroy files and kill daemons for SOAK_MINUTES (30), with SOAK_SEED or any
+	@$(BIN)/python -m pytest -q -o cache_dir=.cache/pytest --hypothesis-profile=explore tests/unit
 	@SOAK_MINUTES=$(SOAK_MINUTES) $(BIN)/python -m pytest -q -o cache_dir=.cache/pytest -m soak $(ARGS)
 
 clean: ## remove all that make made

@@ -25,6 +25,11 @@ CALLBACKS = {"1.106.2": proxy.INSTALLED_CALLBACK, "1.80.0": proxy.COPIED_CALLBAC
 LINES_WITHIN_S = 15.0
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """One worker runs all of these: each worker would set up and start proxies of its own."""
+    item.add_marker(pytest.mark.xdist_group("litellm"))
+
+
 @pytest.fixture(scope="session")
 def upstream() -> Iterator[FakeUpstream]:
     upstream = FakeUpstream()
