@@ -94,6 +94,7 @@ class Override(_Table, frozen=True, kw_only=True):
 class Pricing(_Table, frozen=True, kw_only=True):
     prefer: Literal["gateway", "table"] = "gateway"
     free_providers: tuple[Text, ...] = ("ollama", "lm_studio", "hosted_vllm")
+    litellm_prices: Path | None = None
     fallback: Fallback | None = None
     override: tuple[Override, ...] = ()
 
@@ -194,6 +195,9 @@ def build(tree: dict[str, Any], file: Path | None, env: Mapping[str, str]) -> Co
     ):
         if isinstance(given := tree.get(table, {}), dict):
             tree[table] = {key: default} | given
+    pricing = tree.get("pricing")
+    if isinstance(pricing, dict) and pricing.get("litellm_prices") == "":
+        tree["pricing"] = {k: value for k, value in pricing.items() if k != "litellm_prices"}
     base = file.parent if file else Path()
 
     def to_path(_kind: type, value: object) -> Path:
@@ -204,6 +208,8 @@ def build(tree: dict[str, Any], file: Path | None, env: Mapping[str, str]) -> Co
         settings = msgspec.convert([tree], tuple[Settings], dec_hook=to_path)[0]
     except msgspec.ValidationError as error:
         raise ConfigError(f"{file}: {_explain(str(error), tree)}") from None
+    if (prices := settings.pricing.litellm_prices) is not None and not prices.is_file():
+        raise ConfigError(f"{file}: pricing.litellm_prices: no such file: {prices}")
     values = msgspec.structs.asdict(settings)
     return Config(**values | {"host": settings.host or _host_name(), "path": file})
 

@@ -1,8 +1,8 @@
-"""Wires the parts and turns the wheel: ingest, compact, beat, wait.
+"""Wires the parts and turns the wheel: ingest, compact, reprice, beat, wait.
 
 Each step says whether it found work; the loop drains the work and then waits for the bell. The
 mutable state: `_faults` (what is wrong with the world just now, said once), the back-off, and the
-times of the next heartbeat and compaction.
+times of the next heartbeat and chores.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _DRAIN_S: Final = 1.0
 _MAX_BACKOFF_S: Final = 30.0
 
 
-StartCompaction = Callable[[], "subprocess.Popen[bytes]"]
+Start = Callable[[], "subprocess.Popen[bytes]"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,10 @@ class Pace:
 
 
 class Daemon:
-    """One run of the daemon on one configuration. `ingest`, `beat` and `compact` are its steps."""
+    """One run of the daemon on one configuration. Its steps: ingest, compact, reprice, beat.
+
+    `has_new_prices` tells whether there is anything for `start_repricing` to do.
+    """
 
     def __init__(  # noqa: PLR0913 - it wires all the parts
         self,
@@ -54,7 +57,9 @@ class Daemon:
         log: FilteringBoundLogger,
         stop: threading.Event,
         pace: Pace = Pace(),
-        start_compaction: StartCompaction | None = None,
+        start_compaction: Start | None = None,
+        start_repricing: Start | None = None,
+        has_new_prices: Callable[[], bool] = lambda: False,
         now: Callable[[], int],
         on_idle: Callable[[], None] = lambda: None,
     ) -> None:
@@ -65,15 +70,16 @@ class Daemon:
         self._log = log
         self._stop = stop
         self._pace = pace
-        self._start_compaction = start_compaction
         self._on_idle = on_idle
         self._now = now
         self._started_us = now()
         self._faults: set[str] = set()
         self._backoff_s = 0.0
         self._next_beat = 0.0
-        self._next_compaction = time.monotonic() + min(pace.compact_interval_s, 10.0)
-        self._compaction: subprocess.Popen[bytes] | None = None
+        interval_s = pace.compact_interval_s
+        self._has_new_prices = has_new_prices
+        self._compaction = _Chore("compaction", start_compaction, interval_s, log)
+        self._repricing = _Chore("repricing", start_repricing, interval_s, log)
 
     def begin(self) -> None:
         """Takes the ledger over; no other daemon can write to it from here on."""
@@ -86,6 +92,7 @@ class Daemon:
             try:
                 found_work = self.ingest()
                 self.compact()
+                self.reprice()
                 self.beat("running")
                 self._backoff_s = 0.0
             except (StoreError, OSError) as error:
@@ -95,7 +102,8 @@ class Daemon:
                 self._on_idle()
                 self._bell.repair()
                 self._bell.wait(self._pace.rescan_interval_s)
-        self._end_compaction()
+        self._compaction.end()
+        self._repricing.end()
         self._beat_last()
 
     # Ingesting
@@ -179,24 +187,15 @@ class Daemon:
         self._tailer.drop(doubt.source_id)
         self._tailer.adopt(checkpoint)
 
-    # Snapshots and heartbeat
+    # Chores and heartbeat
 
     def compact(self) -> bool:
         """Starts a compaction when one is due, and sees one that has ended; True when one runs."""
-        if self._compaction is not None:
-            code = self._compaction.poll()
-            if code is None:
-                return True
-            self._compaction = None
-            if code != 0:
-                self._log.warning("compaction failed; it will be tried again", exit_code=code)
-        if self._start_compaction is None or time.monotonic() < self._next_compaction:
-            return False
-        self._next_compaction = time.monotonic() + self._pace.compact_interval_s
-        if not self._store.dirty_days():
-            return False
-        self._compaction = self._start_compaction()
-        return True
+        return self._compaction.step(lambda: bool(self._store.dirty_days()))
+
+    def reprice(self) -> bool:
+        """The same for the calls that nobody could price, when the prices are others now."""
+        return self._repricing.step(self._has_new_prices)
 
     def beat(self, phase: str, *, force: bool = False) -> None:
         """Says in the store, every ten seconds, that the daemon is alive, and what troubles it."""
@@ -219,12 +218,6 @@ class Daemon:
         except StoreError as error:
             self._log.warning("could not note the stop", fault=str(error))
 
-    def _end_compaction(self) -> None:
-        """A compaction may be killed at any moment, and be started again as if nothing had been."""
-        if self._compaction is not None:
-            self._compaction.terminate()
-            self._compaction.wait()
-
     # Faults of the environment: said once, waited out, healed by themselves
 
     def _say_faults(self, faults: Iterable[str]) -> None:
@@ -243,3 +236,43 @@ class Daemon:
             self._log.error("cannot go on just now; will keep trying", fault=str(error))
         self._backoff_s = min(_MAX_BACKOFF_S, self._backoff_s * 2 or 0.5)
         self._stop.wait(self._backoff_s)
+
+
+class _Chore:
+    """Work that a child process does now and then, one at a time.
+
+    It may be killed at any moment, and be started again as if nothing had been.
+    """
+
+    def __init__(
+        self, what: str, start: Start | None, interval_s: float, log: FilteringBoundLogger
+    ) -> None:
+        self._what = what
+        self._start = start
+        self._interval_s = interval_s
+        self._log = log
+        self._next = time.monotonic() + min(interval_s, 10.0)
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def step(self, has_work: Callable[[], bool]) -> bool:
+        """Starts the work when it is due and there is any, and sees its end; True while it runs."""
+        if self._child is not None:
+            code = self._child.poll()
+            if code is None:
+                return True
+            self._child = None
+            if code != 0:
+                self._log.warning(f"{self._what} failed; it will be tried again", exit_code=code)
+        if self._start is None or time.monotonic() < self._next:
+            return False
+        self._next = time.monotonic() + self._interval_s
+        if not has_work():
+            return False
+        self._child = self._start()
+        return True
+
+    def end(self) -> None:
+        """Ends the work wherever it is."""
+        if self._child is not None:
+            self._child.terminate()
+            self._child.wait()

@@ -116,10 +116,40 @@ class Trace(NamedTuple):
 
 
 class Price(NamedTuple):
-    """What a call costs and why. `nanousd` is None exactly when `source` is "unpriced"."""
+    """What a call costs and why. `nanousd` is None exactly when `source` is "unpriced".
+
+    table_nanousd   what a price table asks for it, whoever's cost counts; None: no table knows
+    price_id        the pinned price behind `nanousd`, or else behind `table_nanousd`
+    """
 
     nanousd: int | None
     source: str
+    table_nanousd: int | None = None
+    price_id: int | None = None
+
+
+class PinnedPrice(NamedTuple):
+    """Rates that calls were priced at, as they were when first used; the store keeps them.
+
+    price_id                a digest of all the rest
+    source                  which `cost_source` it gives
+    provider, model, tier   the call it was asked for, as logged
+    book, entry, match      where it stands, and how that was found to be the model meant
+    from_us, until_us       when the book says that it holds
+    rates                   JSON (see `pricing.rates`)
+    """
+
+    price_id: int
+    source: str
+    provider: str
+    model: str
+    tier: str
+    book: str
+    entry: str
+    match: str
+    from_us: int
+    until_us: int
+    rates: str
 
 
 @dataclass(frozen=True, slots=True)

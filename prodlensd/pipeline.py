@@ -48,7 +48,9 @@ def build(
     dead_letters: list[DeadLetter] = []
     blanks = 0
     for line in chunk.lines:
+        # Zeros before a line are a hole, no part of it, however they happened to be read.
         told = line.lstrip(b"\0") if line[:1] == b"\0" else line
+        begin = offset + len(line) - len(told)
         content = told.removeprefix(BOM) if offset == 0 else told
         try:
             trace = parse(content)
@@ -56,13 +58,13 @@ def build(
             if content.strip(_BLANK):
                 chain = _next_link(chain, told)
                 reason = "unterminated" if chunk.unterminated else bad.reason
-                place = (chain, source_id, offset, len(line))
-                dead_letters.append(DeadLetter(*place, reason, bad.detail, line))
+                place = (chain, source_id, begin, len(told))
+                dead_letters.append(DeadLetter(*place, reason, bad.detail, told))
             else:
                 blanks += 1
         else:
             chain = _next_link(chain, told)
-            rows.append(row(trace, chain, price(trace), source_id, offset))
+            rows.append(row(trace, chain, price(trace), source_id, begin))
             chains.append(chain)
         offset += len(line) + 1
     if (long := chunk.long_line) is not None:
@@ -97,8 +99,7 @@ def row(
     facts = trace[:_FACTS] if trace.key else (trace.started_us, chain, *trace[2:_FACTS])
     return facts + (  # noqa: RUF005 - twice as fast as unpacking
         None if gateway_usd is None else round(gateway_usd * NANOUSD_PER_USD),
-        price.nanousd,
-        price.source,
+        *price,
         ",".join(anomalies) if anomalies else None,
         source_id,
         source_offset,

@@ -71,7 +71,7 @@ _NO_FIGURES: Final[dict[str, Any]] = dict.fromkeys(
             "dead_letter_reasons",
             "anomalies",
         ),
-        *("open_gaps", "known_lost_bytes", "unpriced_traces", "cost_sources"),
+        *("open_gaps", "known_lost_bytes", "unpriced_traces", "disputed_traces", "cost_sources"),
         *("snapshot_days", "dirty_days", "last_compacted_at", "store_bytes", "free_bytes"),
     )
 )
@@ -217,10 +217,10 @@ def _snapshots(snapshots: Snapshots, interval_s: float, now_us: int) -> Check:
 
 def _pricing(totals: Totals) -> Check:
     value = f"{totals.unpriced_traces} of {totals.traces} traces unpriced"
+    if totals.disputed_traces:
+        value += f", {totals.disputed_traces} disputed"
     if totals.unpriced_traces > totals.traces * _UNPRICED_WARNING_SHARE:
-        return Check(
-            "pricing", WARNING, value, "give those models a price under [[pricing.override]]"
-        )
+        return Check("pricing", WARNING, value, "see prodlensd prices check")
     return Check("pricing", OK, value)
 
 

@@ -202,17 +202,14 @@ class _Replay:
         self.lines = self.traces = self.duplicates = self.dead_letters = self.blanks = 0
         self.differences = Differences()
         self._unnoted: list[tuple[int, str, str, str]] = []
-        self._hole: int | None = None  # where the zeros before the next line begin
-        self._begins: dict[int, tuple[int, int]] = {}  # lines after zeros: where they may begin
         self.first_different = self.goal.offset  # where the first line that differs begins
 
     @property
     def finished(self) -> bool:
         return self.cursor.offset == self.goal.offset
 
-    def take(self, chunk: Chunk, part: Part, reader: Reader) -> None:
+    def take(self, part: Part, reader: Reader) -> None:
         """Counts the lines of one part, and looks each of them up in the ledger."""
-        self._find_holes(chunk)
         places = reader.places_of_traces(row[:2] for row in part.rows)
         for row, chain, place in zip(part.rows, part.chains, places, strict=True):
             self._take_trace(row, chain, place, reader)
@@ -247,29 +244,9 @@ class _Replay:
             self.dead_letters += refused_here
             self.duplicates += not refused_here
 
-    def _find_holes(self, chunk: Chunk) -> None:
-        """Notes where lines begin before which zeros stand.
-
-        They are a hole of their own or the line's beginning, as it happened to be read.
-        """
-        offset = chunk.start.offset
-        self._begins = {} if self._hole is None else {offset: (self._hole, offset)}
-        for line in chunk.lines:
-            if line[:1] == b"\0":
-                first = self._begins.get(offset, (offset, offset))[0]
-                self._begins[offset] = (first, offset + len(line) - len(line.lstrip(b"\0")))
-            offset += len(line) + 1
-        if not chunk.zeros:
-            self._hole = None
-        elif self._hole is None:
-            self._hole = chunk.start.offset
-
     def _is_here(self, place: Place | None, offset: int) -> bool:
         """Whether the line at this offset is the one that was first read at this place."""
-        if place is None or place[0] != self.goal.source_id:
-            return False
-        first, last = self._begins.get(offset, (offset, offset))
-        return first <= place[1] <= last
+        return place == (self.goal.source_id, offset)
 
     def overrun(self) -> None:
         """Notes that the next line goes on where the ledger has read to."""
@@ -383,7 +360,7 @@ class _Rereading:
 
     def _take(self, replay: _Replay, chunk: Chunk, tailer: Tailer) -> None:
         cut = _cut(chunk, replay.goal.offset)
-        replay.take(cut, self._build(cut), self._reader)
+        replay.take(self._build(cut), self._reader)
         if replay.finished:
             tailer.drop(replay.goal.source_id)
         elif replay.cursor.offset > chunk.start.offset:
@@ -447,6 +424,8 @@ class _Ledger:
             tallies["cost_source", group.cost_source] += group.traces
             if group.anomalies is not None:
                 tallies["anomalies", group.anomalies] += group.traces
+            if group.disputed is not None:
+                tallies["disputed", group.disputed] += group.traces
             count, nanousd = self._days.get(group.day, (0, 0))
             self._days[group.day] = (count + group.traces, nanousd + group.nanousd)
         self._compare_rows(sources, traces, self._reader.dead_letters_of_sources())

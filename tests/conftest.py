@@ -15,8 +15,8 @@ import pytest
 from hypothesis import settings
 from hypothesis.configuration import set_hypothesis_home_dir
 
-# No deadline: two shared cores make a single example's time mean nothing. The same code passes or
-# fails the same examples each time; `--hypothesis-profile=explore`, as in `make soak`, tries others.
+# No deadline: two shared cores make a single example's time mean nothing. The same code is tried on
+# the same examples each time; `--hypothesis-profile=explore`, as in `make soak`, tries others.
 settings.register_profile("explore", parent=settings(), deadline=None)
 settings.register_profile("steady", settings.get_profile("explore"), derandomize=True)
 settings.load_profile("steady")

@@ -13,7 +13,7 @@ import re
 import sys
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,11 +23,21 @@ import click
 
 from prodlensd import dead_letters, formats
 from prodlensd.cli import EXIT_LOCKED, as_json, config_option, fail, load_config
+from prodlensd.cli.pricing import Books
+from prodlensd.cli.table import plain, print_table
 from prodlensd.config import Config
 from prodlensd.dead_letters import Retried
 from prodlensd.model import DIGEST_BYTES, REASONS, US_PER_S, Price, Trace
-from prodlensd.pricing import BookUnavailableError, ChildBook
-from prodlensd.store import Reader, Redeemed, Refused, Store, StoreError, StoreLockedError
+from prodlensd.pricing import BookUnavailableError
+from prodlensd.store import (
+    Prices,
+    Reader,
+    Redeemed,
+    Refused,
+    Store,
+    StoreError,
+    StoreLockedError,
+)
 
 _ID_DIGITS: Final = 2 * DIGEST_BYTES
 _MIN_SHOWN_DIGITS: Final = 8
@@ -71,7 +81,7 @@ def list_(config_path: Path | None, reason: str | None, limit: int, as_json_: bo
     if not letters:
         click.echo("no dead letters" + (f" of reason {reason}" if reason else ""))
         return
-    _print_table(_HEADER, [_cells(letter, digits) for letter in letters], right={"length"})
+    print_table(_HEADER, [_cells(letter, digits) for letter in letters], right={"length"})
     if more:
         click.echo(f"and {more} more: --limit 0 lists all")
 
@@ -109,7 +119,7 @@ def show(config_path: Path | None, id_: str, max_bytes: int, as_raw: bool) -> No
         ("from", f"{letter.path}:{letter.source_offset} (source {letter.source_id})"),
         ("length", f"{letter.length} bytes{kept}"),
     ):
-        click.echo(f"{name:10}{_plain(value)}".rstrip())
+        click.echo(f"{name:10}{plain(value)}".rstrip())
     shown = raw[:max_bytes] if max_bytes else raw
     click.echo(f"\n{_escaped(shown)}")
     if len(shown) < len(raw):
@@ -165,8 +175,6 @@ def retry(config_path: Path | None, reason: str | None, dry_run: bool) -> None:
 
 def _retry(config: Config, reason: str | None, *, dry_run: bool) -> Iterator[Retried]:
     """What becomes of the dead letters, batch by batch."""
-    from prodlensd.cli.run import pricer  # noqa: PLC0415 - loads the daemon
-
     path = config.store.path
     with _told_errors(), ExitStack() as stack:
         price: Callable[[Trace], Price] = _no_price
@@ -175,9 +183,9 @@ def _retry(config: Config, reason: str | None, *, dry_run: bool) -> Iterator[Ret
             if not path.exists():
                 raise fail(f"no ledger at {path}: has the daemon run yet?")
             store = stack.enter_context(Store(path, durability=config.store.durability))
-            book = ChildBook()
-            stack.callback(book.close)
-            price, redeem = pricer(config.pricing, book).price, store.redeem
+            books = Books(config.pricing, Prices(store))
+            stack.callback(books.close)
+            price, redeem = books.pricer.price, store.redeem
         yield from dead_letters.retry(
             stack.enter_context(Reader(path)),
             reason=reason,
@@ -203,7 +211,7 @@ def _print_retried(
     reasons = sorted({*moved, *stayed})
     rows = [(reason, str(moved[reason]), str(stayed[reason])) for reason in reasons]
     rows.append(("all", str(moved.total()), str(stayed.total())))
-    _print_table(header, rows, right=header[1:])
+    print_table(header, rows, right=header[1:])
     if duplicates:
         click.echo(f"already in the ledger: {duplicates} of the moved")
 
@@ -271,27 +279,8 @@ def _cells(letter: Refused, digits: int) -> tuple[str, ...]:
     )
 
 
-def _print_table(
-    header: Sequence[str], rows: Iterable[Sequence[str]], right: Collection[str]
-) -> None:
-    """Columns as wide as they must be; those named in `right` are numbers."""
-    table = [header, *(tuple(map(_plain, row)) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for row in table:
-        cells = (
-            cell.rjust(width) if name in right else cell.ljust(width)
-            for name, cell, width in zip(header, row, widths, strict=True)
-        )
-        click.echo("  ".join(cells).rstrip())
-
-
 def _time(us: int) -> str:
     return (_EPOCH + timedelta(microseconds=us)).isoformat().replace("+00:00", "Z")
-
-
-def _plain(text: str) -> str:
-    """What comes from outside (a path, say) cannot steer a terminal."""
-    return text if text.isprintable() else ascii(text)
 
 
 def _escaped(raw: bytes) -> str:

@@ -6,6 +6,7 @@ import gc
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -15,17 +16,16 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 from prodlensd import __version__, formats
-from prodlensd import config as configuration
 from prodlensd.bell import Bell
 from prodlensd.cli import EXIT_LOCKED, config_option, fail, load_config, now_us
+from prodlensd.cli.pricing import Books, fingerprint
 from prodlensd.config import Config, ConfigError, load
-from prodlensd.daemon import Daemon, Pace, StartCompaction
+from prodlensd.daemon import Daemon, Pace, Start
 from prodlensd.pipeline import build
-from prodlensd.pricing import ChildBook, Override, PriceBook, Pricer, flat_rates
 from prodlensd.service import log as service_log
 from prodlensd.service.lock import AlreadyRunningError, InstanceLock
 from prodlensd.service.signals import Signals
-from prodlensd.store import LedgerLostError, Store, StoreError
+from prodlensd.store import LedgerLostError, Prices, Store, StoreError
 from prodlensd.tailer import Tailer
 
 
@@ -73,13 +73,16 @@ def _run(
             Store(config.store.path, host=config.host, durability=config.store.durability)
         )
         bell = Bell(config.logs.directories, recursive=config.logs.recursive)
-        book = ChildBook()
-        stack.callback(book.close)
+        prices = Prices(store)
+        books = Books(config.pricing, prices)
+        stack.callback(books.close)
         if not once:
             stack.enter_context(bell)
-            book.start()
+            books.start()
         signals.wake = bell.ring
-        compaction = partial(_start_compaction, config_path) if config.parquet.enabled else None
+        compaction = partial(_start, config_path, "compact") if config.parquet.enabled else None
+        repricing = partial(_start, config_path, "reprice")
+        new_prices = partial(_has_new_prices, prices, fingerprint(config.pricing))
         tailer = Tailer(
             config.logs.directories,
             include=config.logs.include,
@@ -92,7 +95,7 @@ def _run(
             store=store,
             tailer=tailer,
             bell=bell,
-            build=partial(build, parse=formats.parse, price=pricer(config.pricing, book).price),
+            build=partial(build, parse=formats.parse, price=books.pricer.price),
             log=log,
             stop=signals.stop,
             pace=Pace(
@@ -101,24 +104,38 @@ def _run(
                 compact_interval_s=config.parquet.interval_s,
             ),
             start_compaction=compaction,
-            on_idle=book.rest,
+            start_repricing=repricing,
+            has_new_prices=new_prices,
+            on_idle=books.rest,
             now=now_us,
         )
         if once:
-            _run_once(daemon, signals, compaction)
+            chores = [repricing, compaction] if new_prices() else [compaction]
+            _run_once(daemon, signals, chores)
             return False
-        book.warm_up()
+        books.warm_up()
         daemon.run(interrupted=lambda: signals.reload_asked)
     return signals.take_reload() and not signals.stop.is_set()
 
 
-def _run_once(daemon: Daemon, signals: Signals, compaction: StartCompaction | None) -> None:
+def _run_once(daemon: Daemon, signals: Signals, chores: Iterable[Start | None]) -> None:
     daemon.begin()
     while daemon.ingest() and not signals.stop.is_set():
         pass
     daemon.beat("stopped", force=True)
-    if compaction is not None and not signals.stop.is_set() and compaction().wait() != 0:
-        raise fail("everything is ingested, but the compaction failed; see above")
+    for chore in chores:
+        if chore is not None and not signals.stop.is_set() and chore().wait() != 0:
+            raise fail("everything is ingested, but what follows failed; see above")
+
+
+def _has_new_prices(prices: Prices, told: str) -> bool:
+    """Whether there are calls without a price that were last tried with other prices."""
+    if prices.fingerprint() == told:
+        return False
+    if prices.unpriced_calls() > 0:
+        return True
+    prices.note_fingerprint(told)
+    return False
 
 
 def _reloaded(config: Config, config_path: Path | None, log: FilteringBoundLogger) -> Config:
@@ -145,27 +162,9 @@ def _create_folders(config: Config, log: FilteringBoundLogger) -> None:
             log.warning("cannot create a log folder", path=str(directory), fault=error.strerror)
 
 
-def _start_compaction(config_path: Path | None) -> subprocess.Popen[bytes]:
+def _start(config_path: Path | None, command: str) -> subprocess.Popen[bytes]:
     """A process of its own: the daemon stays small, and a crash there harms nothing."""
-    arguments = [sys.executable, "-m", "prodlensd", "compact", "--quiet"]
+    arguments = [sys.executable, "-m", "prodlensd", command, "--quiet"]
     if config_path is not None:
         arguments += ["--config", str(config_path)]
     return subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-
-
-def pricer(pricing: configuration.Pricing, book: PriceBook) -> Pricer:
-    """Prices as the configuration has it, with `book` for the list prices."""
-    fallback = pricing.fallback
-    return Pricer(
-        prefer=pricing.prefer,
-        free_providers=pricing.free_providers,
-        fallback=None
-        if fallback is None
-        else flat_rates(fallback.input_usd_per_million, fallback.output_usd_per_million),
-        overrides=[_override(override) for override in pricing.override],
-        book=book,
-    )
-
-
-def _override(override: configuration.Override) -> Override:
-    return Override(**{name: getattr(override, name) for name in override.__struct_fields__})

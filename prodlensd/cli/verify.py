@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -14,14 +13,13 @@ import click
 
 from prodlensd import formats
 from prodlensd.cli import as_json, config_option, fail, load_config
+from prodlensd.cli.bar import Progress, bar
 from prodlensd.config import Config
 from prodlensd.model import Checkpoint, Price, Trace
 from prodlensd.pipeline import build
 from prodlensd.store import StoreError
 from prodlensd.tailer import Tailer
 from prodlensd.verify import BROKEN, COMPLETE, EXIT_CODES, GAPS, Difference, Verdict, verify
-
-Progress = Callable[[int, int], None]
 
 _SAID = {
     COMPLETE: click.style("proven complete", fg="green", bold=True),
@@ -42,7 +40,7 @@ def command(config_path: Path | None, as_json_: bool, quiet: bool) -> None:
     """
     config = load_config(config_path)
     try:
-        with _progress(shown=not quiet and sys.stderr.isatty()) as progress:
+        with bar("reading the logs again", shown=not quiet) as progress:
             verdict = _verify(config, progress)
     except (StoreError, OSError) as error:
         raise fail(str(error)) from error
@@ -80,20 +78,6 @@ def _verify(config: Config, progress: Progress) -> Verdict:
         snapshot_path=snapshot_path if config.parquet.enabled else None,
         progress=progress,
     )
-
-
-@contextmanager
-def _progress(*, shown: bool) -> Iterator[Progress]:
-    """A bar on stderr that is gone when all is read."""
-    if not shown:
-        yield lambda _done, _total: None
-        return
-    from rich.console import Console  # noqa: PLC0415 - only for a terminal
-    from rich.progress import Progress as Bar  # noqa: PLC0415
-
-    with Bar(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("reading the logs again", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _print(verdict: Verdict) -> None:

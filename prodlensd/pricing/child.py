@@ -13,10 +13,11 @@ import select
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
-from prodlensd.pricing.rates import Quote, Rates
+from prodlensd.pricing.rates import Origin, PriceBook, Quote, from_list
 
 #: Less than the five seconds in which a daemon has to stop.
 _PATIENCE_S: Final = 4.0
@@ -28,10 +29,10 @@ class BookUnavailableError(OSError):
 
 
 class ChildBook:
-    """genai-prices as a PriceBook, asked through a pipe."""
+    """The PriceBook that this module serves (see `serve`), asked through a pipe."""
 
-    def __init__(self, module: str = "prodlensd.pricing.genai") -> None:
-        self._command = (sys.executable, "-P", "-m", module)
+    def __init__(self, module: str = "prodlensd.pricing.genai", *arguments: str) -> None:
+        self._command = (sys.executable, "-P", "-m", module, *arguments)
         self._child: subprocess.Popen[bytes] | None = None
         self._asked_at_s = 0.0
 
@@ -44,11 +45,15 @@ class ChildBook:
             child.stdin.write(json.dumps((provider, model, at_us, tier)).encode() + b"\n")
             child.stdin.flush()
             ready, _, _ = select.select([child.stdout], [], [], _PATIENCE_S)
-            rates, from_us, until_us = json.loads(child.stdout.readline() if ready else b"")
+            answer = json.loads(child.stdout.readline() if ready else b"")
         except (OSError, ValueError) as error:
             self.close()
             raise BookUnavailableError(f"the price book gave no answer: {error}") from error
-        return Quote(_rates(rates), from_us, until_us)
+        if isinstance(answer, str):
+            self.close()
+            raise BookUnavailableError(answer)
+        rates, from_us, until_us, origin = answer
+        return Quote(from_list(rates) if rates else None, from_us, until_us, Origin(*origin))
 
     def close(self) -> None:
         """End the child and give its memory back; the next question starts another."""
@@ -82,9 +87,15 @@ class ChildBook:
         return self._child
 
 
-def _rates(fields: list[Any] | None) -> Rates | None:
-    """Rates as they were before they became JSON."""
-    if fields is None:
-        return None
-    *flat, above = fields
-    return Rates._make([*flat, tuple((over, _rates(dearer)) for over, dearer in above)])
+def serve(open_book: Callable[[], PriceBook]) -> None:
+    """Answer one JSON line per question, [provider, model, at_us, tier], until the input ends.
+
+    An answer is a quote as a list, or a text that says why the book cannot be read.
+    """
+    try:
+        book = open_book()
+    except (OSError, ValueError) as error:
+        print(json.dumps(str(error)), flush=True)  # noqa: T201 - the answer is the child's output
+        return
+    for line in sys.stdin:
+        print(json.dumps(book.quote(*json.loads(line))), flush=True)  # noqa: T201

@@ -9,7 +9,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Final
 
-from prodlensd.pricing.rates import FOREVER, Quote, rates_of
+from prodlensd import __version__
+from prodlensd.pricing.rates import FOREVER, Origin, Quote, rates_of
 
 
 def _us(year: int, month: int, day: int, hour: int = 0, minute: int = 0) -> int:
@@ -34,10 +35,11 @@ def corrected(provider: str, model: str, at_us: int) -> Quote | None:
     until_us = FOREVER
     for from_us, picos in reversed(dated):
         if at_us >= from_us:
+            origin = Origin(f"prodlensd {__version__}", f"{provider}/{model}", "is corrected")
             if picos is None:
-                return Quote(None, from_us, until_us)
+                return Quote(None, from_us, until_us, origin)
             units = dict(zip(("input", "cache_read", "output"), picos, strict=True))
-            return Quote(rates_of(units, provider), from_us, until_us)
+            return Quote(rates_of(units, provider), from_us, until_us, origin)
         until_us = from_us
     return None
 

@@ -7,19 +7,19 @@ match only counts when it explains the whole name, so that an invented model has
 
 from __future__ import annotations
 
-import json
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, time, timedelta
 from functools import lru_cache
+from importlib.metadata import version
 from typing import Final
 
 from genai_prices import types as genai
 from genai_prices.data_snapshot import get_snapshot
 
+from prodlensd.pricing.child import serve
 from prodlensd.pricing.corrections import corrected, first_correction_us
-from prodlensd.pricing.rates import ALWAYS, FOREVER, Quote, Rates, pico, rates_of
+from prodlensd.pricing.rates import ALWAYS, FOREVER, Origin, Quote, Rates, pico, rates_of
 
 #: LiteLLM's name of a provider → genai-prices' name. Who is not here has no price, least of all the
 #: vendor's: a reseller sets its own.
@@ -75,6 +75,7 @@ _AWS_ROUTE: Final = re.compile(
     r"converse|invoke|[a-z]{2}(-gov)?-[a-z]+-\d|arn:aws.*:(inference-profile|foundation-model)"
 )
 
+_BOOK: Final = "genai-prices"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -92,15 +93,17 @@ class GenaiBook:
         found = _find(book_name, name)
         if found is None:
             return Quote(None)
-        prices, own = found
+        prices, seller, match = found
         try:
             at = _EPOCH + timedelta(microseconds=at_us)
             from_us, until_us = _window(prices, at)
         except OverflowError:  # no date the calendar knows
             return Quote(None)
         until_us = min(until_us, first_correction_us(book_name, name))
-        dated = _prices_at(prices, at, tier, own=own)
-        return Quote(None if dated is None else _rates(dated, book_name), from_us, until_us)
+        dated = _prices_at(prices, at, tier, own=seller == book_name)
+        rates = None if dated is None else _rates(dated, book_name)
+        origin = Origin(f"{_BOOK} {version(_BOOK)}", f"{seller}/{prices.id}", match)
+        return Quote(rates, from_us, until_us, origin)
 
 
 def _bare_name(book_name: str, model: str) -> str | None:
@@ -118,8 +121,8 @@ def _bare_name(book_name: str, model: str) -> str | None:
 
 
 @lru_cache(maxsize=4096)
-def _find(book_name: str, name: str) -> tuple[genai.ModelInfo, bool] | None:
-    """The model `name` means, and whether it is the provider's own rather than one it resells."""
+def _find(book_name: str, name: str) -> tuple[genai.ModelInfo, str, str] | None:
+    """The model `name` means, the provider in whose list it stands, and why it is the one."""
     books = {provider.id: provider for provider in get_snapshot().providers}
     provider = books[book_name]
     dashed = _COMPACT_DATE.sub(r"-\1-\2-\3", name)
@@ -127,38 +130,39 @@ def _find(book_name: str, name: str) -> tuple[genai.ModelInfo, bool] | None:
     for candidate in dict.fromkeys((name, dashed, _DATE_SUFFIX.sub("", name))):
         for seller in (provider, *vendors):
             for model in seller.models:
-                if _explains(model.match, candidate, book_name):
-                    return model, seller is provider
+                if why := _explains(model.match, candidate, book_name):
+                    return model, seller.id, why
     return None
 
 
-def _explains(clause: object, name: str, book_name: str) -> bool:
-    """Whether `clause` matches `name` and leaves of it only a date, an alias or a version."""
+def _explains(clause: object, name: str, book_name: str) -> str:
+    """How `clause` matches `name` and leaves of it only a date, an alias or a version; or ""."""
     match clause:
         case genai.ClauseOr():
-            return any(_explains(part, name, book_name) for part in clause.or_)
+            return next(filter(None, (_explains(p, name, book_name) for p in clause.or_)), "")
         case genai.ClauseAnd():
-            return clause.is_match(name) and any(
-                _explains(part, name, book_name) for part in clause.and_
-            )
+            whys = (_explains(part, name, book_name) for part in clause.and_)
+            return next(filter(None, whys), "") if clause.is_match(name) else ""
         case genai.ClauseEquals():
-            return name == clause.equals.lower()
+            return f"is {clause.equals}" if name == clause.equals.lower() else ""
         case genai.ClauseRegex():
-            found = re.search(clause.regex, name)
+            found, why = re.search(clause.regex, name), f"matches {clause.regex}"
             start, end = found.span() if found else (0, -1)
         case genai.ClauseStartsWith():
+            why = f"begins with {clause.starts_with}"
             start, end = 0, len(clause.starts_with) if clause.is_match(name) else -1
         case genai.ClauseContains():
-            start = name.find(clause.contains.lower())
+            start, why = name.find(clause.contains.lower()), f"contains {clause.contains}"
             end = start + len(clause.contains) if start >= 0 else -1
         case genai.ClauseEndsWith():
+            why = f"ends with {clause.ends_with}"
             start, end = len(name) - len(clause.ends_with), len(name) * clause.is_match(name)
         case _:
-            return False
+            return ""
     stem = _SUFFIXES.get(book_name, _ANY_SUFFIX).search(name)
-    if stem is None or end < stem.start():
-        return False
-    return start == 0 or (book_name == "aws" and _AWS_SCOPE.fullmatch(name, 0, start) is not None)
+    whole_end = stem is not None and end >= stem.start()
+    in_scope = book_name == "aws" and _AWS_SCOPE.fullmatch(name, 0, start) is not None
+    return why if whole_end and (start == 0 or in_scope) else ""
 
 
 def _prices_at(
@@ -237,13 +241,5 @@ def _flat(given: Mapping[str, object], book_name: str, tokens_in: int) -> Rates:
     return rates_of(picos, book_name)
 
 
-def _answer() -> None:
-    """Answer one JSON line per question, [provider, model, at_us, tier], until the input ends."""
-    book = GenaiBook()
-    for line in sys.stdin:
-        json.dump(book.quote(*json.loads(line)), sys.stdout)
-        print(flush=True)  # noqa: T201 - the answer is this program's output
-
-
 if __name__ == "__main__":
-    _answer()
+    serve(GenaiBook)

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Final
 
-from prodlensd.pricing.rates import ALWAYS, FOREVER, Quote, pico, rates_of
+from prodlensd.pricing.rates import ALWAYS, FOREVER, Origin, Quote, pico, rates_of
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -51,8 +51,7 @@ class Overrides:
                 elif at_us >= quote.until_us:
                     from_us = max(from_us, quote.until_us)
                 else:
-                    within = max(from_us, quote.from_us), min(until_us, quote.until_us)
-                    return Quote(quote.rates, *within)
+                    return quote.within(Quote(None, from_us, until_us))
         return Quote(None, from_us, until_us)
 
 
@@ -69,6 +68,7 @@ def _quote(override: Override) -> Quote:
         rates_of(picos, provider),
         ALWAYS if override.valid_from is None else _microseconds(override.valid_from),
         FOREVER if override.valid_to is None else _microseconds(override.valid_to),
+        Origin("configuration", f"pricing.override of {override.model}", "is written so"),
     )
 
 

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+import json
+from collections.abc import Collection, Sequence
 from decimal import ROUND_HALF_EVEN, Decimal
-from typing import Final, Literal
+from hashlib import blake2b
+from typing import Final, Literal, NamedTuple, Protocol
 
-from prodlensd.model import NANOUSD_PER_USD, Price, Trace
+from prodlensd.model import NANOUSD_PER_USD, PinnedPrice, Price, Trace
 from prodlensd.pricing.overrides import Override, Overrides
-from prodlensd.pricing.rates import MAX_NANOUSD, PriceBook, Quote, Rates, cost_nanousd
+from prodlensd.pricing.rates import (
+    FOREVER,
+    MAX_NANOUSD,
+    Origin,
+    PriceBook,
+    Quote,
+    Rates,
+    cost_nanousd,
+    from_list,
+    to_json,
+)
 
 _CACHE_HIT: Final = Price(0, "cache_hit")
 _NOT_BILLABLE: Final = Price(0, "not_billable")
@@ -24,8 +36,22 @@ _WITHOUT_OUTPUT: Final = ("embedding", "rerank", "moderation")
 _new: Final = tuple.__new__  # makes a Price in half its constructor's time, once a call
 
 
+class Pins(Protocol):
+    """Where rates are kept for good, with their provenance, when a call is first priced at them."""
+
+    def pin(self, price: PinnedPrice) -> None:
+        """Keeps a price; one that is kept already stays as it is."""
+
+    def pinned(self, provider: str, model: str, tier: str, at_us: int) -> PinnedPrice | None:
+        """The newest table price kept for such a call."""
+
+
 class Pricer:
-    """Prices traces. Its only state is what it remembers of its price books."""
+    """Prices traces. Its only state is what it remembers of its price books.
+
+    `book` knows list prices; what it has lost since, `pins` still know; what neither knows is
+    looked up in `second_book`.
+    """
 
     def __init__(
         self,
@@ -35,22 +61,18 @@ class Pricer:
         fallback: Rates | None = None,
         overrides: Sequence[Override] = (),
         book: PriceBook | None = None,
+        second_book: PriceBook | None = None,
+        pins: Pins | None = None,
     ) -> None:
+        self._prefer_table = prefer == "table"
         # LiteLLM logs "ollama_chat" for the chat route of "ollama"
         self._free_providers = {*free_providers, *(f"{name}_chat" for name in free_providers)}
-        sources: list[Callable[[Trace], Price | None]] = [_gateway]
-        if free_providers:
-            sources.append(self._free)
-        if book is not None:  # what the user calls free has no list price, whoever is asked first
-            table = _ByRates(book, "table", self._free_providers).price
-            sources.insert(0 if prefer == "table" else len(sources), table)
-        if overrides:
-            sources.insert(0, _ByRates(Overrides(overrides), "override").price)
-        if fallback is not None:
-            sources.append(_ByRates(_Flat(fallback), "fallback").price)
-        self._sources = tuple(sources)
+        self._overrides = _ByRates("override", Overrides(overrides), pins) if overrides else None
+        tables = _Tables(book, pins, second_book, without=self._free_providers)
+        self._table = _ByRates("table", tables, pins)
+        self._fallback = None if fallback is None else _ByRates("fallback", _Flat(fallback), pins)
 
-    def price(self, trace: Trace) -> Price:
+    def price(self, trace: Trace) -> Price:  # noqa: PLR0911 - one for each cost_source
         """What `trace` cost. Raises OSError when the price book cannot be asked just now."""
         if trace.cache_hit:
             return _CACHE_HIT
@@ -58,39 +80,68 @@ class Pricer:
             trace.tokens_in or trace.tokens_out or trace.total_tokens
         ):
             return _NOT_BILLABLE
-        for source in self._sources:
-            price = source(trace)
-            if price is not None:
-                return price
+        table = self._table.cost(trace)
+        table_nanousd = None if table is None else table[0]
+        if self._overrides is not None and (own := self._overrides.cost(trace)) is not None:
+            return Price(own[0], "override", table_nanousd, own[1])
+        gateway_nanousd = _gateway_nanousd(trace)
+        if table is not None and (gateway_nanousd is None or self._prefer_table):
+            return _new(Price, (table_nanousd, "table", *table))
+        if gateway_nanousd is not None:
+            return _new(Price, (gateway_nanousd, "gateway", *(table or (None, None))))
+        if self._is_free(provider_of(trace)):
+            return _FREE
+        if self._fallback is not None and (flat := self._fallback.cost(trace)) is not None:
+            return Price(flat[0], "fallback", None, flat[1])
         return _UNPRICED
 
-    def _free(self, trace: Trace) -> Price | None:
-        return _FREE if (trace.provider or provider_of(trace)) in self._free_providers else None
+    def quote(self, trace: Trace) -> tuple[str, Quote]:
+        """By whose rates such a call is priced where the gateway's cost does not count.
+
+        That is a `cost_source`, and the rates: none for "free" and for "unpriced".
+        """
+        for rates in filter(None, (self._overrides, self._table, self._fallback)):
+            if rates is self._fallback and self._is_free(provider_of(trace)):
+                return "free", Quote(None)
+            if (quote := rates.quote(trace)).rates is not None:
+                return rates.source, quote
+        return ("free" if self._is_free(provider_of(trace)) else "unpriced"), Quote(None)
+
+    def _is_free(self, provider: str) -> bool:
+        return provider in self._free_providers
 
 
-def _gateway(trace: Trace) -> Price | None:
+def _gateway_nanousd(trace: Trace) -> int | None:
     usd = trace.cost_gateway_usd
     # 0.0 may mean free, failed to price or unknown model: it is no evidence of anything
-    if usd is None or not 0.0 < usd <= _MAX_USD:
-        return None
-    return _new(Price, (nanousd_of(usd), "gateway"))
+    return nanousd_of(usd) if usd is not None and 0.0 < usd <= _MAX_USD else None
+
+
+class _Held(NamedTuple):
+    """A book's answer, and what it is pinned as."""
+
+    rates: Rates | None
+    from_us: int
+    until_us: int
+    price_id: int | None
 
 
 class _ByRates:
     """Prices by the rates of a book, and remembers each of its answers for as long as it holds."""
 
-    def __init__(self, book: PriceBook, source: str, without: Collection[str] = ()) -> None:
+    def __init__(self, source: str, book: PriceBook, pins: Pins | None) -> None:
+        self.source = source
         self._book = book
-        self._source = source
-        self._without = without  # providers never asked for
+        self._pins = pins
         # the last answer for each provider, model and tier: logs run forward in time
-        self._quotes: dict[tuple[str | None, str | None, str | None], Quote] = {}
+        self._held: dict[tuple[str | None, str | None, str | None], _Held] = {}
 
-    def price(self, trace: Trace) -> Price | None:
-        quote = self._quotes.get((trace.provider, trace.model, trace.service_tier))
-        if quote is None or not quote[1] <= trace.started_us < quote[2]:
-            quote = self._ask(trace)
-        rates = quote[0]
+    def cost(self, trace: Trace) -> tuple[int, int | None] | None:
+        """Nano-dollars, and the pinned price they come from; None where it has no price."""
+        held = self._held.get((trace.provider, trace.model, trace.service_tier))
+        if held is None or not held[1] <= trace.started_us < held[2]:
+            held = self._hold(trace)
+        rates = held[0]
         if rates is None:
             return None
         nanousd = cost_nanousd(rates, trace)
@@ -98,17 +149,56 @@ class _ByRates:
             nanousd = cost_nanousd(rates, trace._replace(tokens_out=0))
         if nanousd is None or nanousd > MAX_NANOUSD:
             return None
-        return _new(Price, (nanousd, self._source))
+        return nanousd, held[3]
 
-    def _ask(self, trace: Trace) -> Quote:
-        key = (trace.provider, trace.model, trace.service_tier)
-        provider = provider_of(trace)
-        if provider in self._without or sum(len(part or "") for part in key) > _MAX_NAME:
+    def quote(self, trace: Trace) -> Quote:
+        """The book's answer for such a call."""
+        model, tier = trace.model or "", trace.service_tier
+        if len(model) + len(trace.provider or "") + len(tier or "") > _MAX_NAME:
             return Quote(None)
-        quote = self._book.quote(provider, trace.model or "", trace.started_us, trace.service_tier)
-        if len(self._quotes) >= _MAX_REMEMBERED:
-            self._quotes.clear()
-        self._quotes[key] = quote
+        return self._book.quote(provider_of(trace), model, trace.started_us, tier)
+
+    def _hold(self, trace: Trace) -> _Held:
+        quote = self.quote(trace)
+        price_id = None
+        if quote.rates is not None and self._pins is not None:
+            pinned = _pinned(self.source, trace, quote, quote.rates)
+            self._pins.pin(pinned)
+            price_id = pinned.price_id
+        held = _Held(quote.rates, quote.from_us, quote.until_us, price_id)
+        if len(self._held) >= _MAX_REMEMBERED:
+            self._held.clear()
+        self._held[trace.provider, trace.model, trace.service_tier] = held
+        return held
+
+
+class _Tables:
+    """List prices: the book's, else those it once had, else the second book's."""
+
+    def __init__(
+        self,
+        book: PriceBook | None,
+        pins: Pins | None,
+        second_book: PriceBook | None,
+        *,
+        without: Collection[str],
+    ) -> None:
+        self._book = book
+        self._pins = pins
+        self._second_book = second_book
+        self._without = without  # what the user calls free has no list price
+
+    def quote(self, provider: str, model: str, at_us: int, tier: str | None) -> Quote:
+        if provider in self._without:
+            return Quote(None)
+        asked = provider, model, at_us, tier
+        quote = self._book.quote(*asked) if self._book is not None else Quote(None)
+        if quote.rates is None and self._pins is not None:
+            pinned = self._pins.pinned(provider, model, tier or "", at_us)
+            if pinned is not None:
+                return _quote(pinned).within(quote)
+        if quote.rates is None and self._second_book is not None:
+            return self._second_book.quote(*asked).within(quote)
         return quote
 
 
@@ -116,11 +206,26 @@ class _Flat:
     """The fallback as a price book: the same for every call."""
 
     def __init__(self, rates: Rates) -> None:
-        self._quote = Quote(rates)
+        self._quote = Quote(rates, origin=Origin("configuration", "pricing.fallback"))
 
     def quote(self, provider: str, model: str, at_us: int, tier: str | None) -> Quote:
         del provider, model, at_us, tier
         return self._quote
+
+
+def _pinned(source: str, trace: Trace, quote: Quote, rates: Rates) -> PinnedPrice:
+    """The price to keep. Its id leaves out the version of the book: equal rates are one price."""
+    call = (provider_of(trace), trace.model or "", trace.service_tier or "")
+    window = (quote.from_us, quote.until_us)
+    origin = quote.origin
+    told = repr((source, call, origin.book.split(" ")[0], origin.entry, window, rates)).encode()
+    price_id = int.from_bytes(blake2b(told, digest_size=8).digest(), "big") % FOREVER
+    return PinnedPrice(price_id, source, *call, *origin, *window, to_json(rates))
+
+
+def _quote(price: PinnedPrice) -> Quote:
+    origin = Origin(price.book, price.entry, price.match)
+    return Quote(from_list(json.loads(price.rates)), price.from_us, price.until_us, origin)
 
 
 def provider_of(trace: Trace) -> str:

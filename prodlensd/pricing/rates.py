@@ -6,9 +6,10 @@ rates come from is the business of the price books.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from decimal import ROUND_HALF_EVEN, Decimal
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from prodlensd.model import Trace, Usage
 
@@ -39,12 +40,30 @@ class Rates(NamedTuple):
     above: tuple[tuple[int, Rates], ...] = ()
 
 
+class Origin(NamedTuple):
+    """Where rates come from, in words for people.
+
+    `book` with its version, the `entry` in it, and how the model's name led there (`match`).
+    """
+
+    book: str
+    entry: str = ""
+    match: str = ""
+
+
 class Quote(NamedTuple):
     """The rates from `from_us` until just before `until_us`; None when the price is unknown."""
 
     rates: Rates | None
     from_us: int = ALWAYS
     until_us: int = FOREVER
+    origin: Origin = Origin("")
+
+    def within(self, other: Quote) -> Quote:
+        """The same for as long as both hold."""
+        return self._replace(
+            from_us=max(self.from_us, other.from_us), until_us=min(self.until_us, other.until_us)
+        )
 
 
 class PriceBook(Protocol):
@@ -89,6 +108,17 @@ def rates_of(
         audio_out=get("audio_out", output),
         above=above,
     )
+
+
+def to_json(rates: Rates) -> str:
+    """Rates as JSON: a list in the order of their fields."""
+    return json.dumps(rates, separators=(",", ":"))
+
+
+def from_list(fields: list[Any]) -> Rates:
+    """Rates as they were before they became JSON."""
+    *flat, above = fields
+    return Rates._make([*flat, tuple((over, from_list(dearer)) for over, dearer in above)])
 
 
 def flat_rates(input_usd_per_million: float, output_usd_per_million: float) -> Rates:

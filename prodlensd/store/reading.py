@@ -45,6 +45,7 @@ class Totals(NamedTuple):
     dead_letters: int
     blanks: int
     unpriced_traces: int
+    disputed_traces: int
     open_gaps: int
     known_lost_bytes: int
 
@@ -82,6 +83,7 @@ class Group(NamedTuple):
     source_id: int
     cost_source: str
     anomalies: str | None
+    disputed: str | None
     traces: int
     nanousd: int
 
@@ -169,6 +171,7 @@ class Reader:
             dead_letters=dead_letters,
             blanks=blanks,
             unpriced_traces=self.tally("cost_source").get("unpriced", 0),
+            disputed_traces=self.tally("disputed").get("yes", 0),
             open_gaps=open_gaps,
             known_lost_bytes=known_lost_bytes,
         )
@@ -181,7 +184,7 @@ class Reader:
         return dict(counts)
 
     def tally(self, column: str) -> dict[str, int]:
-        """How many traces have each value of `cost_source` or of `anomalies`."""
+        """How many traces have each value of `cost_source`, `anomalies` or `disputed`."""
         return dict(
             self._all(
                 "SELECT value, traces FROM tally WHERE column = ? AND traces > 0 ORDER BY value",
@@ -239,7 +242,7 @@ class Reader:
     def day(self, day: int, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
         """These columns of one UTC day's traces (days since 1970), in time order, read as one view.
 
-        Beside the columns of the `traces` view there are the exact `started_us` and `cost_nanousd`.
+        Beside the columns of the `traces` view there are `started_us` and `cost_nanousd`, exact.
         """
         return self._all(
             f"SELECT {', '.join(columns)} FROM trace_exact "  # noqa: S608 - names of columns
@@ -293,8 +296,8 @@ class Reader:
         return (
             Group(*row)
             for row in self._all(
-                f"SELECT {day} / {US_PER_DAY}, source_id, cost_source, anomalies, "  # noqa: S608
-                "count(*), coalesce(sum(cost_nanousd), 0) FROM trace GROUP BY 1, 2, 3, 4"
+                f"SELECT {day} / {US_PER_DAY}, source_id, cost_source, anomalies, disputed, "  # noqa: S608
+                "count(*), coalesce(sum(cost_nanousd), 0) FROM trace GROUP BY 1, 2, 3, 4, 5"
             )
         )
 

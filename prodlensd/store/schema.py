@@ -74,19 +74,74 @@ CREATE TABLE trace (
     gateway_nanousd INTEGER,
     cost_nanousd INTEGER,
     cost_source TEXT NOT NULL,
+    table_nanousd INTEGER,          -- what a price table asks, whoever's cost counts
+    price_id INTEGER,               -- the price behind cost_nanousd, or else behind table_nanousd
     anomalies TEXT,
     source_id INTEGER NOT NULL,
     source_offset INTEGER NOT NULL,
+    -- Whether the gateway and the table are more than a factor of two apart.
+    disputed TEXT GENERATED ALWAYS AS (
+        CASE WHEN gateway_nanousd > 0 AND (
+            gateway_nanousd > 2 * table_nanousd OR table_nanousd > 2 * gateway_nanousd
+        ) THEN 'yes' END
+    ) VIRTUAL,
     PRIMARY KEY (started_us, key)
 ) STRICT, WITHOUT ROWID;
 
 -- How many traces have each value of a column: what `status` would else have to count.
 CREATE TABLE tally (
-    column TEXT NOT NULL CHECK (column IN ('cost_source', 'anomalies')),
+    column TEXT NOT NULL CHECK (column IN ('cost_source', 'anomalies', 'disputed')),
     value TEXT NOT NULL,
     traces INTEGER NOT NULL,
     PRIMARY KEY (column, value)
 ) STRICT, WITHOUT ROWID;
+
+-- Rates that calls were priced at, as they were when first used; never changed. The book last said
+-- so at `confirmed_us`, whatever a newer one says.
+CREATE TABLE price (
+    price_id INTEGER PRIMARY KEY,   -- a digest of what follows but for the version of the book
+    source TEXT NOT NULL,           -- which cost_source it gives
+    provider TEXT NOT NULL,         -- the call it was asked for, as logged
+    model TEXT NOT NULL,
+    tier TEXT NOT NULL,
+    book TEXT NOT NULL,             -- where it stands, and how that was found to be the model meant
+    entry TEXT NOT NULL,
+    match TEXT NOT NULL,
+    from_us INTEGER NOT NULL,       -- when it holds, says the book
+    until_us INTEGER NOT NULL,
+    rates TEXT NOT NULL,            -- JSON: pico-USD per token, in the order of pricing.Rates
+    pinned_us INTEGER NOT NULL,
+    confirmed_us INTEGER NOT NULL
+) STRICT;
+CREATE INDEX price_of_model ON price (provider, model, tier);
+
+-- One run of `reprice` that changed anything.
+CREATE TABLE repricing (
+    repricing_id INTEGER PRIMARY KEY,
+    version TEXT NOT NULL,          -- of prodlensd
+    selection TEXT NOT NULL,        -- what was looked at: JSON
+    started_us INTEGER NOT NULL
+) STRICT;
+
+-- What such a run changed: one call's cost, before and after.
+CREATE TABLE cost_change (
+    started_us INTEGER NOT NULL,
+    key ANY NOT NULL,
+    repricing_id INTEGER NOT NULL,
+    old_nanousd INTEGER,
+    old_source TEXT NOT NULL,
+    old_price_id INTEGER,
+    new_nanousd INTEGER,
+    new_source TEXT NOT NULL,
+    new_price_id INTEGER,
+    PRIMARY KEY (started_us, key, repricing_id)
+) STRICT, WITHOUT ROWID;
+
+-- What the calls that nobody could price were last priced by: one row.
+CREATE TABLE pricing (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    fingerprint TEXT NOT NULL
+) STRICT;
 
 CREATE TABLE dead_letter (
     key BLOB PRIMARY KEY,
@@ -153,9 +208,9 @@ def _iso(column: str) -> str:
 
 # ruff: noqa: S608 - the views are put together from names of columns
 _VIEWS: Final = f"""
--- `traces` and the two exact columns that snapshots are made from. Private.
+-- `traces`, and the exact columns that snapshots are made from. Private.
 CREATE VIEW trace_exact AS SELECT
-    t.started_us, t.cost_nanousd,
+    t.started_us, t.key, t.cost_nanousd,
     t.session_id, t.developer_id, t.repo_slug,
     {_iso("t.started_us")} AS timestamp,
     date(t.started_us / 1000000, 'unixepoch') AS event_date,
@@ -206,6 +261,14 @@ CREATE VIEW sources AS SELECT
     lines, traces, duplicates, dead_letters, blanks,
     {_iso("last_read_us")} AS last_read_at
 FROM source;
+CREATE VIEW cost_changes AS SELECT
+    {_iso("c.started_us")} AS timestamp,
+    t.call_id, t.model, t.provider,
+    c.old_nanousd / 1e9 AS old_cost_usd, c.old_source AS old_cost_source,
+    c.new_nanousd / 1e9 AS new_cost_usd, c.new_source AS new_cost_source,
+    r.repricing_id, {_iso("r.started_us")} AS repriced_at
+FROM cost_change AS c JOIN repricing AS r USING (repricing_id)
+LEFT JOIN trace_exact AS t ON t.started_us = c.started_us AND t.key = c.key;
 """
 
 #: MIGRATIONS[n] leads from schema version n to n + 1. Published ones never change.

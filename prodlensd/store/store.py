@@ -8,7 +8,7 @@ the lines before the offset are in the ledger once and the lines after it are no
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from operator import itemgetter
@@ -20,6 +20,7 @@ import apsw
 from prodlensd.model import US_PER_DAY, Checkpoint, DeadLetter, Doubt, Gap, Part, Sighting
 from prodlensd.store.connection import LedgerLostError, open_writer, translated
 
+_Row = tuple[Any, ...]
 #: The columns of `trace`, in its order: those of a `pipeline.row`.
 _COLUMNS: Final = (
     "started_us key call_id session_id session_via developer_id developer_via repo_slug "
@@ -27,18 +28,22 @@ _COLUMNS: Final = (
     "cache_write_tokens cache_write_1h_tokens reasoning_tokens audio_in_tokens audio_out_tokens "
     "latency_ms ttft_ms status status_code cache_hit service_tier end_user tags "
     "accepted diff_ratio accepted_lines details "
-    "gateway_nanousd cost_nanousd cost_source anomalies source_id source_offset"
+    "gateway_nanousd cost_nanousd cost_source table_nanousd price_id anomalies "
+    "source_id source_offset"
 ).split()
 # Short, because apsw finds a prepared statement by its text, for every row. A test pins the order.
 _INSERT: Final = f"INSERT INTO trace VALUES ({','.join('?' * len(_COLUMNS))})"  # noqa: S608
 _INSERT_NEW: Final = f"{_INSERT} ON CONFLICT DO NOTHING"
 
-# Of two records of one call the richer one stays: the one with fewer NULLs. Where it was first read
-# stays too, so that the sources' counts and the rows agree.
+# Of two records of one call the richer one stays: the one with fewer NULLs, its price left out, so
+# that reading a record again never changes what it cost. Where it was first read stays too, so that
+# the sources' counts and the rows agree.
 _FACTS: Final = _COLUMNS[2:-2]
+_LOGGED: Final = slice(2, _COLUMNS.index("cost_nanousd"))
 _ENRICH: Final = (
     f"UPDATE trace SET ({','.join(_FACTS)}) = ({','.join('?' * len(_FACTS))}) "  # noqa: S608
-    f"WHERE started_us = ? AND key = ? AND ? < {'+'.join(f'({fact} IS NULL)' for fact in _FACTS)}"
+    "WHERE started_us = ? AND key = ? AND ? < "
+    + "+".join(f"({fact} IS NULL)" for fact in _COLUMNS[_LOGGED])
 )
 
 _ADVANCE: Final = """
@@ -62,7 +67,21 @@ _REDEEM: Final = """
     UPDATE source SET dead_letters = dead_letters - ?, traces = traces + ?,
         duplicates = duplicates + ? WHERE source_id = ?
 """
-_TALLIED: Final = {name: itemgetter(_COLUMNS.index(name)) for name in ("cost_source", "anomalies")}
+_GATEWAY_AND_TABLE: Final = itemgetter(
+    _COLUMNS.index("gateway_nanousd"), _COLUMNS.index("table_nanousd")
+)
+
+
+def _disputed(row: _Row) -> str | None:
+    return disputed(*_GATEWAY_AND_TABLE(row))
+
+
+#: The value of each tallied column for a row; None is not counted.
+_TALLIED: Final[dict[str, Callable[[_Row], str | None]]] = {
+    "cost_source": itemgetter(_COLUMNS.index("cost_source")),
+    "anomalies": itemgetter(_COLUMNS.index("anomalies")),
+    "disputed": _disputed,
+}
 _SOURCE_ID: Final = itemgetter(_COLUMNS.index("source_id"))
 _CHECKPOINTS: Final = """
     SELECT source_id, path, dev, inode, offset, size_bytes, chain, record_bytes,
@@ -71,7 +90,12 @@ _CHECKPOINTS: Final = """
 """
 
 
-_Row = tuple[Any, ...]
+def disputed(gateway_nanousd: int | None, table_nanousd: int | None) -> str | None:
+    """Whether the two are more than a factor of two apart, as the column of this name has it."""
+    if not gateway_nanousd or table_nanousd is None:
+        return None
+    low, high = sorted((gateway_nanousd, table_nanousd))
+    return "yes" if high > 2 * low else None
 
 
 class Committed(NamedTuple):
@@ -105,7 +129,7 @@ class Store:
     """
 
     def __init__(self, path: Path, *, host: str = "", durability: str = "full") -> None:
-        self._path = path
+        self.path = path
         self._host = host
         self._durability = durability
         self._db: apsw.Connection
@@ -113,17 +137,22 @@ class Store:
         self._file: tuple[int, int] = (0, 0)
 
     def __enter__(self) -> Self:
-        self._db = open_writer(self._path, self._durability)
+        self._db = open_writer(self.path, self._durability)
         self._file = self._file_now()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._db.close()
 
+    @property
+    def db(self) -> apsw.Connection:
+        """The connection, for the rest of this package."""
+        return self._db
+
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def transaction(self) -> Iterator[None]:
         """BEGIN IMMEDIATE to COMMIT, or ROLLBACK when anything raises."""
-        with translated(self._path), self._db:
+        with translated(self.path), self._db:
             self._check_ours()
             yield
 
@@ -133,7 +162,7 @@ class Store:
         The lock beside the database should have kept others out; this holds even when somebody
         deleted the lock.
         """
-        with self._transaction():
+        with self.transaction():
             self._db.execute(_BEAT, (pid, version, started_us, started_us, "starting", "ok", None))
         self._owner = (pid, started_us)
 
@@ -142,14 +171,14 @@ class Store:
         if self._owner is None:
             return
         if self._file_now() != self._file:
-            raise LedgerLostError(f"{self._path} was moved, deleted or replaced while in use")
+            raise LedgerLostError(f"{self.path} was moved, deleted or replaced while in use")
         owner = self._db.execute("SELECT pid, started_us FROM daemon").get
         if owner != self._owner:
-            raise LedgerLostError(f"{self._path} was taken over by another prodlensd: {owner}")
+            raise LedgerLostError(f"{self.path} was taken over by another prodlensd: {owner}")
 
     def _file_now(self) -> tuple[int, int]:
         try:
-            status = self._path.stat()
+            status = self.path.stat()
         except FileNotFoundError:
             return (0, 0)
         return (status.st_dev, status.st_ino)
@@ -158,28 +187,28 @@ class Store:
 
     def checkpoints(self) -> list[Checkpoint]:
         """The committed place in every live source."""
-        with translated(self._path):
+        with translated(self.path):
             return [Checkpoint(*row) for row in self._db.execute(_CHECKPOINTS)]
 
     def register(self, sightings: Sequence[Sighting], now_us: int) -> list[Checkpoint]:
         """New sources at offset 0, one for each sighting, known before their first byte is read."""
-        with self._transaction():
+        with self.transaction():
             return [self._register(sighting, now_us) for sighting in sightings]
 
     def replace(self, doubt: Doubt, now_us: int) -> Checkpoint:
         """Ends a source that is in doubt and begins a new one at 0 for the same file."""
-        with self._transaction():
+        with self.transaction():
             self._end(doubt.source_id, "replaced", doubt.reason, doubt.known_bytes, now_us)
             return self._register(doubt.sighting, now_us)
 
     def retire(self, source_id: int, known_bytes: int, now_us: int) -> None:
         """Ends a source whose file is gone; `known_bytes` of it were seen and never read."""
-        with self._transaction():
+        with self.transaction():
             self._end(source_id, "gone", "vanished", known_bytes, now_us)
 
     def open_gaps(self) -> list[Gap]:
         """The gaps whose bytes have not turned up, but for those that nothing can prove."""
-        with translated(self._path):
+        with translated(self.path):
             return [
                 Gap(*row)
                 for row in self._db.execute(
@@ -191,12 +220,12 @@ class Store:
 
     def resolve(self, gap: Gap) -> None:
         """Notes that a gap's bytes were found in a copy, and read there."""
-        with self._transaction():
+        with self.transaction():
             self._db.execute("UPDATE gap SET state = 'resolved' WHERE gap_id = ?", (gap.gap_id,))
 
     def relocate(self, checkpoint: Checkpoint) -> None:
         """Notes where a source's file is now."""
-        with self._transaction():
+        with self.transaction():
             self._db.execute(
                 "UPDATE source SET path = ?, dev = ? WHERE source_id = ?",
                 (checkpoint.path, checkpoint.dev, checkpoint.source_id),
@@ -232,7 +261,7 @@ class Store:
 
     def commit(self, parts: Iterable[Part], now_us: int) -> Committed:
         """Writes the outcome of every line and moves the sources' offsets over them, or nothing."""
-        with self._transaction():
+        with self.transaction():
             written = [self._commit_part(part, now_us) for part in parts]
         return Committed(*map(sum, zip(*written, strict=True))) if written else Committed()
 
@@ -241,7 +270,7 @@ class Store:
 
         A letter that somebody else has moved meanwhile is passed over.
         """
-        with self._transaction():
+        with self.transaction():
             there = [(key, row) for key, row in letters if self._delete_dead_letter(key)]
             duplicates = 0
             for source_id, of_source in groupby(
@@ -305,7 +334,7 @@ class Store:
                 continue
             key, facts = row[:2], row[2:-2]
             poorer = self._db.execute(_SELECT, key).get
-            self._db.execute(_ENRICH, (*facts, *key, facts.count(None)))
+            self._db.execute(_ENRICH, (*facts, *key, row[_LOGGED].count(None)))
             if self._db.total_changes() > before:
                 changed.append(row)
                 replaced.append(poorer)
@@ -313,15 +342,21 @@ class Store:
 
     def _mark(self, changed: list[_Row], replaced: list[_Row]) -> None:
         """Marks the days of the changed rows dirty, and keeps the tallies."""
-        days = {row[0] // US_PER_DAY for row in changed}
-        self._db.executemany(_MARK_DIRTY, [(day,) for day in days])
+        self.mark_dirty({row[0] // US_PER_DAY for row in changed})
         for column, value_of in _TALLIED.items():
             counts = Counter(map(value_of, changed))
             counts.subtract(map(value_of, replaced))
-            counts.pop(None, None)
-            self._db.executemany(
-                _TALLY, [(column, value, count) for value, count in counts.items()]
-            )
+            self.tally(column, counts)
+
+    def tally(self, column: str, counts: Counter[str | None]) -> None:
+        """Adds to how many traces have each value of a column, within a transaction."""
+        self._db.executemany(
+            _TALLY, [(column, value, count) for value, count in counts.items() if value and count]
+        )
+
+    def mark_dirty(self, days: Iterable[int]) -> None:
+        """Notes that these days' snapshots are behind, within a transaction."""
+        self._db.executemany(_MARK_DIRTY, [(day,) for day in days])
 
     def _insert_dead_letter(self, letter: DeadLetter, now_us: int) -> bool:
         before = self._db.total_changes()
@@ -345,11 +380,11 @@ class Store:
         fault: str | None,
     ) -> None:
         """Says that the daemon is alive. Not worth an fsync: a lost heartbeat is a late one."""
-        with translated(self._path):
+        with translated(self.path):
             synchronous = self._db.pragma("synchronous")
             self._db.execute("PRAGMA synchronous = NORMAL")
             try:
-                with self._transaction():
+                with self.transaction():
                     beat = (pid, version, started_us, now_us, phase, watcher, fault)
                     self._db.execute(_BEAT, beat)
             finally:
@@ -359,7 +394,7 @@ class Store:
 
     def dirty_days(self) -> list[Dirty]:
         """The days whose snapshot is behind the ledger, oldest first."""
-        with translated(self._path):
+        with translated(self.path):
             return [
                 Dirty(*row)
                 for row in self._db.execute(
@@ -370,7 +405,7 @@ class Store:
 
     def mark_clean(self, dirty: Dirty, *, rows: int, file_bytes: int, now_us: int) -> None:
         """Notes which version of the day its snapshot holds; later changes have raised it."""
-        with self._transaction():
+        with self.transaction():
             self._db.execute(
                 "UPDATE partition SET compacted_version = ?, rows = ?, file_bytes = ?, "
                 "compacted_us = ? WHERE day = ?",

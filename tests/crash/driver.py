@@ -114,7 +114,7 @@ def _run_case(case: dict[str, Any]) -> int:
     os.dup2(said, 2)
     for module in (tailer, daemon):
         setattr(module, "READ_BYTES", _READ_BYTES)  # noqa: B010 - a Final, but not for us
-    run._start_compaction = lambda _config: _Compaction()  # type: ignore[assignment,return-value]
+    run._start = lambda _config, _command: _Compaction()  # type: ignore[assignment,return-value]
     if case.get("mutant"):
         MUTANTS[case["mutant"]](setattr)
     if case.get("seam") == "sql":

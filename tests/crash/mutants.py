@@ -78,9 +78,9 @@ def offset_later(set_attribute: SetAttr) -> None:
     real = Store.commit
 
     def commit(self: Store, parts: Sequence[Part], now_us: int) -> Committed:
-        with self._transaction():
+        with self.transaction():
             changed = [row for part in parts for row in self._insert(part.rows)[0]]
-        with self._transaction():  # so that it is right as long as nobody dies
+        with self.transaction():  # so that it is right as long as nobody dies
             keys = [row[:2] for row in changed]
             self._db.executemany("DELETE FROM trace WHERE started_us = ? AND key = ?", keys)
             return real(_Within(self), parts, now_us)
@@ -93,14 +93,14 @@ def offset_sooner(set_attribute: SetAttr) -> None:
     real = Store.commit
 
     def commit(self: Store, parts: Sequence[Part], now_us: int) -> Committed:
-        with self._transaction():
+        with self.transaction():
             for end in (part.end for part in parts):
                 self._db.execute(
                     "UPDATE source SET offset = ?, record_bytes = ?, record_digest = ? "
                     "WHERE source_id = ?",
                     (end.offset, end.record_bytes, end.record_digest, end.source_id),
                 )
-        with self._transaction():  # so that it is right as long as nobody dies
+        with self.transaction():  # so that it is right as long as nobody dies
             for start in (part.start for part in parts):
                 self._db.execute(
                     "UPDATE source SET offset = ? WHERE source_id = ?",
@@ -118,7 +118,7 @@ class _Within(Store):
         vars(self).update(vars(store))
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def transaction(self) -> Iterator[None]:
         yield
 
 

@@ -82,7 +82,7 @@ class World:
 
     def check(self) -> None:
         """What holds after every step, whatever happened before it."""
-        for column in ("cost_source", "anomalies"):
+        for column in ("cost_source", "anomalies", "disputed"):
             tallied = f"SELECT value, traces FROM tally WHERE traces > 0 AND column = '{column}'"
             counted = f"SELECT {column}, count(*) FROM trace GROUP BY 1 HAVING {column} NOT NULL"
             assert sorted(self.query(tallied)) == sorted(self.query(counted))

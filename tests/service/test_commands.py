@@ -11,13 +11,13 @@ import pytest
 
 from prodlensd import config
 
-COMMANDS = ["run", "status", "verify", "compact", "init", "litellm-callback", "demo"]
+COMMANDS = "run status verify report compact reprice init litellm-callback demo".split()
 
 
 def test_help_names_every_command(machine: Any) -> None:
     done = machine.command("--help")
     assert done.returncode == 0
-    for name in (*COMMANDS, "dead-letters"):
+    for name in (*COMMANDS, "dead-letters", "prices"):
         assert f"\n  {name}" in done.stdout
 
 

@@ -20,7 +20,7 @@ PACKAGE = Path(prodlensd.__file__).parent
 FLOORS = (
     {"__main__"},
     {"cli"},
-    {"daemon", "status", "metrics", "report", "demo", "compaction", "dead_letters", "verify"},
+    {"daemon", "status", "metrics", "report", "demo", "compaction", "dead_letters", "reprice", "verify"},
     {"pipeline"},
     {
         "bell",

@@ -1,0 +1,73 @@
+"""The prices of a configuration, for the commands that price calls."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from importlib.metadata import version
+from typing import Final
+
+from prodlensd import __version__
+from prodlensd import config as configuration
+from prodlensd.pricing import ChildBook, Override, Pins, Pricer, flat_rates
+
+_LITELLM_FILE: Final = "prodlensd.pricing.litellm_file"
+
+
+class Books:
+    """The pricer of a configuration and its price books, each in a child process of its own."""
+
+    def __init__(self, pricing: configuration.Pricing, pins: Pins | None = None) -> None:
+        book, second = ChildBook(), None
+        self._children = [book]
+        if pricing.litellm_prices is not None:
+            second = ChildBook(_LITELLM_FILE, str(pricing.litellm_prices))
+            self._children.append(second)
+        fallback = pricing.fallback
+        self.pricer = Pricer(
+            prefer=pricing.prefer,
+            free_providers=pricing.free_providers,
+            fallback=None
+            if fallback is None
+            else flat_rates(fallback.input_usd_per_million, fallback.output_usd_per_million),
+            overrides=[_override(override) for override in pricing.override],
+            book=book,
+            second_book=second,
+            pins=pins,
+        )
+
+    def start(self) -> None:
+        """Starts the children, without waiting until they can answer."""
+        for child in self._children:
+            child.start()
+
+    def warm_up(self) -> None:
+        """Waits until they can."""
+        for child in self._children:
+            child.warm_up()
+
+    def rest(self) -> None:
+        """Lets those go that have not been asked for a minute."""
+        for child in self._children:
+            child.rest()
+
+    def close(self) -> None:
+        """Lets all go."""
+        for child in self._children:
+            child.close()
+
+
+def fingerprint(pricing: configuration.Pricing) -> str:
+    """What tells one set of prices from another: with a new one, unpriced calls are tried again.
+
+    Raises OSError when the LiteLLM price file cannot be read.
+    """
+    told = blake2b(digest_size=16)
+    for part in (__version__, version("genai-prices"), repr(pricing)):
+        told.update(part.encode() + b"\0")
+    if pricing.litellm_prices is not None:
+        told.update(pricing.litellm_prices.read_bytes())
+    return told.hexdigest()
+
+
+def _override(override: configuration.Override) -> Override:
+    return Override(**{name: getattr(override, name) for name in override.__struct_fields__})

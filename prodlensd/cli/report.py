@@ -1,0 +1,352 @@
+"""`prodlensd report`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import fields
+from datetime import UTC, tzinfo
+from decimal import ROUND_HALF_EVEN, Decimal
+from pathlib import Path
+from typing import Any, Final, TypeVar
+from zoneinfo import ZoneInfo
+
+import click
+
+from prodlensd.cli import as_json, config_option, fail, load_config, now_us
+from prodlensd.model import NANOUSD_PER_USD
+from prodlensd.report import (
+    BY,
+    WITH_VIA,
+    Figures,
+    Group,
+    Period,
+    Report,
+    local,
+    read_by,
+    read_period,
+    report,
+)
+from prodlensd.store import StoreError
+
+#: Longer names are cut in the table; the other forms have them whole.
+_MAX_NAME_CELLS: Final = 40
+_LOCALTIME: Final = Path("/etc/localtime")
+#: Begins what a spreadsheet takes for a formula.
+_FORMULA: Final = tuple("=+-@＝＋－＠\t\r")  # noqa: RUF001 - the wide ones are meant
+_MARKDOWN: Final = frozenset(r"\`*_{}[]()<>#|~!&$")
+#: The columns for programs, but for what hangs on others.
+_FIGURES: Final = [field.name for field in fields(Figures) if field.name != "cost_by_source"]
+
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def time_options(command: _Command) -> _Command:
+    """The options by which a command is told of which time it is to speak."""
+    for option in (
+        click.option(
+            "--timezone", metavar="ZONE", help="As Europe/Berlin; default: this machine's."
+        ),
+        click.option("--until", metavar="WHEN", help="Default: no end. A day is in it as a whole."),
+        click.option("--since", metavar="WHEN", help="A day or a moment."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@config_option
+@click.option("--by", default="day", metavar="NAME[,NAME]", help=f"{', '.join(BY)}; default: day.")
+@time_options
+@click.option(
+    "--format", "form", type=click.Choice(["table", "json", "csv", "md"]), default="table"
+)
+def command(
+    config_path: Path | None,
+    by: str,
+    since: str | None,
+    until: str | None,
+    timezone: str | None,
+    form: str,
+) -> None:
+    """Usage, cost, errors and latency, in groups.
+
+    \b
+    WHEN is a day: 2026-11-01, today, yesterday, 7d (the day seven days ago);
+    or a moment: 2026-11-01T14:30 or 24h (ago), which as --until is not in it;
+    or always. Without --since: 30d; by week or month the last twelve of them.
+    Weeks are ISO weeks. Days without a call are left out.
+
+    \b
+    requests  what clients asked for: the calls with one id of the gateway
+    calls     what the gateway tried for them, retries and fallbacks too
+    errors    calls that failed
+    cost      of all calls with a known price: "≥" where others have none
+    p50, p95  latency of the successful calls that carry one
+    via       how a name was found: key_user and key_email are verified by the
+              proxy, other ways are claims; trace_id: no session was named
+
+    JSON and CSV have more columns. In CSV a text that a spreadsheet would take
+    for a formula begins with an apostrophe.
+
+    Exit code: 0, 1 when there is no ledger or it cannot be read, 2 usage.
+    """  # noqa: D301 - click reads the backspace: do not fill
+    config = load_config(config_path)
+    try:
+        names, zone = read_by(by), time_zone(timezone)
+        period = read_period(since, until, names, zone, now_us())
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    try:
+        found = report(config.store.path, names, period)
+    except StoreError as error:
+        raise fail(str(error)) from error
+    click.echo(_FORMS[form](found), nl=False)
+
+
+def time_zone(name: str | None) -> tzinfo:
+    """The zone of this name, or this machine's. Raises ValueError."""
+    where = "--timezone"
+    if name is None and (name := os.environ.get("TZ")) is not None:
+        where, name = "$TZ", name.removeprefix(":") or "UTC"
+    try:
+        if name is None:
+            return _machines_zone()
+        return UTC if name == "UTC" else ZoneInfo(name)
+    except (LookupError, ValueError, OSError):
+        raise ValueError(
+            f"{where}: no time zone {name!r} is known here; expected a name such as Europe/Berlin,"
+            " or UTC"
+        ) from None
+
+
+def _machines_zone() -> tzinfo:
+    if not _LOCALTIME.exists():
+        return UTC
+    _, known, name = str(_LOCALTIME.resolve()).partition("/zoneinfo/")
+    with _LOCALTIME.open("rb") as file:
+        return ZoneInfo.from_file(file, key=name if known else "local time")
+
+
+# Forms ------------------------------------------------------------------------------------------
+
+
+def money(nanousd: int) -> str:
+    """Dollars: cents from one dollar on, below it four digits that say something."""
+    usd = Decimal(nanousd).scaleb(-9)
+    places = 2 if usd >= 1 or not usd else max(2, 3 - usd.adjusted())
+    rounded = f"{usd.quantize(Decimal(1).scaleb(-places), ROUND_HALF_EVEN):,f}"
+    cents = rounded.index(".") + 3
+    return f"${rounded[:cents]}{rounded[cents:].rstrip('0')}"
+
+
+def cost(figures: Figures) -> str:
+    """The cost, which never looks complete where a call's price is not known."""
+    if figures.cost_nanousd is None:
+        return "unpriced" if figures.unpriced_calls else "-"
+    return ("≥ " if figures.unpriced_calls else "") + money(figures.cost_nanousd)
+
+
+def full_cost(figures: Figures) -> str:
+    """The cost, and how much comes on top of it."""
+    if not figures.unpriced_calls or figures.cost_nanousd is None:
+        return cost(figures)
+    calls = "1 call" if figures.unpriced_calls == 1 else f"{figures.unpriced_calls:,} calls"
+    tokens = figures.unpriced_tokens
+    with_tokens = "" if tokens is None else f", {_short(tokens)} tokens"
+    return f"{cost(figures)} ({calls}{with_tokens} unpriced)"
+
+
+def _short(count: int) -> str:
+    for size, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if count >= size:
+            return f"{count / size:.{int(count < 10 * size)}f}{unit}"
+    return str(count)
+
+
+def shown(text: str) -> str:
+    """A text from outside, without what could steer a terminal or break a line."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
+
+
+def in_csv(text: str) -> str:
+    """A text from outside that no spreadsheet takes for a formula."""
+    return f"'{shown(text)}" if text.startswith(_FORMULA) else shown(text)
+
+
+def in_markdown(text: str) -> str:
+    """A text from outside that is nothing but text in Markdown."""
+    return "".join(f"\\{char}" if char in _MARKDOWN else char for char in shown(text))
+
+
+def _whole(number: float | None) -> str:
+    return "-" if number is None else f"{number:,.0f}"
+
+
+#: The columns for people.
+_SHOWN: Final[dict[str, Callable[[Figures], str]]] = {
+    "requests": lambda figures: _whole(figures.requests),
+    "calls": lambda figures: _whole(figures.calls),
+    "errors": lambda figures: _whole(figures.errors),
+    "tokens in": lambda figures: _whole(figures.tokens_in),
+    "tokens out": lambda figures: _whole(figures.tokens_out),
+    "cost": cost,
+    "unpriced": lambda figures: _whole(figures.unpriced_calls),
+    "p50 ms": lambda figures: _whole(figures.latency_p50_ms),
+    "p95 ms": lambda figures: _whole(figures.latency_p95_ms),
+}
+
+
+# For programs -----------------------------------------------------------------------------------
+
+
+def _machine(figures: Figures) -> dict[str, Any]:
+    """The figures, in the order of the columns."""
+    content = {name: getattr(figures, name) for name in _FIGURES}
+    nanousd = figures.cost_nanousd
+    content["cost_usd"] = None if nanousd is None else nanousd / NANOUSD_PER_USD
+    return content
+
+
+def _json(found: Report) -> str:
+    period = found.period
+    groups = [
+        dict(zip(found.by, group.key, strict=True))
+        | {f"{name}_via": list(via) for name, via in _vias(found, group)}
+        | _machine(group.figures)
+        | {"cost_by_source": _by_source(group.figures)}
+        for group in found.groups
+    ]
+    content = {
+        "by": list(found.by),
+        "since": _iso(period.since_us),
+        "until": None if period.until_us is None else _iso(period.until_us),
+        "timezone": str(period.zone),
+        "groups": groups,
+        "total": _machine(found.total) | {"cost_by_source": _by_source(found.total)},
+    }
+    return as_json("report", content) + "\n"
+
+
+def _by_source(figures: Figures) -> dict[str, Any]:
+    return {source: known._asdict() for source, known in figures.cost_by_source.items()}
+
+
+def _vias(found: Report, group: Group) -> list[tuple[str, tuple[str, ...]]]:
+    """The names of the report that are found in several ways, with the group's ways."""
+    ways = zip(found.by, group.via, strict=True)
+    return [(name, via) for name, via in ways if name in WITH_VIA]
+
+
+def _csv(found: Report) -> str:
+    text = io.StringIO()
+    rows = csv.writer(text)
+    vias = [f"{name}_via" for name in found.by if name in WITH_VIA]
+    rows.writerow([*found.by, *vias, *_FIGURES, "cost_usd"])
+    for group in found.groups:
+        names = ["" if value is None else in_csv(value) for value in group.key]
+        ways = [in_csv(", ".join(via)) for _, via in _vias(found, group)]
+        figures = _machine(group.figures)
+        nanousd = group.figures.cost_nanousd
+        # Not a float: 1e-07 is for programs only.
+        figures["cost_usd"] = None if nanousd is None else f"{Decimal(nanousd).scaleb(-9):f}"
+        rows.writerow([*names, *ways, *figures.values()])
+    return text.getvalue()
+
+
+# For people -------------------------------------------------------------------------------------
+
+
+def _rows(found: Report) -> Iterator[tuple[list[str], list[str]]]:
+    """Titles, groups and total, each as texts (names, and how they were found) and numbers."""
+    vias = [name for name in found.by if name in WITH_VIA]
+    yield [*found.by, *["via"] * len(vias)], list(_SHOWN)
+    for group in found.groups:
+        names = ["(none)" if value is None else value for value in group.key]
+        ways = [", ".join(via) for _, via in _vias(found, group)]
+        yield names + ways, [show(group.figures) for show in _SHOWN.values()]
+    blank = [""] * (len(found.by) - 1 + len(vias))
+    yield ["total", *blank], [show(found.total) for show in _SHOWN.values()]
+
+
+def _drawn(header: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[str]) -> str:
+    """Columns; those with a title in `right` end under it. Cells may come from outside."""
+    from rich.cells import cell_len, set_cell_size  # noqa: PLC0415 - only where a table is drawn
+
+    def fitting(cell: str) -> str:
+        cell = shown(cell)
+        if cell_len(cell) <= _MAX_NAME_CELLS:
+            return cell
+        return f"{set_cell_size(cell, _MAX_NAME_CELLS - 1).rstrip()}…"
+
+    columns = []
+    for title, *cells in zip(header, *rows, strict=True):
+        column = [fitting(cell) for cell in (title, *cells)]
+        width = max(map(cell_len, column))
+        spaces = [" " * (width - cell_len(cell)) for cell in column]
+        pairs = (
+            zip(spaces, column, strict=True) if title in right else zip(column, spaces, strict=True)
+        )
+        columns.append(["".join(pair) for pair in pairs])
+    title, *lines = ["  ".join(cells).rstrip() for cells in zip(*columns, strict=True)]
+    return "\n".join([click.style(title, bold=True), *lines])
+
+
+def _table(found: Report) -> str:
+    if not found.groups:
+        return f"{_nothing(found)}\n"
+    names = len(found.by)
+    # How a name was found stands at the end: it is of least interest.
+    header, *rows = ([*texts[:names], *numbers, *texts[names:]] for texts, numbers in _rows(found))
+    return f"{_drawn(header, rows, _SHOWN)}\n\n{_summary(found)}\n"
+
+
+def _markdown(found: Report) -> str:
+    if not found.groups:
+        return f"{_nothing(found)}\n"
+    lines = [
+        f"| {' | '.join([*map(in_markdown, texts), *numbers])} |" for texts, numbers in _rows(found)
+    ]
+    texts, numbers = next(_rows(found))
+    lines.insert(1, "|" + ":--|" * len(texts) + "--:|" * len(numbers))
+    return "\n".join([*lines, "", _summary(found), ""])
+
+
+def _summary(found: Report) -> str:
+    return f"cost {full_cost(found.total)}, {_span(found.period)}"
+
+
+def _nothing(found: Report) -> str:
+    said = f"no calls {_span(found.period)}"
+    if found.ledger is None:
+        return f"{said}: the ledger is empty"
+    first, last = (f"{local(at_us, found.period.zone):%Y-%m-%d}" for at_us in found.ledger)
+    return f"{said}: the ledger's are from {first} to {last}, try --since {first}"
+
+
+def _span(period: Period) -> str:
+    since = f"{local(period.since_us, period.zone):%Y-%m-%d %H:%M}"
+    if period.until_us is None:
+        return f"since {since}, time zone {period.zone}"
+    until = f"{local(period.until_us, period.zone):%Y-%m-%d %H:%M}"
+    return f"from {since} until {until}, time zone {period.zone}"
+
+
+def _iso(moment_us: int) -> str:
+    moment = local(moment_us, UTC).isoformat(timespec="milliseconds")
+    return moment.replace("+00:00", "Z")
+
+
+_FORMS: Final[dict[str, Callable[[Report], str]]] = {
+    "table": _table,
+    "json": _json,
+    "csv": _csv,
+    "md": _markdown,
+}
