@@ -6,8 +6,10 @@ latency and never a line.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
 
@@ -42,13 +44,26 @@ class Bell(FileSystemEventHandler):
         observer = Observer()
         try:
             for directory in self._directories:
-                observer.schedule(self, str(directory), recursive=self._recursive)
+                # Of a link watchdog would watch the link itself.
+                folder = os.path.realpath(directory)
+                observer.schedule(self, folder, recursive=self._recursive)
             observer.start()
         except (OSError, RuntimeError) as error:
             # No watches left, or no such folder. Then we look at our own pace only.
             self._fault = str(error)
+            observer.stop()  # the watches that it did get, and their threads
         else:
             self._observer = observer
+            self._fault = self._unwatched() if self._recursive else ""
+
+    def _unwatched(self) -> str:
+        """Says how many folders have no watch: watchdog passes over those that it gets none for."""
+        watches = 0
+        for info in Path("/proc/self/fdinfo").glob("*"):  # Linux; nothing elsewhere
+            with suppress(OSError):
+                watches += info.read_text().count("inotify wd:")
+        folders = sum(1 for directory in self._directories for _ in os.walk(directory))
+        return f"{folders - watches} folders are not watched" if 0 < watches < folders else ""
 
     def _seen_folders(self) -> list[tuple[int, int] | None]:
         """Which folders the paths lead to now."""
@@ -84,7 +99,7 @@ class Bell(FileSystemEventHandler):
     @property
     def state(self) -> str:
         """Says "ok", or "degraded: " and why: new lines are then seen by rescanning only."""
-        if self._observer is None:
+        if self._observer is None or self._fault:
             return f"degraded: {self._fault}"
         emitters = self._observer.emitters
         if not self._observer.is_alive() or not all(emitter.is_alive() for emitter in emitters):

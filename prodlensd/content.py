@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 from collections.abc import Callable
 from hashlib import blake2b
 from typing import Final
@@ -18,6 +19,12 @@ Pread = Callable[[int, int], bytes]
 _HEAD_BYTES: Final = 64 << 10
 _PROOF_BYTES: Final = 1 << 20
 _ZEROS_AT_ONCE_BYTES: Final = 1 << 20
+#: So many blocks of zeros are one step: a heartbeat, the other files and a signal come in between.
+_ZERO_BLOCKS: Final = 64
+#: How files begin that other programs than gzip have compressed.
+_FOREIGN_MAGIC: Final = re.compile(
+    rb"(?P<zstd>\x28\xb5\x2f\xfd)|(?P<bzip2>BZh[1-9]1AY&SY)|(?P<xz>\xfd7zXZ\0)|(?P<lz4>\x04\x22M\x18)"
+)
 
 
 class Unzipped:
@@ -99,16 +106,32 @@ def read_lines(pread: Pread, offset: int, block_bytes: int, max_line_bytes: int)
     return data
 
 
-def zeros_at(pread: Pread, offset: int) -> int:
-    """How many zero bytes stand from `offset` on.
+def data_at(file: int, offset: int) -> int:
+    """Where the first byte that is no hole stands, from `offset` on, or the file ends.
+
+    `offset` itself where the system does not tell.
+    """
+    size_bytes = os.fstat(file).st_size
+    try:
+        return os.lseek(file, offset, os.SEEK_DATA)
+    except OSError as error:
+        return max(offset, size_bytes) if error.errno == errno.ENXIO else offset
+
+
+def zeros_at(pread: Pread, offset: int, data_at: Callable[[int], int] = int) -> int:
+    """How many zero bytes stand from `offset` on, or the first many of them.
+
+    `data_at` says from where on there can be anything else.
 
     A program that writes on at its old place in a truncated file leaves a hole of them behind.
     """
     end = offset
-    while block := pread(_ZEROS_AT_ONCE_BYTES, end):
+    for _ in range(_ZERO_BLOCKS):
+        end = data_at(end)
+        block = pread(_ZEROS_AT_ONCE_BYTES, end)
         rest = block.lstrip(b"\0")
         end += len(block) - len(rest)
-        if rest:
+        if rest or not block:
             break
     return end - offset
 
@@ -135,6 +158,12 @@ def gzip_proof(file: int) -> bytes:
     size_bytes = os.fstat(file).st_size
     tail = os.pread(file, 64, max(0, size_bytes - 64))
     return proof_of(b"gzip %d " % size_bytes + tail)
+
+
+def foreign_compression(file: int) -> str | None:
+    """What a file was compressed with, if with something that we do not read."""
+    magic = _FOREIGN_MAGIC.match(os.pread(file, 10, 0))
+    return magic and magic.lastgroup
 
 
 def has_writer(file: int) -> bool | None:

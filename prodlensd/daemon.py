@@ -124,7 +124,7 @@ class Daemon:
 
     def _survey(self) -> set[str]:
         """Brings the sources up to date with the files that are there."""
-        survey = self._tailer.scan(time.time_ns())
+        survey = self._tailer.scan(time.monotonic_ns())
         for checkpoint in survey.moved:
             self._store.relocate(checkpoint)
             self._tailer.adopt(checkpoint)

@@ -32,6 +32,8 @@ from prodlensd.content import (
     LongRead,
     Pread,
     Unzipped,
+    data_at,
+    foreign_compression,
     gzip_proof,
     has_writer,
     proof_at,
@@ -67,11 +69,13 @@ class _Followed:
     read_sighting: Sighting | None = None  # as it was when last read to its end
     seen_bytes: int = 0  # its size in the scan before
     unseen_scans: int = 0
+    quiet_since_ns: int = 0  # when it last changed, or was first not seen; monotonic
     file: int | None = None
     long_read: LongRead | None = None
     unzipped: Unzipped | None = None
     unzipped_sighting: Sighting | None = None
-    unreadable: str = ""  # why it is no gzip file, as long as `unzipped_sighting` holds
+    unreadable: str = ""  # why nothing of it can be read, as long as `unzipped_sighting` holds
+    unreadable_at_ns: int = 0  # when to say so
 
     def close(self) -> None:
         if self.file is not None:
@@ -158,7 +162,10 @@ class Tailer:
     # Finding files
 
     def scan(self, now_ns: int) -> Survey:
-        """Looks at every file in the folders, and matches it with the sources followed."""
+        """Looks at every file in the folders, and matches it with the sources followed.
+
+        `now_ns` is of a clock that never jumps.
+        """
         survey = Survey([], [], [], [], [])
         sightings = self._sightings(survey.faults, survey.refused)
         by_file = {(f.checkpoint.dev, f.checkpoint.inode): f for f in self._followed.values()}
@@ -178,20 +185,24 @@ class Tailer:
             followed.unseen_scans = 0
             if (checkpoint.path, checkpoint.dev) != (sighting.path, sighting.dev):
                 survey.moved.append(replace(checkpoint, path=sighting.path, dev=sighting.dev))
-        if not survey.faults:
-            for source_id, followed in self._followed.items():
-                if source_id not in seen and self._is_gone(followed, now_ns):
-                    known_bytes = max(0, followed.seen_bytes - followed.checkpoint.offset)
-                    survey.gone.append((source_id, known_bytes))
+        for source_id, followed in self._followed.items():
+            if source_id not in seen and self._is_gone(
+                followed, now_ns, all_listed=not survey.faults
+            ):
+                known_bytes = max(0, followed.seen_bytes - followed.checkpoint.offset)
+                survey.gone.append((source_id, known_bytes))
         survey.new.sort(key=lambda sighting: sighting.mtime_ns)
         return survey
 
-    def _is_gone(self, followed: _Followed, now_ns: int) -> bool:
+    def _is_gone(self, followed: _Followed, now_ns: int, *, all_listed: bool) -> bool:
         """Whether to give up a source whose file the scan did not find.
 
         Not after one scan, which may fall between two steps of a rotation. And not while its open
-        file has unread bytes, or somebody who may write more.
+        file has unread bytes, or somebody who may write more. Where not all folders could be listed
+        it may be in one of those, unless its open file says that it has no name.
         """
+        if followed.file is None and not all_listed:
+            return False
         followed.unseen_scans += 1
         if followed.file is None:
             if followed.sighting is not None:
@@ -200,13 +211,18 @@ class Tailer:
             return followed.unseen_scans > 1
         status = os.fstat(followed.file)
         path = followed.checkpoint.path
-        followed.sighting = now = _sighting(path, status)
+        now = _sighting(path, status)
+        if now != followed.sighting or followed.unseen_scans == 1:
+            followed.quiet_since_ns = now_ns
+        followed.sighting = now
         followed.seen_bytes = status.st_size
-        if now != followed.read_sighting or followed.unseen_scans <= 1:
+        looked_at = followed.unzipped_sighting if followed.unreadable else followed.read_sighting
+        if now != looked_at or followed.unseen_scans <= 1:
             return False
         if status.st_nlink == 0 and has_writer(followed.file) is False:
             return True
-        return now_ns - max(status.st_mtime_ns, status.st_ctime_ns) > _GRACE_NS
+        # On a clock that never jumps, and not by the file's own times, which may.
+        return all_listed and now_ns - followed.quiet_since_ns > _GRACE_NS
 
     def _sightings(self, faults: list[str], refused: list[str]) -> dict[_FileKey, Sighting]:
         found: dict[_FileKey, Sighting] = {}
@@ -243,9 +259,10 @@ class Tailer:
             if sighting is None or sighting == followed.read_sighting:
                 continue
             if followed.unreadable and followed.unzipped_sighting == sighting:
-                if now_ns - sighting.mtime_ns > _INCOMPLETE_NS:
+                if now_ns > followed.unreadable_at_ns:
                     yield f"{sighting.path}: {followed.unreadable}"
                 continue
+            followed.unreadable = ""
             try:
                 file = self._file_of(followed, sighting)
                 outcome = None if file is None else self._read(followed, sighting, file)
@@ -306,10 +323,14 @@ class Tailer:
         if os.pread(file, len(GZIP_MAGIC), 0) == GZIP_MAGIC:
             return self._read_gzip(followed, sighting, file)
         start = followed.checkpoint
+        if not start.offset and (compression := foreign_compression(file)):
+            followed.unzipped_sighting, followed.unreadable_at_ns = sighting, 0
+            followed.unreadable = f"compressed with {compression}; only gzip is read"
+            return Busy()  # to be said
 
         pread = partial(_pread, file)
         writerless = followed.unseen_scans > 0 and _is_final(file)
-        chunk = self._next_chunk(followed, pread, final=writerless)
+        chunk = self._next_chunk(followed, pread, final=writerless, data_at=partial(data_at, file))
         size_bytes = os.fstat(file).st_size
         # Asked after the read: what was read while the file changed under us is found out here.
         proof = proof_at(pread, start.offset - start.record_bytes, start.record_bytes)
@@ -338,7 +359,6 @@ class Tailer:
             if start.offset:
                 return Doubt(start.source_id, sighting, "rewritten", 0)
             followed.unzipped, followed.unzipped_sighting = Unzipped(file), sighting
-            followed.unreadable = ""
         unzipped = followed.unzipped
         try:
             if unzipped.size_bytes is None and not unzipped.verify(READ_BYTES, _VERIFY_BLOCKS):
@@ -347,6 +367,7 @@ class Tailer:
         except (EOFError, ValueError) as error:
             followed.unzipped = None
             followed.unreadable = f"not a complete gzip file: {error}"
+            followed.unreadable_at_ns = sighting.mtime_ns + _INCOMPLETE_NS
             return Busy()  # to be looked at again: it may still be written
         if chunk is None:
             return None
@@ -358,14 +379,21 @@ class Tailer:
             record_digest=proof if whole else b"",
         )
 
-    def _next_chunk(self, followed: _Followed, pread: Pread, *, final: bool) -> Chunk | None:
+    def _next_chunk(
+        self,
+        followed: _Followed,
+        pread: Pread,
+        *,
+        final: bool,
+        data_at: Callable[[int], int] = int,
+    ) -> Chunk | None:
         """The next lines, up to the first that is over the limit, or that line, or a hole, or None.
 
         With `final` nothing more will be written: what stands there without a newline is a line.
         """
         start = followed.checkpoint
         if followed.long_read is None and pread(1, start.offset) == b"\0":
-            zeros = zeros_at(pread, start.offset)
+            zeros = zeros_at(pread, start.offset, data_at)
             return Chunk(start, [], start.offset + zeros, 0, zeros, b"", zeros=zeros)
         if followed.long_read is None:
             data = read_lines(pread, start.offset, READ_BYTES, self._max_line_bytes)

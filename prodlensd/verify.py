@@ -337,7 +337,7 @@ class _Rereading:
         tailer = self._follow(replay.cursor for replay in going.values())
         faults: set[str] = set()
         try:
-            survey = tailer.scan(time.time_ns())
+            survey = tailer.scan(time.monotonic_ns())
             faults.update(survey.faults)
             for moved in survey.moved:
                 going[moved.source_id].path = moved.path
@@ -373,7 +373,7 @@ class _Rereading:
         """Sources whose last committed record no longer stands before the offset, and why."""
         tailer = self._follow(checkpoints)
         try:
-            tailer.scan(time.time_ns())
+            tailer.scan(time.monotonic_ns())
             return {
                 outcome.source_id: outcome.reason
                 for outcome in tailer.read(time.time_ns())

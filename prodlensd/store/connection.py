@@ -76,6 +76,13 @@ def _is_whole(path: Path) -> bool:
 def _create(path: Path) -> None:
     """A new ledger, whole under its name or not there at all, whenever we are killed."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    log = path.with_name(f"{path.name}-wal")
+    if log.exists() and log.stat().st_size > 0:
+        # SQLite would write its pages into the new ledger.
+        raise StoreError(
+            f"{log} is there, but not the ledger that it belongs to: put that beside it again, "
+            "or move it away to begin a new ledger from the logs still there"
+        )
     unfinished = path.with_name(f"{path.name}.new")
     for suffix in ("", "-wal", "-shm"):
         unfinished.with_name(unfinished.name + suffix).unlink(missing_ok=True)

@@ -113,6 +113,7 @@ _FAULTS = [
 ]
 
 
+@pytest.mark.scenario(61, 74)
 @pytest.mark.parametrize(("name", "fault"), _FAULTS)
 def test_a_system_call_that_fails_once_costs_no_line(
     worlds: Iterator[Rotated], monkeypatch: pytest.MonkeyPatch, name: str, fault: int | None
@@ -123,6 +124,7 @@ def test_a_system_call_that_fails_once_costs_no_line(
     assert struck > 0
 
 
+@pytest.mark.scenario(61, 74)
 @pytest.mark.soak
 @pytest.mark.timeout(0)
 @pytest.mark.parametrize(("name", "fault"), _FAULTS)
@@ -165,6 +167,7 @@ def failing_calls(
     raise AssertionError(f"more than {_MOST_CALLS} calls of {name}")
 
 
+@pytest.mark.scenario(73, 74)
 @pytest.mark.parametrize(("owner", "name"), [(os, "fsync"), (Path, "replace"), (Path, "open")])
 @pytest.mark.parametrize("fault", [errno.ENOSPC, errno.EIO])
 def test_a_snapshot_that_cannot_be_written_leaves_the_old_one_and_comes_later(
@@ -207,6 +210,7 @@ def test_a_snapshot_that_cannot_be_written_leaves_the_old_one_and_comes_later(
     assert struck >= days
 
 
+@pytest.mark.scenario(72)
 def test_a_database_that_is_full_at_any_page_loses_nothing(worlds: Iterator[Rotated]) -> None:
     full = 0
     for more, rotated in enumerate(worlds):
@@ -227,6 +231,7 @@ def test_a_database_that_is_full_at_any_page_loses_nothing(worlds: Iterator[Rota
     assert full > 0
 
 
+@pytest.mark.scenario(72)
 def test_a_disk_that_is_full_loses_nothing(driver: Any, tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()

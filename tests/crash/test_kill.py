@@ -13,6 +13,7 @@ from tests.crash.driver import SEAMS
 from tests.crash.kills import Kill, outcome, sweep
 
 
+@pytest.mark.scenario(70, 75)
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("seam", SEAMS)
 def test_a_kill_at_a_seam_loses_nothing_and_doubles_nothing(
@@ -22,6 +23,7 @@ def test_a_kill_at_a_seam_loses_nothing_and_doubles_nothing(
     assert outcome(driver, kill) == (True, [])
 
 
+@pytest.mark.scenario(70)
 @pytest.mark.parametrize("second_run", [False, True])
 def test_a_kill_at_an_sql_statement_loses_nothing_and_doubles_nothing(
     driver: Any, second_run: bool
@@ -36,6 +38,7 @@ def test_a_kill_at_an_sql_statement_loses_nothing_and_doubles_nothing(
     assert died > 3
 
 
+@pytest.mark.scenario(69, 70, 75)
 @pytest.mark.soak
 @pytest.mark.timeout(0)
 def test_a_kill_anywhere_loses_nothing_and_doubles_nothing(

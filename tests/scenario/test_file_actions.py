@@ -15,7 +15,7 @@ import pytest
 
 from tests.scenario.file_actions import DestructiveMachine, Machine, Totals, histories
 
-_HISTORIES = 120
+_HISTORIES = 60
 _HISTORIES_A_ROUND = 300
 #: Each machine's part of a soak's minutes; the kill sweep has the rest.
 _SOAK_SHARE = 0.3
@@ -28,6 +28,7 @@ _HARMLESS = (
 _HARMFUL = [*_HARMLESS, "deletions", "holes", "moved out", "restored backups"]
 
 
+@pytest.mark.scenario(90)
 @pytest.mark.parametrize(
     ("machine", "expected"), [(Machine, _HARMLESS), (DestructiveMachine, _HARMFUL)]
 )
@@ -40,6 +41,7 @@ def test_every_line_counts_once_whatever_happens(
     assert [what for what in expected if not totals[what]] == []
 
 
+@pytest.mark.scenario(90, 91)
 @pytest.mark.soak
 @pytest.mark.timeout(0)
 @pytest.mark.parametrize("machine", [Machine, DestructiveMachine])

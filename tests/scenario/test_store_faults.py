@@ -12,6 +12,7 @@ import pytest
 from prodlensd.store import LedgerLostError, Store, StoreError, StoreLockedError
 
 
+@pytest.mark.scenario(72)
 def test_a_full_disk_moves_no_offset_and_heals_by_itself(world: Any, make_line: Any) -> None:
     world.append("a.jsonl", *(make_line(n) for n in range(1, 11)))
     world.step()
@@ -28,6 +29,7 @@ def test_a_full_disk_moves_no_offset_and_heals_by_itself(world: Any, make_line: 
     assert world.counts() == (1010, 1010, 0, 0, 0)
 
 
+@pytest.mark.scenario(78)
 def test_a_database_locked_by_another_program_is_waited_for(world: Any, make_line: Any) -> None:
     world.append("a.jsonl", make_line(1))
     world.step()
@@ -43,6 +45,7 @@ def test_a_database_locked_by_another_program_is_waited_for(world: Any, make_lin
     assert world.sessions() == ["s1", "s2"]
 
 
+@pytest.mark.scenario(79)
 def test_a_reader_that_never_ends_keeps_nobody_from_writing(world: Any, make_line: Any) -> None:
     world.append("a.jsonl", make_line(1))
     world.step()
@@ -57,6 +60,7 @@ def test_a_reader_that_never_ends_keeps_nobody_from_writing(world: Any, make_lin
     assert len(world.sessions()) == 49
 
 
+@pytest.mark.scenario(77)
 @pytest.mark.parametrize("how", ["deleted", "moved", "replaced"])
 def test_a_database_taken_away_stops_the_daemon_before_it_writes_into_the_void(
     world: Any, make_line: Any, how: str
@@ -76,6 +80,7 @@ def test_a_database_taken_away_stops_the_daemon_before_it_writes_into_the_void(
         world.step()
 
 
+@pytest.mark.scenario(82)
 def test_a_daemon_whose_lock_was_deleted_is_shut_out_by_the_next_one(
     world: Any, make_line: Any
 ) -> None:
@@ -90,6 +95,7 @@ def test_a_daemon_whose_lock_was_deleted_is_shut_out_by_the_next_one(
     assert world.sessions() == ["s1"]
 
 
+@pytest.mark.scenario(76)
 @pytest.mark.parametrize("damage", ["header", "middle", "cut"])
 def test_a_damaged_database_is_refused_and_not_begun_anew(
     world: Any, make_line: Any, damage: str
@@ -109,6 +115,7 @@ def test_a_damaged_database_is_refused_and_not_begun_anew(
     assert world.ledger.stat().st_size > 0
 
 
+@pytest.mark.scenario(76)
 def test_an_empty_database_file_where_a_ledger_was_is_refused(world: Any, make_line: Any) -> None:
     world.append("a.jsonl", make_line(1))
     world.step()

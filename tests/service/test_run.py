@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 
 def line(number: int, *, ids: bool) -> bytes:
     record = {
@@ -45,6 +47,7 @@ def test_an_appended_line_is_queryable_within_100_ms(
     assert sorted(delays_s)[10] < 0.1, delays_s
 
 
+@pytest.mark.scenario(86)
 def test_sigterm_and_sigint_stop_it_within_five_seconds_under_load(machine: Any) -> None:
     for number, asked in enumerate((signal.SIGTERM, signal.SIGINT)):
         append(machine, *(line(number * 50_000 + n, ids=True) for n in range(50_000)))
@@ -64,6 +67,7 @@ def test_sigterm_and_sigint_stop_it_within_five_seconds_under_load(machine: Any)
     ]
 
 
+@pytest.mark.scenario(69)
 def test_kill_9_at_any_moment_loses_nothing_and_doubles_nothing(machine: Any) -> None:
     chance = random.Random(1)  # noqa: S311 - repeatable on purpose
     written = 0
@@ -84,6 +88,7 @@ def test_kill_9_at_any_moment_loses_nothing_and_doubles_nothing(machine: Any) ->
     assert machine.query("SELECT sum(traces), sum(duplicates) FROM sources") == [(written, 0)]
 
 
+@pytest.mark.scenario(81)
 def test_a_second_daemon_is_refused_and_the_first_goes_on(
     machine: Any, wait_until: Callable[..., Any]
 ) -> None:
@@ -103,6 +108,7 @@ def test_a_killed_daemons_lock_does_not_keep_the_next_one_out(machine: Any) -> N
     machine.start()
 
 
+@pytest.mark.scenario(2)
 def test_once_ingests_everything_compacts_and_exits(machine: Any) -> None:
     append(machine, *(line(n, ids=True) for n in range(1000)))
     done = machine.command("run", "--once")
@@ -165,6 +171,7 @@ def test_off_a_terminal_its_log_is_json_and_holds_nothing_of_a_line(machine: Any
     assert "SECRET-CANARY" not in machine.said()
 
 
+@pytest.mark.scenario(80)
 def test_a_ledger_of_a_newer_schema_is_refused(machine: Any) -> None:
     import apsw
 

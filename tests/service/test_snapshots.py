@@ -106,6 +106,7 @@ def test_without_a_ledger_compact_says_so(machine: Any) -> None:
     assert not machine.ledger.exists()
 
 
+@pytest.mark.scenario(73)
 def test_a_snapshot_that_cannot_be_written_leaves_the_old_one_whole(
     tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

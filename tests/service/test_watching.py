@@ -26,6 +26,7 @@ def line(number: int) -> bytes:
     return json.dumps(record).encode() + b"\n"
 
 
+@pytest.mark.scenario(62)
 def test_a_folder_removed_and_made_again_is_read_and_watched_again(
     machine: Any, wait_until: Callable[..., Any]
 ) -> None:
@@ -37,6 +38,7 @@ def test_a_folder_removed_and_made_again_is_read_and_watched_again(
     wait_until(lambda: machine.query("SELECT count(*) FROM traces") == [1], "the line, by rescan")
 
 
+@pytest.mark.scenario(85)
 def test_a_thousand_files_made_while_the_daemon_was_stopped_are_all_read(
     machine: Any, wait_until: Callable[..., Any]
 ) -> None:
@@ -74,15 +76,23 @@ def test_a_bell_watches_the_folder_that_took_the_place_of_another(tmp_path: Path
         assert bell.wait(5)
 
 
-def test_a_bell_whose_watcher_died_says_so_and_is_mended(tmp_path: Path) -> None:
+@pytest.mark.scenario(67)
+@pytest.mark.parametrize("who", ["observer", "emitter"])
+def test_a_bell_whose_watcher_died_says_so_and_is_mended(tmp_path: Path, who: str) -> None:
     with Bell([tmp_path]) as bell:
         assert bell.state == "ok"
         assert bell._observer is not None
-        bell._observer.stop()
-        bell._observer.join()
+        (emitter,) = bell._observer.emitters
+        dying = bell._observer if who == "observer" else emitter
+        dying.stop()
+        dying.join()
         assert bell.state == "degraded: watchdog has stopped"
+        (tmp_path / "a.jsonl").write_bytes(b"x")
+        assert not bell.wait(0.2)
         bell.repair()
         assert bell.state == "ok"
+        (tmp_path / "a.jsonl").write_bytes(b"y")
+        assert bell.wait(5)
 
 
 def test_no_watches_left_is_degraded_and_no_failure(
