@@ -298,6 +298,7 @@ class Event:
                 text(key.get("user_api_key_team_alias")), text(key.get("user_api_key_team_id"))
             ),
             key_alias=text(key.get("user_api_key_alias")),
+            key_hash=sha256(key.get("user_api_key_hash")),
             tags=self._tags() or None,
         )
 
@@ -476,6 +477,12 @@ def word(value: object) -> str | None:
     """A string that can be no sentence, as the name of an error's class or of a service tier."""
     is_word = isinstance(value, str) and re.fullmatch(r"[A-Za-z_][\w.-]{0,99}", value, re.ASCII)
     return text(value) if is_word else None
+
+
+def sha256(value: object) -> str | None:
+    """The hash of a key. A key that LiteLLM did not hash does not look like one."""
+    is_hash = isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value)
+    return text(value) if is_hash else None
 
 
 def name_or_number(value: object) -> str | None:

@@ -9,22 +9,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from prodlensd.formats import decoding, litellm_payload, trace_line
+from prodlensd.formats import decoding, litellm_payload, otel_span, trace_line
 from prodlensd.model import BadLine, Trace
 
 FORMATS: Final[dict[str, Callable[[bytes], Trace | None]]] = {
     "trace_line": trace_line.parse,
     "litellm_payload": litellm_payload.parse,
+    "otel_span": otel_span.parse,
 }
 
-_IN_ORDER: Final = tuple(FORMATS.values())
-_IN_REVERSE: Final = tuple(reversed(_IN_ORDER))
+_TRACE_LINE, _PAYLOAD, *_OTHERS = FORMATS.values()
+_IN_ORDER: Final = (_TRACE_LINE, _PAYLOAD, *_OTHERS)
+_PAYLOAD_FIRST: Final = (_PAYLOAD, _TRACE_LINE, *_OTHERS)
 
 
 def parse(line: bytes) -> Trace:
     """The trace that this line holds; raises BadLine and nothing else, whatever the bytes."""
     # A trace line usually begins with its time. Guessing wrong costs a second look, no more.
-    for parse_as in _IN_ORDER if b'"timestamp"' in line[:64] else _IN_REVERSE:
+    for parse_as in _IN_ORDER if b'"timestamp"' in line[:64] else _PAYLOAD_FIRST:
         trace = parse_as(line)
         if trace is not None:
             return trace

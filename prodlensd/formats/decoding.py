@@ -30,7 +30,7 @@ def decode_forgiving(line: bytes) -> object:
     """As JSON with NaN and Infinity; raises BadLine when it is not even that."""
     check_utf8(line)
     try:
-        return json.loads(line)
+        return json.loads(line.decode("utf-8-sig"))
     except RecursionError:
         raise BadLine("invalid_json", "nested too deep") from None
     except json.JSONDecodeError as error:
@@ -53,4 +53,4 @@ def why_unread(line: bytes) -> BadLine:
         decode(line)
     except BadLine as bad:
         return bad
-    return BadLine("unknown_format", "neither a trace line nor a LiteLLM payload")
+    return BadLine("unknown_format", "neither a trace line, nor a LiteLLM payload, nor a span")

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
 
+import msgspec
 import orjson
 
 from prodlensd.model import US_PER_S, Usage
@@ -33,6 +34,7 @@ _GIT_ADDRESS: Final = re.compile(
     r"(?:(?:https?|ssh|git)://(?:[^/@\s]*@)?[A-Za-z0-9.-]+(?::[0-9]+)?/"
     r"|[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:)(.+?)/?\Z"
 )
+_KEY_HASH: Final = re.compile(r"[0-9a-f]{64}\Z")
 _CLAUDE_CODE_USER: Final = re.compile(r"user_.*_session_([A-Za-z0-9_-]+)\Z")
 
 #: LiteLLM's names of providers that may stand before the model ("anthropic/claude-…").
@@ -47,9 +49,14 @@ PROVIDERS: Final = frozenset(
 
 
 def text(value: object) -> str | None:
-    """A short text without surrounding space; an int becomes its digits. None for anything else."""
+    """A short text without surrounding space; None for anything else.
+
+    A whole number becomes its digits, also as 12.0: pandas makes that of 12 in a column with gaps.
+    """
     if type(value) is int and abs(value) <= INT64_MAX:
         return str(value)
+    if type(value) is float and value.is_integer() and abs(value) <= MAX_EXACT_FLOAT:
+        return str(int(value))
     if type(value) is not str:
         return None
     trimmed = value.strip()
@@ -114,7 +121,7 @@ def epoch_us(value: object) -> int | None:
         elif type(value) is str:
             if len(value) < len("2025-10-12T19:00") or value[10] not in "T t":
                 return None
-            seconds = _utc(datetime.fromisoformat(value)).timestamp()
+            seconds = _utc(_moment(value)).timestamp()
         elif type(value) is float or type(value) is int:
             seconds = value
         else:
@@ -122,6 +129,14 @@ def epoch_us(value: object) -> int | None:
     except (ValueError, OverflowError):
         return None
     return round(seconds * US_PER_S) if 0 <= seconds <= MAX_EPOCH_S else None
+
+
+def _moment(value: str) -> datetime:
+    """As the decoder of trace lines reads it, which rounds nanoseconds; else as Python does."""
+    try:
+        return msgspec.convert(value, datetime)
+    except msgspec.ValidationError:
+        return datetime.fromisoformat(value)
 
 
 def _utc(moment: datetime) -> datetime:
@@ -172,6 +187,14 @@ def _repo_slug(value: str) -> str | None:
     if slug is None or slug[1] in {".", ".."} or slug[2] in {".", "..", ".git"}:
         return None
     return f"{slug[1]}/{slug[2]}"
+
+
+def key_hash(value: object) -> str | None:
+    """The SHA-256 of a key, as LiteLLM names one. Where it could not hash, it logs the key itself.
+
+    So whatever does not look like a hash is not kept, nor said anywhere.
+    """
+    return value if type(value) is str and _KEY_HASH.match(value) else None
 
 
 def provider_of(model: str | None) -> str | None:

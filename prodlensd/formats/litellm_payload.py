@@ -19,6 +19,7 @@ from prodlensd.formats.fields import (
     flag,
     identity,
     integer,
+    key_hash,
     provider_of,
     repo_slug,
     reported,
@@ -117,6 +118,7 @@ def parse(line: bytes) -> Trace | None:
             team=text(about.get("user_api_key_team_alias"))
             or text(about.get("user_api_key_team_id")),
             key_alias=text(about.get("user_api_key_alias")),
+            key_hash=key_hash(about.get("user_api_key_hash")),
         ),
         cost,
         anomalies,

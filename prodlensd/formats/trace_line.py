@@ -25,6 +25,7 @@ from prodlensd.formats.fields import (
     flag,
     identity,
     integer,
+    key_hash,
     number,
     provider_of,
     repo_slug,
@@ -228,6 +229,7 @@ _METADATA: Final[dict[str, tuple[str, _Reader]]] = {
 _METADATA_DETAILS: Final[dict[str, tuple[str, _Reader]]] = {
     "team": ("team", text),
     "key_alias": ("key_alias", text),
+    "key_hash": ("key_hash", key_hash),
 }
 
 
@@ -267,12 +269,17 @@ def _who(part: object) -> _Who:
 def _read(
     part: object, table: dict[str, tuple[str, _Reader]]
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """What the part has of the table; and the names of what was sent and could not be read."""
+    """What the part has of the table; and the names of what was sent and could not be read.
+
+    Both follow the order of the table, not the line's: equal contents are read into equal traces,
+    and of two keys for one name the later in the table wins.
+    """
     known: dict[str, Any] = {}
     unread: list[str] = []
-    for key, value in part.items() if type(part) is dict else ():
-        if key in table and value is not None:
-            name, reader = table[key]
+    sent: dict[str, Any] = part if type(part) is dict else {}
+    for key, (name, reader) in table.items():
+        value = sent.get(key)
+        if value is not None:
             read = reader(value)
             if read is not None:
                 known[name] = read

@@ -1,4 +1,4 @@
-"""What the two formats make of a line, and what they make of nonsense."""
+"""What the formats of a gateway make of a line, and what they make of nonsense."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from prodlensd.model import BadLine, Trace
 
 TIME = "2025-10-12T19:00:00Z"
 TIME_US = 1_760_295_600_000_000
+HASH = "0123456789abcdef" * 4
 
 
 def line(**parts: Any) -> bytes:
@@ -75,6 +76,7 @@ def test_a_full_trace_line_fills_every_field() -> None:
                 "tags": ["a", "User-Agent: x", 1],
                 "team": "core",
                 "key_alias": "laptop",
+                "key_hash": HASH,
             },
         )
     )
@@ -111,7 +113,8 @@ def test_a_full_trace_line_fills_every_field() -> None:
         "diff_ratio": 0.25,
         "accepted_lines": 7,
         "details": '{"attempted_fallbacks":0,"attempted_retries":1,"error_class":"RateLimitError",'
-        '"model_group":"sonnet","stream":true,"key_alias":"laptop","team":"core"}',
+        f'"model_group":"sonnet","stream":true,"key_alias":"laptop","key_hash":"{HASH}",'
+        '"team":"core"}',
         "cost_gateway_usd": 0.5,
         "anomalies": (),
     }
@@ -205,6 +208,9 @@ def test_a_repository_is_a_slug_or_nothing(sent: object, slug: str | None) -> No
         ("abc", "abc"),
         ("session-", "session-"),
         (42, "42"),
+        (42.0, "42"),
+        (4.5, None),
+        (float("nan"), None),
         ("  ", None),
         (True, None),
         (None, None),
@@ -236,6 +242,8 @@ def test_claude_codes_user_id_holds_a_session(sent: object, session: str | None)
         ("2025-10-12T19:00:00", TIME_US),
         ("2025-10-12 19:00:00+00:00", TIME_US),
         ("2025-10-12T21:00:00.000001+02:00", TIME_US + 1),
+        ("2025-10-12T19:00:00.0000015Z", TIME_US + 2),
+        ("2025-10-12t19:00:00z", TIME_US),
         (TIME_US / 1e6, TIME_US),
         (TIME_US // 1_000_000, TIME_US),
         ("2025-10-12", None),
@@ -269,10 +277,118 @@ def test_a_payloads_last_resorts_are_marked() -> None:
     assert (trace.latency_ms, trace.status_code) == (1500.0, 200)
 
 
+@pytest.mark.parametrize("wrong", [b"NaN", b"Infinity", b"-Infinity", b"1e400", b'"\\ud800"'])
+def test_a_value_that_json_cannot_have_costs_that_value_and_not_the_line(wrong: bytes) -> None:
+    of_line = formats.parse(
+        b'{"timestamp": "%s", "cost_usd": %s, "usage": {"input_tokens": %s, "output_tokens": 7},'
+        b' "attributes": {"latency_ms": %s, "provider": "openai"},'
+        b' "metadata": {"team": "core", "unknown": %s}}'
+        % (TIME.encode(), wrong, wrong, wrong, wrong)
+    )
+    assert of_line.started_us == TIME_US
+    assert (of_line.provider, of_line.tokens_out, of_line.details) == (
+        "openai",
+        7,
+        '{"team":"core"}',
+    )
+    assert of_line.tokens_in is None
+    assert of_line.latency_ms is None
+    assert of_line.cost_gateway_usd is None
+    assert of_line.anomalies == ("usage_type", "latency_ms", "cost_usd")
+    of_payload = formats.parse(
+        b'{"status": "success", "call_type": "acompletion", "startTime": %d, "response_cost": %s,'
+        b' "endTime": %s, "model": "gpt-4o", "messages": [{"content": %s}], "metadata":'
+        b' {"usage_object": {"prompt_tokens": %s, "completion_tokens": 7}}}'
+        % (TIME_US // 1_000_000, wrong, wrong, wrong, wrong)
+    )
+    assert of_payload.started_us == TIME_US
+    assert (of_payload.model, of_payload.tokens_out) == ("gpt-4o", 7)
+    assert (of_payload.tokens_in, of_payload.latency_ms) == (None, None)
+    assert of_payload.cost_gateway_usd is None
+    assert of_payload.anomalies == ("usage_type", "cost_usd")
+
+
+def test_numbers_may_stand_in_quotes() -> None:
+    of_line = formats.parse(
+        line(
+            cost_usd="0.5",
+            usage={"input_tokens": "12", "output_tokens": "3"},
+            attributes={"latency_ms": "12.5", "ttft_ms": "3", "status_code": "429"},
+        )
+    )
+    assert (of_line.tokens_in, of_line.tokens_out, of_line.total_tokens) == (12, 3, 15)
+    assert (of_line.latency_ms, of_line.ttft_ms, of_line.status_code) == (12.5, 3.0, 429)
+    assert (of_line.cost_gateway_usd, of_line.anomalies) == (0.5, ())
+    of_payload = formats.parse(
+        payload(
+            response_cost="0.5",
+            metadata={"usage_object": {"prompt_tokens": "12", "completion_tokens": "3"}},
+            error_information={"error_code": "499"},
+        )
+    )
+    assert (of_payload.tokens_in, of_payload.tokens_out, of_payload.total_tokens) == (12, 3, 15)
+    assert (of_payload.cost_gateway_usd, of_payload.status_code) == (0.5, 499)
+    assert of_payload.anomalies == ()
+
+
+@pytest.mark.parametrize("missing", [{}, None, [], "", 0, False, "text"])
+def test_a_part_that_is_missing_or_no_object_costs_what_it_would_have_said(missing: object) -> None:
+    of_line = formats.parse(line(attributes=missing, metadata=missing))
+    assert of_line == formats.parse(line())
+    of_payload = formats.parse(payload(metadata=missing, error_information=missing))
+    assert of_payload == formats.parse(payload())
+
+
+def test_what_a_later_version_adds_is_ignored() -> None:
+    more = {"schema_version": 9, "new": {"deep": ["er"]}}
+    of_line = formats.parse(
+        line(attributes={"provider": "openai"} | more, metadata={"team": "core"} | more, **more)
+    )
+    expected = line(attributes={"provider": "openai"}, metadata={"team": "core"})
+    assert of_line == formats.parse(expected)
+    about: dict[str, Any] = {"usage_object": {"prompt_tokens": 1}}
+    of_payload = formats.parse(payload(metadata=about | more, **more))
+    assert of_payload == formats.parse(payload(metadata=about))
+
+
 def test_the_shared_default_user_of_a_proxy_is_nobody() -> None:
     about = {"user_api_key_user_id": "default_user_id", "requester_metadata": {"developer_id": "d"}}
     trace = formats.parse(payload(metadata=about))
     assert (trace.developer_id, trace.developer_via) == ("d", "metadata")
+
+
+def test_the_hash_of_a_key_is_kept() -> None:
+    for trace in (
+        formats.parse(payload(metadata={"user_api_key_hash": HASH})),
+        formats.parse(line(metadata={"key_hash": HASH})),
+    ):
+        assert trace.details == f'{{"key_hash":"{HASH}"}}'
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "sk-1234567890abcdef",
+        "litellm_proxy_master_key",
+        HASH.upper(),
+        HASH + "0",
+        HASH[1:],
+        HASH + "\n",
+        " " + HASH,
+        "sk-" + HASH,
+        [HASH],
+        int("1" * 18),
+    ],
+)
+def test_what_is_no_hash_of_a_key_is_kept_nowhere(key: Any) -> None:
+    """LiteLLM logs the key itself in place of its hash when it does not begin with `sk-`."""
+    of_payload = formats.parse(payload(metadata={"user_api_key_hash": key}))
+    of_line = formats.parse(line(metadata={"key_hash": key}))
+    assert (of_payload.details, of_line.details) == (None, None)
+    assert (of_payload.anomalies, of_line.anomalies) == ((), ("key_hash",))
+    bare = str(key[0] if isinstance(key, list) else key).strip()
+    assert bare not in repr(of_payload)
+    assert bare not in repr(of_line)
 
 
 def test_no_text_of_prompt_answer_or_error_survives_in_a_trace() -> None:
@@ -338,7 +454,8 @@ def test_no_json_of_the_right_keys_raises_anything_but_bad_line(
         ANY_JSON,
     ),
     st.dictionaries(
-        st.sampled_from(["session_id", "developer_id", "repo", "tags", "team"]), ANY_JSON
+        st.sampled_from(["session_id", "developer_id", "repo", "tags", "team", "key_hash"]),
+        ANY_JSON,
     ),
 )
 def test_whatever_a_trace_line_says_the_trace_can_be_stored(
@@ -371,6 +488,7 @@ PLAIN: dict[str, dict[str, Any]] = {
         "attempted_retries": 1,
         "attempted_fallbacks": 0,
         "accepted": True,
+        "prod_lens.accepted": False,
         "prod_lens.diff_ratio": 0.5,
         "unknown": "x",
     },
@@ -384,6 +502,7 @@ PLAIN: dict[str, dict[str, Any]] = {
         "tags": ["a", "b"],
         "team": "core",
         "key_alias": "laptop",
+        "key_hash": HASH,
     },
     "top": {
         "timestamp": TIME,
@@ -398,6 +517,7 @@ ODD: list[object] = [
     *("x" * 512, "x" * 513, "a\u2028b", "a\0b", "session-", "../..", "git@github.com:a/b.git", "1"),
     *(0, 404, 2**53, 2**63 - 1, 2**63, -1, -1.5, 1.5, 1e7, 1e300, TIME_US / 1e6),
     *("2025-10-12T19:00:00.5+02:00", "2025-10-12T19:00:00", "1969-12-31T23:59:59Z"),
+    *("2025-10-12T19:00:00.1234567Z", "2025-10-12t19:00:00z", "1969-12-31T23:59:59.9999999Z"),
     *("2025-10-12 19:00:00Z", "9999-12-31T23:59:59-01:00", "2025-10-12T19:00Z", "2025-W41-7"),
 ]
 PARTS = {
@@ -428,6 +548,34 @@ def test_what_is_recognised_is_what_would_have_been_read(
     )
     line = json.dumps(whole, ensure_ascii=False).encode()
     assert outcome(trace_line.parse, line) == outcome(trace_line._parse_the_long_way, line)
+
+
+@pytest.mark.parametrize("names", [("provider", "llm.model_name"), ("llm.model_name", "provider")])
+def test_what_could_not_be_read_is_named_in_one_order_whatever_the_lines(
+    names: tuple[str, str],
+) -> None:
+    data = line(attributes=dict.fromkeys(names, " "))
+    for parse in (trace_line.parse, trace_line._parse_the_long_way):
+        trace = parse(data)
+        assert trace is not None
+        assert trace.anomalies == ("model", "provider")
+
+
+@pytest.mark.parametrize("prefixes", [("", "prod_lens."), ("prod_lens.", "")])
+def test_of_two_names_for_one_fact_the_prefixed_is_believed_whatever_their_order(
+    prefixes: tuple[str, str],
+) -> None:
+    sent = {"": (True, 0.25, 1), "prod_lens.": (False, 0.75, 3)}
+    names = ("accepted", "diff_ratio", "accepted_lines")
+    attributes = {
+        f"{prefix}{name}": value
+        for prefix in prefixes
+        for name, value in zip(names, sent[prefix], strict=True)
+    }
+    for parse in (trace_line.parse, trace_line._parse_the_long_way):
+        trace = parse(line(attributes=attributes))
+        assert trace is not None
+        assert (trace.accepted, trace.diff_ratio, trace.accepted_lines) == sent["prod_lens."]
 
 
 def outcome(parse: Callable[[bytes], Trace | None], line: bytes) -> Trace | str | None:

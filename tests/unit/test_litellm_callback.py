@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
 from prodlensd import litellm_callback
 from prodlensd.litellm_callback import MAX_TAGS, MAX_TEXT, TraceLogger
@@ -57,9 +58,21 @@ def sync_failure(logger: TraceLogger, kwargs: Kwargs) -> None:
     logger.log_failure_event(kwargs=kwargs, response_obj=None, start_time=START, end_time=END)
 
 
-def lines(folder: Path) -> list[dict[str, Any]]:
+SCHEMA = Draft202012Validator(
+    json.loads(Path(litellm_callback.__file__).with_name("trace_line.schema.json").read_text())
+)
+
+
+def lines(folder: Path, *, of_sane_numbers: bool = True) -> list[dict[str, Any]]:
+    """The lines written so far, each valid by the schema of the trace line.
+
+    Out of its bounds may only be numbers with which LiteLLM was made to lie.
+    """
     data = b"".join(path.read_bytes() for path in sorted(folder.glob("*.jsonl")))
-    return [json.loads(line, parse_constant=pytest.fail) for line in data.split(b"\n") if line]
+    records = [json.loads(line, parse_constant=pytest.fail) for line in data.split(b"\n") if line]
+    if of_sane_numbers:
+        assert [error.message for record in records for error in SCHEMA.iter_errors(record)] == []
+    return records
 
 
 def line_of(folder: Path, kwargs: Kwargs) -> dict[str, Any]:
@@ -489,6 +502,40 @@ def test_tags_are_few_short_and_strings(log_folder: Path) -> None:
     assert kept == [f"tag-{number}" for number in range(MAX_TAGS)]
 
 
+KEY_HASH = "0123456789abcdef" * 4
+
+
+def test_the_hash_of_a_key_is_written(log_folder: Path) -> None:
+    metadata = {"user_api_key_hash": KEY_HASH}
+    assert line_of(log_folder, a_call(metadata=metadata))["metadata"]["key_hash"] == KEY_HASH
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        f"sk-{CANARY}",
+        CANARY,
+        "litellm_proxy_master_key",
+        KEY_HASH.upper(),
+        f"{KEY_HASH}0",
+        f"{KEY_HASH}\n",
+        f"sk-{KEY_HASH}",
+        KEY_HASH[1:],
+        [KEY_HASH],
+        None,
+    ],
+)
+def test_a_key_that_is_not_hashed_is_not_written(log_folder: Path, key: object) -> None:
+    success(TraceLogger(), a_call(metadata={"user_api_key_hash": key}))
+    (line,) = lines(log_folder)
+    assert "key_hash" not in line["metadata"]
+    (path,) = log_folder.iterdir()
+    written = path.read_text().lower()
+    assert CANARY not in written
+    assert KEY_HASH[1:] not in written
+    assert "master_key" not in written
+
+
 # Privacy ------------------------------------------------------------------------------------------
 
 
@@ -575,8 +622,9 @@ def test_token_counts_are_numbers_that_fit(log_folder: Path) -> None:
         "input_tokens": True,
         "prompt_tokens_details": {"cached_tokens": "9"},
     }
-    kwargs = a_call(metadata={"usage_object": usage})
-    assert line_of(log_folder, kwargs)["usage"] == {"completion_tokens": 2**63 - 1}
+    success(TraceLogger(), a_call(metadata={"usage_object": usage}))
+    (line,) = lines(log_folder, of_sane_numbers=False)
+    assert line["usage"] == {"completion_tokens": 2**63 - 1}
 
 
 def test_a_line_is_ascii_whatever_the_names(log_folder: Path) -> None:
@@ -645,11 +693,11 @@ def test_any_value_anywhere_leaves_one_valid_line_and_raises_nothing(
         for key in path[:-1]:
             place = place[key]
         place[path[-1]] = value
-    before = len(lines(log_folder))
+    before = len(lines(log_folder, of_sane_numbers=False))
     logger = TraceLogger()
     hook = logger.async_log_success_event
     asyncio.run(hook(kwargs=kwargs, response_obj=None, start_time=start, end_time=end))
-    after = lines(log_folder)
+    after = lines(log_folder, of_sane_numbers=False)
     assert len(after) == before + 1
     assert set(after[-1]) <= {
         *("timestamp", "id", "litellm_call_id", "cost_usd", "attributes", "usage", "metadata")

@@ -1,0 +1,549 @@
+"""Spans of OpenTelemetry's GenAI and OpenInference's conventions, in each form they come in."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prodlensd import formats
+from prodlensd.formats import FORMATS, litellm_payload, otel_span, trace_line
+from prodlensd.model import BadLine, Trace
+
+CANARY = "SECRET-CANARY"
+TRACE_ID, SPAN_ID = "409df945e0584829b240cfbdd2ff4488", "01fa961201b88358"
+KEY = f"{SPAN_ID} {TRACE_ID}"
+START, END = "2024-01-11T23:45:17.982858Z", "2024-01-11T23:45:18.517639Z"
+START_US = 1_705_016_717_982_858
+LATENCY_MS = 534.781
+
+#: One call in OpenInference's names and another in OpenTelemetry's.
+OPENINFERENCE: dict[str, Any] = {
+    "openinference.span.kind": "LLM",
+    "llm.model_name": "claude-sonnet-4-5",
+    "llm.provider": "anthropic",
+    "llm.token_count.prompt": 10000,
+    "llm.token_count.completion": 300,
+    "llm.token_count.total": 10300,
+    "llm.token_count.prompt_details.cache_read": 8000,
+    "llm.token_count.prompt_details.cache_write": 500,
+    "llm.token_count.prompt_details.audio": 20,
+    "llm.token_count.completion_details.audio": 10,
+    "llm.cost.total": 0.5,
+    "session.id": "session-s1",
+    "user.id": "dev@example.com",
+    "tag.tags": ["nightly"],
+    "input.value": CANARY,
+    "llm.input_messages.0.message.content": CANARY,
+    "llm.invocation_parameters": CANARY,
+    "metadata": CANARY,
+}
+GENAI: dict[str, Any] = {
+    "gen_ai.operation.name": "chat",
+    "gen_ai.provider.name": "azure.ai.openai",
+    "gen_ai.request.model": "my-deployment",
+    "gen_ai.response.model": "gpt-4o-2024-08-06",
+    "gen_ai.response.id": "chatcmpl-1",
+    "gen_ai.conversation.id": "conv-1",
+    "gen_ai.request.stream": True,
+    "gen_ai.response.time_to_first_chunk": 0.25,
+    "gen_ai.usage.input_tokens": 100,
+    "gen_ai.usage.output_tokens": 30,
+    "gen_ai.usage.cache_read.input_tokens": 60,
+    "gen_ai.usage.cache_creation.input_tokens": 10,
+    "gen_ai.usage.reasoning.output_tokens": 20,
+    "openai.response.service_tier": "flex",
+    "enduser.id": "customer-9",
+    "gen_ai.input.messages": [{"role": "user", "parts": [{"content": CANARY}]}],
+    "gen_ai.prompt": CANARY,
+}
+
+
+def nested(attributes: dict[str, Any]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for name, value in attributes.items():
+        *path, last = name.split(".")
+        node = tree
+        for part in path:
+            node = node.setdefault(part, {})
+        node[last] = value
+    return tree
+
+
+def boxed(value: object) -> dict[str, object]:
+    match value:
+        case bool():
+            return {"boolValue": value}
+        case int():
+            return {"intValue": str(value)}
+        case float():
+            return {"doubleValue": value}
+        case list():
+            return {"arrayValue": {"values": [boxed(item) for item in value]}}
+        case _:
+            return {"stringValue": value}
+
+
+def of_sdk(attributes: dict[str, Any], **parts: Any) -> dict[str, Any]:
+    """As the Python SDK's console exporter prints it, but for the line breaks."""
+    return {
+        "name": f"chat {CANARY}",
+        "context": {
+            "trace_id": f"0x{TRACE_ID}",
+            "span_id": f"0x{SPAN_ID}",
+            "trace_state": "[]",
+        },
+        "kind": "SpanKind.CLIENT",
+        "parent_id": "0x2fe8a7932cf142d7",
+        "start_time": START,
+        "end_time": END,
+        "status": {"status_code": "UNSET"},
+        "attributes": attributes,
+        "events": [],
+        "links": [],
+        "resource": {"attributes": {"service.name": "web"}, "schema_url": ""},
+    } | parts
+
+
+def of_phoenix(attributes: dict[str, Any], **parts: Any) -> dict[str, Any]:
+    """As Phoenix's REST interface and clients give it."""
+    return {
+        "id": "U3Bhbjox",
+        "name": "ChatCompletion",
+        "context": {"trace_id": TRACE_ID, "span_id": SPAN_ID},
+        "span_kind": "LLM",
+        "parent_id": None,
+        "start_time": "2024-01-11T16:45:17.982858-07:00",
+        "end_time": "2024-01-11T16:45:18.517639-07:00",
+        "status_code": "OK",
+        "status_message": CANARY,
+        "attributes": attributes,
+        "events": [],
+    } | parts
+
+
+def of_data_frame(attributes: dict[str, Any], **parts: Any) -> dict[str, Any]:
+    """As pandas writes a row of Phoenix's or Arize's data frame of spans."""
+    return (
+        {
+            "name": "ChatCompletion",
+            "context.trace_id": TRACE_ID,
+            "context.span_id": SPAN_ID,
+            "span_kind": "LLM",
+            "start_time": START,
+            "end_time": END,
+            "status_code": "OK",
+        }
+        | {f"attributes.{name}": value for name, value in attributes.items()}
+        | parts
+    )
+
+
+def of_otlp(attributes: dict[str, Any], **parts: Any) -> dict[str, Any]:
+    """As OTLP/JSON spells it."""
+    return {
+        "traceId": TRACE_ID.upper(),
+        "spanId": SPAN_ID,
+        "name": "chat",
+        "kind": 3,
+        "startTimeUnixNano": "1705016717982858000",
+        "endTimeUnixNano": "1705016718517639000",
+        "attributes": [{"key": name, "value": boxed(value)} for name, value in attributes.items()],
+        "status": {},
+    } | parts
+
+
+FORMS: dict[str, Any] = {
+    "SDK": of_sdk,
+    "Phoenix": of_phoenix,
+    "Phoenix, nested": lambda attributes, **parts: of_phoenix(nested(attributes), **parts),
+    "data frame": of_data_frame,
+    "OTLP": of_otlp,
+}
+IN_EVERY_FORM = pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+
+
+def parse(span: dict[str, Any]) -> Trace:
+    return formats.parse(json.dumps(span).encode())
+
+
+def refusal(span: dict[str, Any]) -> BadLine:
+    with pytest.raises(BadLine) as caught:
+        parse(span)
+    return caught.value
+
+
+@IN_EVERY_FORM
+def test_an_openinference_span_is_one_trace_in_every_form(form: Any) -> None:
+    trace = parse(form(OPENINFERENCE))
+    known = {name: value for name, value in trace._asdict().items() if value is not None}
+    assert known == {
+        "started_us": START_US,
+        "key": KEY,
+        "session_id": "s1",
+        "session_via": "span",
+        "developer_id": "dev@example.com",
+        "developer_via": "metadata",
+        "model": "claude-sonnet-4-5",
+        "provider": "anthropic",
+        "call_type": "llm",
+        "tokens_in": 10000,
+        "tokens_out": 300,
+        "total_tokens": 10300,
+        "cache_read_tokens": 8000,
+        "cache_write_tokens": 500,
+        "audio_in_tokens": 20,
+        "audio_out_tokens": 10,
+        "latency_ms": LATENCY_MS,
+        "status": "success",
+        "cache_hit": False,
+        "tags": '["nightly"]',
+        "anomalies": (),
+    }
+
+
+@pytest.mark.parametrize("form", [of_sdk, of_otlp])
+def test_a_genai_span_is_one_trace_in_every_form(form: Any) -> None:
+    trace = parse(form(GENAI))
+    known = {name: value for name, value in trace._asdict().items() if value is not None}
+    assert known == {
+        "started_us": START_US,
+        "key": KEY,
+        "session_id": "conv-1",
+        "session_via": "span",
+        "model": "gpt-4o-2024-08-06",
+        "provider": "azure",
+        "call_type": "chat",
+        "tokens_in": 100,
+        "tokens_out": 30,
+        "total_tokens": 130,
+        "cache_read_tokens": 60,
+        "cache_write_tokens": 10,
+        "reasoning_tokens": 20,
+        "latency_ms": LATENCY_MS,
+        "ttft_ms": 250.0,
+        "status": "success",
+        "cache_hit": False,
+        "service_tier": "flex",
+        "end_user": "customer-9",
+        "details": '{"stream":true,"response_id":"chatcmpl-1"}',
+        "anomalies": (),
+    }
+
+
+@IN_EVERY_FORM
+def test_nothing_of_what_was_said_is_kept(form: Any) -> None:
+    events = [{"name": "gen_ai.user.message", "attributes": {"content": CANARY}}]
+    for attributes in (OPENINFERENCE, GENAI):
+        kept = parse(form(attributes | {"openinference.span.kind": "LLM"}, events=events))
+        assert CANARY not in repr(kept)
+
+
+def test_the_names_that_are_read_are_no_paths_to_others() -> None:
+    assert not otel_span._READ & otel_span._PATHS
+
+
+# Which spans are calls ----------------------------------------------------------------------------
+
+
+@IN_EVERY_FORM
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"openinference.span.kind": "CHAIN", "llm.token_count.prompt": 5},
+        {"openinference.span.kind": "AGENT", "gen_ai.operation.name": "chat"},
+        {"openinference.span.kind": "TOOL"},
+        {"openinference.span.kind": "RETRIEVER"},
+    ],
+)
+def test_a_span_around_calls_is_refused_and_not_counted_again(
+    form: Any, attributes: dict[str, Any]
+) -> None:
+    bad = refusal(form(attributes))
+    assert (bad.reason, bad.detail) == (
+        "unknown_format",
+        "a span that is not the call of a model",
+    )
+
+
+@pytest.mark.parametrize(
+    ("attributes", "is_call"),
+    [
+        ({"gen_ai.operation.name": "chat"}, True),
+        ({"gen_ai.operation.name": "text_completion"}, True),
+        ({"gen_ai.operation.name": "generate_content"}, True),
+        ({"gen_ai.operation.name": "embeddings"}, True),
+        ({"openinference.span.kind": "EMBEDDING"}, True),
+        ({"openinference.span.kind": "UNKNOWN", "gen_ai.operation.name": "chat"}, True),
+        ({"gen_ai.operation.name": "invoke_agent", "gen_ai.usage.input_tokens": 5}, False),
+        ({"gen_ai.operation.name": "execute_tool"}, False),
+        ({"gen_ai.operation.name": ["chat"]}, False),
+        ({"gen_ai.usage.input_tokens": 5, "gen_ai.request.model": "gpt-4o"}, False),
+        ({"http.request.method": "POST"}, False),
+        ({}, False),
+    ],
+)
+def test_a_call_is_what_its_kind_or_its_operation_calls_so(
+    attributes: dict[str, Any], is_call: bool
+) -> None:
+    if is_call:
+        assert parse(of_sdk(attributes)).started_us == START_US
+    else:
+        assert refusal(of_sdk(attributes)).reason == "unknown_format"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"resourceSpans": [{"scopeSpans": [{"spans": [of_otlp(GENAI)]}]}]},
+        {"start_time": START, "attributes": GENAI},
+        {"context": {"span_id": SPAN_ID}, "attributes": GENAI},
+        {"context": {"span_id": SPAN_ID}, "start_time": START},
+        {"message": "started", "level": "INFO", "timestamp": START},
+    ],
+)
+def test_what_has_no_start_no_id_or_no_attributes_is_no_span(other: dict[str, Any]) -> None:
+    assert otel_span.parse(json.dumps(other).encode()) is None
+    assert refusal(other).reason == "unknown_format"
+
+
+def test_a_line_of_another_format_stays_one_whatever_it_has_of_a_span() -> None:
+    span = of_sdk(OPENINFERENCE)
+    own = {"timestamp": "2025-10-12T19:00:00Z", "usage": {"input_tokens": 1}}
+    for record in (own | span | own, span | own):
+        line = json.dumps(record).encode()
+        assert formats.parse(line) == trace_line.parse(line)
+    payload = span | {"status": "success", "call_type": "acompletion", "startTime": 1.0}
+    line = json.dumps(payload).encode()
+    assert formats.parse(line) == litellm_payload.parse(line)
+
+
+def test_no_other_format_takes_a_span() -> None:
+    for name, parse_as in FORMATS.items():
+        for form in FORMS.values():
+            taken = parse_as(json.dumps(form(OPENINFERENCE)).encode())
+            assert (taken is not None) is (name == "otel_span")
+
+
+# Who it is, and when ------------------------------------------------------------------------------
+
+
+def test_a_span_exported_in_two_forms_is_one_trace() -> None:
+    identities = {(t.started_us, t.key) for t in (parse(f(OPENINFERENCE)) for f in FORMS.values())}
+    assert identities == {(START_US, KEY)}
+
+
+def test_a_span_without_a_trace_does_not_identify_itself() -> None:
+    trace = parse(of_sdk(GENAI, context={"span_id": SPAN_ID}))
+    assert (trace.key, trace.call_id) == (None, SPAN_ID)
+
+
+def test_without_a_session_the_trace_is_the_last_resort_and_says_so() -> None:
+    trace = parse(of_sdk({"gen_ai.operation.name": "chat"}))
+    assert (trace.session_id, trace.session_via) == (TRACE_ID, "trace_id")
+
+
+@pytest.mark.parametrize(
+    ("sent", "us"),
+    [
+        (START, START_US),
+        ("2024-01-11T16:45:17.982858-07:00", START_US),
+        ("2024-01-11T23:45:17.982857999Z", START_US),
+        (1_705_016_717_982, 1_705_016_717_982_000),
+        (1_705_016_717_982.0, 1_705_016_717_982_000),
+        (1_705_016_717.982858, START_US),
+        (1_705_016_717_982_858, START_US),
+        (1_705_016_717_982_858_123, START_US),
+    ],
+)
+def test_a_start_is_iso_8601_or_a_number_whose_size_tells_its_unit(sent: Any, us: int) -> None:
+    assert parse(of_data_frame(OPENINFERENCE, start_time=sent)).started_us == us
+
+
+@pytest.mark.parametrize("sent", ["1705016717982858000", 1_705_016_717_982_858_000], ids=repr)
+def test_nanoseconds_may_stand_in_quotes(sent: Any) -> None:
+    assert parse(of_otlp(GENAI, startTimeUnixNano=sent)).started_us == START_US
+
+
+@pytest.mark.parametrize("sent", [None, "", "soon", -1, 2**63, 1e300, True, [], "1705016717982858"])
+def test_a_start_that_is_no_time_is_refused(sent: Any) -> None:
+    assert refusal(of_data_frame(OPENINFERENCE, start_time=sent)).reason == "bad_timestamp"
+
+
+@pytest.mark.parametrize("sent", ["0", 0, "soon", -1, 1.5, True, "9" * 20], ids=repr)
+def test_nanoseconds_that_are_none_are_refused(sent: Any) -> None:
+    assert refusal(of_otlp(GENAI, startTimeUnixNano=sent)).reason == "bad_timestamp"
+
+
+@pytest.mark.parametrize("end", [None, "", "0", "soon", "2024-01-11T23:45:17Z"])
+def test_an_end_that_is_none_or_before_the_start_is_no_latency(end: Any) -> None:
+    assert parse(of_sdk(GENAI, end_time=end)).latency_ms is None
+
+
+@pytest.mark.parametrize("place", ["span", "resource"])
+def test_the_repository_is_named_by_the_span_or_its_resource(place: str) -> None:
+    url = {"vcs.repository.url.full": "https://github.com/acme/web.git"}
+    if place == "span":
+        trace = parse(of_sdk(GENAI | url))
+    else:
+        trace = parse(of_sdk(GENAI, resource={"attributes": url}))
+    assert trace.repo_slug == "acme/web"
+
+
+@pytest.mark.parametrize(
+    ("sent", "provider"),
+    [
+        ({"gen_ai.system": "openai"}, "openai"),
+        ({"llm.system": "vertexai"}, "vertex_ai"),
+        ({"llm.system": "openai", "llm.provider": "azure"}, "azure"),
+        ({"gen_ai.provider.name": "aws.bedrock"}, "bedrock"),
+        ({"gen_ai.provider.name": "google"}, "google"),
+        ({"llm.model_name": "anthropic/claude-x"}, "anthropic"),
+        ({}, None),
+    ],
+)
+def test_providers_have_litellms_names(sent: dict[str, Any], provider: str | None) -> None:
+    assert parse(of_sdk({"gen_ai.operation.name": "chat"} | sent)).provider == provider
+
+
+# How it went --------------------------------------------------------------------------------------
+
+EXCEPTION = {
+    "name": "exception",
+    "attributes": {"exception.type": "openai.RateLimitError", "exception.message": CANARY},
+}
+OTLP_EXCEPTION = {
+    "name": "exception",
+    "attributes": [{"key": "exception.type", "value": {"stringValue": "openai.RateLimitError"}}],
+}
+
+
+@pytest.mark.parametrize(
+    ("form", "parts"),
+    [
+        (of_sdk, {"status": {"status_code": "ERROR", "description": CANARY}}),
+        (of_sdk, {"status": {"status_code": "StatusCode.ERROR"}}),
+        (of_phoenix, {"status_code": "ERROR"}),
+        (of_otlp, {"status": {"code": 2, "message": CANARY}}),
+        (of_otlp, {"status": {"code": "STATUS_CODE_ERROR"}, "events": [OTLP_EXCEPTION]}),
+    ],
+)
+def test_a_failed_call_names_the_class_of_its_error_and_not_its_text(
+    form: Any, parts: dict[str, Any]
+) -> None:
+    attributes = {"openinference.span.kind": "LLM"}
+    trace = parse(form(attributes, **({"events": [{"name": "x"}, EXCEPTION]} | parts)))
+    assert trace.status == "failure"
+    assert trace.details == '{"error_class":"openai.RateLimitError"}'
+    assert CANARY not in repr(trace)
+
+
+@pytest.mark.parametrize(
+    ("error", "status_code", "details"),
+    [
+        ("timeout", None, '{"error_class":"timeout"}'),
+        ("429", 429, None),
+        (429, 429, None),
+        (f"said {CANARY}", None, None),
+    ],
+    ids=repr,
+)
+def test_an_error_type_is_a_failure_whatever_the_status(
+    error: object, status_code: int | None, details: str | None
+) -> None:
+    trace = parse(of_sdk({"gen_ai.operation.name": "chat", "error.type": error}))
+    assert (trace.status, trace.status_code, trace.details) == ("failure", status_code, details)
+
+
+@pytest.mark.parametrize("status", ["OK", "UNSET", "", None, 0, 1, [], {"status_code": ["ERROR"]}])
+def test_unset_is_well_and_so_is_an_exception_that_was_handled(status: object) -> None:
+    whole = of_sdk({"gen_ai.operation.name": "chat"}, events=[EXCEPTION], status=status)
+    assert parse(whole).status == "success"
+    assert parse(whole | {"status_code": status}).details is None
+
+
+# What is odd --------------------------------------------------------------------------------------
+
+
+def test_a_cost_that_somebody_reckoned_is_not_the_gateways() -> None:
+    assert parse(of_sdk(OPENINFERENCE)).cost_gateway_usd is None
+
+
+def test_an_input_that_left_out_the_cache_is_seen_by_its_total() -> None:
+    odd = OPENINFERENCE | {"llm.token_count.prompt": 1500}
+    trace = parse(of_sdk(odd))
+    assert (trace.tokens_in, trace.anomalies) == (10000, ("usage_exclusive",))
+
+
+def test_counts_may_be_floats_texts_or_missing_as_pandas_has_it() -> None:
+    row = of_data_frame(
+        {
+            "llm.token_count.prompt": 12.0,
+            "llm.token_count.completion": "3",
+            "llm.token_count.total": float("nan"),
+            "llm.token_count.prompt_details.cache_read": None,
+            "session.id": 42.0,
+            "user.id": float("nan"),
+        }
+    )
+    trace = parse(row)
+    assert (trace.tokens_in, trace.tokens_out, trace.total_tokens) == (12, 3, 15)
+    assert (trace.session_id, trace.developer_id, trace.anomalies) == ("42", None, ())
+
+
+@pytest.mark.parametrize(
+    ("odd", "anomaly"),
+    [
+        ({"llm.token_count.prompt": -1}, "usage_type"),
+        ({"session.id": ["s"]}, "session_id"),
+        ({"user.id": "d" * 3000}, "developer_id"),
+        ({"llm.model_name": {"a": 1}}, "model"),
+        ({"vcs.repository.url.full": "../../etc/passwd"}, "repo_slug"),
+    ],
+)
+def test_what_cannot_be_used_is_left_out_and_counted(odd: dict[str, Any], anomaly: str) -> None:
+    trace = parse(of_sdk({"openinference.span.kind": "LLM"} | odd))
+    assert trace.anomalies == (anomaly,)
+
+
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["key", "value", "stringValue", "llm", "a"]), inner)
+    ),
+    max_leaves=8,
+)
+ATTRIBUTES = st.dictionaries(st.sampled_from(sorted(otel_span._READ)), ANY_JSON, max_size=6)
+PARTS = st.dictionaries(
+    st.sampled_from(
+        [
+            *("context", "start_time", "end_time", "status", "status_code", "attributes", "events"),
+            *("resource", "span_kind", "traceId", "spanId", "startTimeUnixNano"),
+        ]
+    ),
+    ANY_JSON,
+    max_size=4,
+)
+
+
+@given(st.sampled_from(list(FORMS.values())), ATTRIBUTES, PARTS)
+def test_whatever_a_span_says_it_is_refused_or_can_be_stored(
+    form: Any, attributes: dict[str, Any], parts: dict[str, Any]
+) -> None:
+    call = attributes | {"openinference.span.kind": "LLM"}
+    for span in (form(attributes) | parts, form(call) | parts, form(call)):
+        try:
+            trace = parse(span)
+        except BadLine:
+            continue
+        for value in trace:
+            if isinstance(value, str):
+                value.encode()
+            elif isinstance(value, int):
+                assert -(2**63) <= value < 2**63
+        json.loads(trace.details or "{}")
+        assert isinstance(json.loads(trace.tags or "[]"), list)
