@@ -15,12 +15,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
+import orjson
 from structlog.typing import FilteringBoundLogger
 
 from prodlensd import __version__
 from prodlensd.bell import Bell
-from prodlensd.model import Chunk, Doubt, Part
-from prodlensd.store import Committed, Store, StoreError
+from prodlensd.meter import Meter
+from prodlensd.model import US_PER_S, Chunk, Doubt, Part
+from prodlensd.store import Store, StoreError
 from prodlensd.tailer import READ_BYTES, Busy, Tailer
 
 BEAT_INTERVAL_S: Final = 10.0
@@ -73,6 +75,7 @@ class Daemon:
         self._on_idle = on_idle
         self._now = now
         self._started_us = now()
+        self._meter = Meter()
         self._faults: set[str] = set()
         self._backoff_s = 0.0
         self._next_beat = 0.0
@@ -140,18 +143,15 @@ class Daemon:
 
     def _ingest_round(self, faults: set[str]) -> bool:
         """At most one chunk of every source, so that a huge file does not starve the small ones."""
-        parts: list[Part] = []
-        lines = size_bytes = 0
+        batch = _Batch()
         found_work = False
         for outcome in self._tailer.read(time.time_ns()):
             if isinstance(outcome, Chunk):
-                parts.append(self._build(outcome))
-                lines += len(outcome.lines)
-                size_bytes += outcome.end - outcome.start.offset
+                batch.add(outcome, self._build(outcome))
                 found_work = True
-                if lines >= self._pace.batch_max_lines or size_bytes >= READ_BYTES:
-                    self._commit(parts)
-                    parts, lines, size_bytes = [], 0, 0
+                if batch.lines >= self._pace.batch_max_lines or batch.size_bytes >= READ_BYTES:
+                    self._commit(batch)
+                    batch = _Batch()
             elif isinstance(outcome, Doubt):
                 self._begin_again(outcome)
                 found_work = True
@@ -159,17 +159,23 @@ class Daemon:
                 found_work = True
             else:
                 faults.add(outcome)
-        self._commit(parts)
+        self._commit(batch)
         return found_work
 
-    def _commit(self, parts: list[Part]) -> Committed:
-        if not parts:
-            return Committed()
-        committed = self._store.commit(parts, self._now())
-        for part in parts:
+    def _commit(self, batch: _Batch) -> None:
+        if not batch.parts:
+            return
+        built_s = time.monotonic()
+        committed = self._store.commit(batch.parts, self._now())
+        for part in batch.parts:
             self._tailer.adopt(part.end)
         self._log.debug("committed", **committed._asdict())
-        return committed
+        now_s = time.monotonic()
+        self._meter.committed(committed.lines, now_s - batch.began_s, now_s - built_s)
+        now_us = self._now()
+        for appended_us in batch.appended_us:
+            if appended_us >= self._started_us:
+                self._meter.visible_after((now_us - appended_us) / US_PER_S)
 
     def _resolve_gaps(self) -> None:
         """Closes the gaps whose bytes have meanwhile been read in a copy of the file."""
@@ -210,6 +216,7 @@ class Daemon:
             phase=phase,
             watcher=self._bell.state,
             fault="; ".join(sorted(self._faults)) or None,
+            measures=orjson.dumps(self._meter.read(time.monotonic()).as_dict()).decode(),
         )
 
     def _beat_last(self) -> None:
@@ -236,6 +243,23 @@ class Daemon:
             self._log.error("cannot go on just now; will keep trying", fault=str(error))
         self._backoff_s = min(_MAX_BACKOFF_S, self._backoff_s * 2 or 0.5)
         self._stop.wait(self._backoff_s)
+
+
+class _Batch:
+    """What one transaction is to write."""
+
+    def __init__(self) -> None:
+        self.parts: list[Part] = []
+        self.lines = self.size_bytes = 0
+        self.began_s = time.monotonic()
+        self.appended_us: list[int] = []  # of files that are now read to their end
+
+    def add(self, chunk: Chunk, part: Part) -> None:
+        self.parts.append(part)
+        self.lines += len(chunk.lines)
+        self.size_bytes += chunk.end - chunk.start.offset
+        if chunk.end == chunk.size_bytes:
+            self.appended_us.append(chunk.appended_ns // 1000)
 
 
 class _Chore:

@@ -189,7 +189,8 @@ class Chunk:
 
     `start` is the committed checkpoint; the chunk ends at `end`, in a file of `size_bytes`. In
     chunks of their own come a line over the limit, the last line of a finished file that ends
-    without a newline (`unterminated`), and the `zeros` of a hole, which are no line at all.
+    without a newline (`unterminated`), and the `zeros` of a hole, which are no line at all. The
+    file was last written to at `appended_ns` (nanoseconds since 1970; 0: not known).
     """
 
     start: Checkpoint
@@ -201,6 +202,7 @@ class Chunk:
     long_line: LongLine | None = None
     unterminated: bool = False
     zeros: int = 0
+    appended_ns: int = 0
 
 
 class DeadLetter(NamedTuple):

@@ -331,7 +331,8 @@ class Tailer:
         pread = partial(_pread, file)
         writerless = followed.unseen_scans > 0 and _is_final(file)
         chunk = self._next_chunk(followed, pread, final=writerless, data_at=partial(data_at, file))
-        size_bytes = os.fstat(file).st_size
+        status = os.fstat(file)
+        size_bytes = status.st_size
         # Asked after the read: what was read while the file changed under us is found out here.
         proof = proof_at(pread, start.offset - start.record_bytes, start.record_bytes)
         if proof != start.record_digest:
@@ -345,7 +346,7 @@ class Tailer:
         if not chunk.record_digest:
             record = proof_at(pread, start.offset, chunk.record_bytes)
             chunk = replace(chunk, record_digest=record)
-        return replace(chunk, size_bytes=size_bytes)
+        return replace(chunk, size_bytes=size_bytes, appended_ns=status.st_mtime_ns)
 
     def _read_gzip(
         self, followed: _Followed, sighting: Sighting, file: int

@@ -24,6 +24,7 @@ class Heartbeat(NamedTuple):
     phase: str
     watcher: str
     fault: str | None
+    measures: str | None  # JSON of a meter.Measures
 
 
 class Tail(NamedTuple):
@@ -140,7 +141,7 @@ class Reader:
     def heartbeat(self) -> Heartbeat | None:
         """The daemon's last sign of life; None before the first."""
         row = self._one(
-            "SELECT pid, version, started_us, beat_us, phase, watcher, fault FROM daemon"
+            "SELECT pid, version, started_us, beat_us, phase, watcher, fault, measures FROM daemon"
         )
         return None if row is None else Heartbeat(*row)
 

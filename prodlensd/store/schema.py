@@ -184,7 +184,8 @@ CREATE TABLE daemon (
     beat_us INTEGER NOT NULL,
     phase TEXT NOT NULL,
     watcher TEXT NOT NULL,
-    fault TEXT
+    fault TEXT,
+    measures TEXT                   -- JSON: see meter.Measures
 ) STRICT;
 """
 

@@ -62,7 +62,7 @@ _TALLY: Final = """
     INSERT INTO tally (column, value, traces) VALUES (?, ?, ?)
     ON CONFLICT DO UPDATE SET traces = traces + excluded.traces
 """
-_BEAT: Final = "INSERT OR REPLACE INTO daemon VALUES (1, ?, ?, ?, ?, ?, ?, ?)"
+_BEAT: Final = "INSERT OR REPLACE INTO daemon VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?)"
 _REDEEM: Final = """
     UPDATE source SET dead_letters = dead_letters - ?, traces = traces + ?,
         duplicates = duplicates + ? WHERE source_id = ?
@@ -163,7 +163,9 @@ class Store:
         deleted the lock.
         """
         with self.transaction():
-            self._db.execute(_BEAT, (pid, version, started_us, started_us, "starting", "ok", None))
+            self._db.execute(
+                _BEAT, (pid, version, started_us, started_us, "starting", "ok", None, None)
+            )
         self._owner = (pid, started_us)
 
     def _check_ours(self) -> None:
@@ -378,6 +380,7 @@ class Store:
         phase: str,
         watcher: str,
         fault: str | None,
+        measures: str | None = None,
     ) -> None:
         """Says that the daemon is alive. Not worth an fsync: a lost heartbeat is a late one."""
         with translated(self.path):
@@ -385,7 +388,7 @@ class Store:
             self._db.execute("PRAGMA synchronous = NORMAL")
             try:
                 with self.transaction():
-                    beat = (pid, version, started_us, now_us, phase, watcher, fault)
+                    beat = (pid, version, started_us, now_us, phase, watcher, fault, measures)
                     self._db.execute(_BEAT, beat)
             finally:
                 self._db.execute(f"PRAGMA synchronous = {synchronous}")

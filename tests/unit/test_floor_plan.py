@@ -35,14 +35,14 @@ FLOORS = (
         "tailer",
     },
     {"content"},
-    {"gunzip", "model", "litellm_callback"},
+    {"gunzip", "meter", "model", "litellm_callback"},
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
 #: Whoever stands lower takes plain values and callables.
 MAY_SEE_CONFIG = FLOORS[1] | FLOORS[2]
 
-EVERY_ROOM = set(FLOOR_OF) - {"model", "litellm_callback", "__main__"}
+EVERY_ROOM = set(FLOOR_OF) - {"meter", "model", "litellm_callback", "__main__"}
 WALLS = {
     "apsw": {"store"},
     "click": {"cli"},
