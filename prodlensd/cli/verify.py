@@ -17,7 +17,7 @@ from prodlensd.cli.bar import Progress, bar
 from prodlensd.config import Config
 from prodlensd.model import Checkpoint, Price, Trace
 from prodlensd.pipeline import build
-from prodlensd.store import StoreError
+from prodlensd.store import Store, StoreError
 from prodlensd.tailer import Tailer
 from prodlensd.verify import BROKEN, COMPLETE, EXIT_CODES, GAPS, Difference, Verdict, verify
 
@@ -32,7 +32,12 @@ _SAID = {
 @config_option
 @click.option("--json", "as_json_", is_flag=True, help="Print one JSON object.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing; the exit code says it.")
-def command(config_path: Path | None, as_json_: bool, quiet: bool) -> None:
+@click.option(
+    "--acknowledge-gaps",
+    is_flag=True,
+    help="First accept the open gaps as lost: status and verify speak of them no more.",
+)
+def command(config_path: Path | None, as_json_: bool, quiet: bool, acknowledge_gaps: bool) -> None:
     """Read the logs again and prove that the ledger holds, whether or not the daemon runs.
 
     Exit code: 0 proven complete, 3 proven, with open gaps, 1 does not hold (each difference is
@@ -40,6 +45,8 @@ def command(config_path: Path | None, as_json_: bool, quiet: bool) -> None:
     """
     config = load_config(config_path)
     try:
+        if acknowledge_gaps:
+            _acknowledge_gaps(config)
         with bar("reading the logs again", shown=not quiet) as progress:
             verdict = _verify(config, progress)
     except (StoreError, OSError) as error:
@@ -50,6 +57,14 @@ def command(config_path: Path | None, as_json_: bool, quiet: bool) -> None:
     elif not quiet:
         _print(verdict)
     sys.exit(EXIT_CODES[verdict.state])
+
+
+def _acknowledge_gaps(config: Config) -> None:
+    if not config.store.path.exists():
+        raise fail(f"no ledger at {config.store.path}: has the daemon run yet?")
+    with Store(config.store.path, durability=config.store.durability) as store:
+        count = store.acknowledge_gaps()
+    click.echo(f"{count} {'gap' if count == 1 else 'gaps'} acknowledged", err=True)
 
 
 def _verify(config: Config, progress: Progress) -> Verdict:

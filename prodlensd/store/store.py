@@ -225,6 +225,12 @@ class Store:
         with self.transaction():
             self._db.execute("UPDATE gap SET state = 'resolved' WHERE gap_id = ?", (gap.gap_id,))
 
+    def acknowledge_gaps(self) -> int:
+        """Accepts the open gaps as lost, for nobody to be told of again; returns how many."""
+        with self.transaction():
+            self._db.execute("UPDATE gap SET state = 'acknowledged' WHERE state = 'open'")
+            return self._db.changes()
+
     def relocate(self, checkpoint: Checkpoint) -> None:
         """Notes where a source's file is now."""
         with self.transaction():

@@ -415,6 +415,20 @@ def test_an_open_gap_is_exit_3(machine: Any) -> None:
     assert verify(machine)[0] == 1
 
 
+def test_a_gap_that_was_acknowledged_is_spoken_of_no_more(machine: Any) -> None:
+    path = append(machine, "a.jsonl", line(1), line(2)[:50])
+    assert machine.command("run", "--once").returncode == 0
+    path.write_bytes(line(3))
+    assert machine.command("run", "--once").returncode == 0
+    assert verify(machine)[0] == 3
+    acknowledged = machine.command("verify", "--acknowledge-gaps")
+    assert (acknowledged.returncode, acknowledged.stderr) == (0, "1 gap acknowledged\n")
+    code, found = verify(machine)
+    assert (code, found["state"], found["open_gaps"]) == (0, "complete", 0)
+    assert machine.query("SELECT state, known_bytes FROM gaps") == [("acknowledged", 50)]
+    assert "ingest    2 lines" in machine.command("status").stdout
+
+
 def test_a_file_that_is_gone_is_said_and_is_no_failure(ledger: Any) -> None:
     (ledger.logs / "b.jsonl").unlink()
     code, found = verify(ledger)
