@@ -21,7 +21,6 @@ from typing import Final
 
 from prodlensd.model import (
     DIGEST_BYTES,
-    NANOUSD_PER_USD,
     BadLine,
     Chunk,
     DeadLetter,
@@ -29,6 +28,7 @@ from prodlensd.model import (
     Price,
     Trace,
 )
+from prodlensd.pricing import nanousd_of
 
 #: May begin a file, and is no part of its first line.
 BOM: Final = b"\xef\xbb\xbf"
@@ -74,7 +74,10 @@ def build(
         offset += long.length + 1
     offset += chunk.zeros - chunk.unterminated
     if offset != chunk.end:
-        raise AssertionError(f"{start.path}: lines end at byte {offset}, the chunk at {chunk.end}")
+        # Its traceback goes to a terminal or a journal, and the path may be anything.
+        raise AssertionError(
+            f"{start.path!a}: lines end at byte {offset}, the chunk at {chunk.end}"
+        )
     end = replace(
         start,
         offset=offset,
@@ -98,7 +101,7 @@ def row(
     anomalies = trace.anomalies
     facts = trace[:_FACTS] if trace.key else (trace.started_us, chain, *trace[2:_FACTS])
     return facts + (  # noqa: RUF005 - twice as fast as unpacking
-        None if gateway_usd is None else round(gateway_usd * NANOUSD_PER_USD),
+        None if gateway_usd is None else nanousd_of(gateway_usd),
         *price,
         ",".join(anomalies) if anomalies else None,
         source_id,

@@ -6,7 +6,7 @@ run finds nothing to change.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -53,7 +53,7 @@ class Repriced:
 
 
 #: Writes the changes of one day (days since 1970) as they come, and yields those that were made.
-Write = Callable[[int, Iterable[Change]], Iterator[Change]]
+Write = Callable[[int, Iterator[Change]], Iterator[Change]]
 
 
 def reprice(
@@ -93,6 +93,6 @@ def _changes(
             yield Change(trace, gateway_nanousd, old, new)
 
 
-def write_nothing(_day: int, changes: Iterable[Change]) -> Iterator[Change]:
+def write_nothing(_day: int, changes: Iterator[Change]) -> Iterator[Change]:
     """What would change."""
-    yield from changes
+    return changes

@@ -3,8 +3,8 @@
 What is proven of a source: each line before its offset is in the ledger once, as the trace or dead
 letter that was first read there, or as a duplicate of one read elsewhere, or is blank; its counters
 are those very numbers; its cursor's digests come out the same. And of the whole ledger: its tables
-hold as many rows as the sources count, the tallies are true, the database is sound, and each
-snapshot holds its day.
+hold as many rows as the sources count, the tallies and totals are true, the database is sound, and
+each snapshot holds its day.
 
 The ledger is read as it was at one moment, so a daemon may go on meanwhile. A file that is gone by
 now, or whose bytes are no longer those that were committed, is told of and not compared: the daemon
@@ -28,6 +28,8 @@ from typing import Any, Final
 from prodlensd.model import CHAIN_ROOT, Checkpoint, Chunk, Doubt, Part
 from prodlensd.store import Reader, StoreError
 from prodlensd.store.reading import Counts, Partition, Place, Source
+from prodlensd.store.store import TOTALLED
+from prodlensd.store.tallies import TallyReader
 from prodlensd.tailer import Tailer
 
 #: So many differences are named, the others counted.
@@ -43,6 +45,7 @@ _SOURCES_AT_ONCE: Final = 16
 # What was committed is complete: there is nothing to wait for.
 _PATIENCE_NS: Final = 86_400_000_000_000
 _NOTHING: Final = "nothing"
+_NO_TOTALS: Final = [0] * len(TOTALLED)
 
 #: A tailer that begins at these checkpoints.
 Follow = Callable[[Iterable[Checkpoint]], Tailer]
@@ -129,7 +132,7 @@ def verify(
     `progress` is told how many bytes of how many were read. Raises StoreError.
     """
     differences = Differences()
-    with Reader(store_path) as reader, reader.one_moment():
+    with TallyReader(store_path) as reader, reader.one_moment():
         sources, totals = reader.sources(), reader.totals()
         ledger = _Ledger(reader, str(store_path), differences)
         rereading = _Rereading(reader, follow, build)
@@ -402,7 +405,7 @@ def _cut(chunk: Chunk, goal: int) -> Chunk:
 class _Ledger:
     """The database as it is at one moment, compared with itself and with its snapshots."""
 
-    def __init__(self, reader: Reader, path: str, differences: Differences) -> None:
+    def __init__(self, reader: TallyReader, path: str, differences: Differences) -> None:
         self._reader = reader
         self._path = path
         self._differences = differences
@@ -416,9 +419,9 @@ class _Ledger:
         return not faults
 
     def compare_tables(self, sources: list[Source]) -> None:
-        """Compares the counters and tallies with the rows themselves."""
+        """Compares the counters, tallies and totals with the rows themselves."""
         traces: Counter[int] = Counter()
-        tallies: Counter[tuple[str, str]] = Counter()
+        totals, tallies = self._reader.recount()
         for group in self._reader.groups():
             traces[group.source_id] += group.traces
             tallies["cost_source", group.cost_source] += group.traces
@@ -433,6 +436,11 @@ class _Ledger:
         for column, value in sorted(tallies.keys() | kept.keys()):
             counted, tallied = tallies[column, value], kept.get((column, value), 0)
             self._expect(f"tally of {column} {value}", counted, tallied)
+        added_up = self._reader.totals_by_source()
+        for source in sorted(totals.keys() | added_up.keys()):
+            of_rows, of_total = totals.get(source, _NO_TOTALS), added_up.get(source, _NO_TOTALS)
+            for name, expected, found in zip(TOTALLED, of_rows, of_total, strict=True):
+                self._expect(f"total of {name} of cost_source {source}", expected, found)
         for day in sorted(self._days.keys() - self._reader.partitions().keys()):
             self._expect(f"partition of {_date(day)}", "there", _NOTHING)
 

@@ -151,7 +151,8 @@ def _told_errors() -> Iterator[None]:
 
 def _print(trace: Trace, source: str, quote: Quote) -> None:
     provider = provider_of(trace)
-    _line("model", f"{plain(trace.model or '')}, provider {plain(provider) or 'unknown'}")
+    tier = f", tier {plain(trace.service_tier)}" if trace.service_tier else ""
+    _line("model", f"{plain(trace.model or '')}, provider {plain(provider) or 'unknown'}{tier}")
     if quote.rates is None:
         said = {
             "free": "free: the provider is one of pricing.free_providers",
@@ -217,7 +218,7 @@ def _time(us: int) -> str:
 
 
 def _line(name: str, value: str) -> None:
-    click.echo(f"{name:9}{value}")
+    click.echo(f"{name:9}{plain(value)}")
 
 
 def _as_dict(trace: Trace, source: str, quote: Quote) -> dict[str, Any]:
@@ -257,7 +258,7 @@ def _rates_as_dict(rates: Rates) -> dict[str, float | None]:
 def _why(of: Doubtful, books: Books) -> str:
     if not of.tokens:
         return "the calls do not say how many tokens they had"
-    source, _ = books.pricer.quote(_a_call(of.model, of.provider, of.last_us, None))
+    source, _ = books.pricer.quote(_a_call(of.model, of.provider, of.last_us, of.tier))
     if source != "unpriced":
         return f"has a price now ({source}), unless tokens are missing: prodlensd reprice"
     return "no price is known: give it one under [[pricing.override]]"
@@ -266,7 +267,7 @@ def _why(of: Doubtful, books: Books) -> str:
 def _print_unpriced(unpriced: list[tuple[Doubtful, str]]) -> None:
     if not unpriced:
         return
-    header = ("unpriced model", "provider", "calls", "tokens", "why")
+    header = ("unpriced model", "provider", "tier", "calls", "tokens", "why")
     rows = [(*_names(of), f"{of.calls:,}", f"{of.tokens or 0:,}", why) for of, why in unpriced]
     print_table(header, rows, right=("calls", "tokens"))
 
@@ -274,7 +275,7 @@ def _print_unpriced(unpriced: list[tuple[Doubtful, str]]) -> None:
 def _print_disputed(disputed: list[Doubtful]) -> None:
     if not disputed:
         return
-    header = ("disputed model", "provider", "calls", "tokens", "gateway", "table")
+    header = ("disputed model", "provider", "tier", "calls", "tokens", "gateway", "table")
     rows = [
         (
             *_names(of),
@@ -285,17 +286,18 @@ def _print_disputed(disputed: list[Doubtful]) -> None:
         )
         for of in disputed
     ]
-    print_table(header, rows, right=header[2:])
+    print_table(header, rows, right=header[3:])
 
 
-def _names(of: Doubtful) -> tuple[str, str]:
-    return of.model or "(none)", of.provider or "(none)"
+def _names(of: Doubtful) -> tuple[str, str, str]:
+    return of.model or "(none)", of.provider or "(none)", of.tier or "-"
 
 
 def _doubtful_as_dict(of: Doubtful) -> dict[str, Any]:
     return {
         "model": of.model,
         "provider": of.provider,
+        "tier": of.tier,
         "calls": of.calls,
         "tokens": of.tokens or 0,
         "gateway_nanousd": of.gateway_nanousd,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from hashlib import blake2b
 from importlib.metadata import version
 from typing import Final
@@ -59,13 +60,14 @@ class Books:
 def fingerprint(pricing: configuration.Pricing) -> str:
     """What tells one set of prices from another: with a new one, unpriced calls are tried again.
 
-    Raises OSError when the LiteLLM price file cannot be read.
+    A LiteLLM price file that cannot be read is told of by who asks it for a price.
     """
     told = blake2b(digest_size=16)
     for part in (__version__, version("genai-prices"), repr(pricing)):
         told.update(part.encode() + b"\0")
     if pricing.litellm_prices is not None:
-        told.update(pricing.litellm_prices.read_bytes())
+        with suppress(OSError):
+            told.update(pricing.litellm_prices.read_bytes())
     return told.hexdigest()
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -21,7 +19,7 @@ from prodlensd.config import Config
 from prodlensd.pricing import ALWAYS, FOREVER
 from prodlensd.report import read_period
 from prodlensd.reprice import Repriced, Write, reprice, write_nothing
-from prodlensd.store import Change, PriceReader, Prices, Selection, Store, StoreError
+from prodlensd.store import PriceReader, Prices, Selection, Store, StoreError
 
 #: Whose price can be another one now; the others have none to be looked up.
 _SOURCES = ("unpriced", "table", "override", "fallback", "free", "gateway")
@@ -105,7 +103,7 @@ def _reprice(config: Config, selection: Selection, *, dry_run: bool, quiet: bool
                 Store(config.store.path, durability=config.store.durability)
             )
             prices = Prices(store)
-            write = _Changes(prices, selection).write
+            write = prices.repricing(__version__, selection, now_us()).write
         books = Books(config.pricing, prices or reader)
         stack.callback(books.close)
         progress = stack.enter_context(bar("pricing again", shown=not quiet))
@@ -120,25 +118,9 @@ def _reprice(config: Config, selection: Selection, *, dry_run: bool, quiet: bool
         try:
             compact_now(config)
         except CompactionLockedError:
-            click.echo("the snapshots are locked just now; they follow later", err=True)
+            if not quiet:
+                click.echo("the snapshots are locked just now; they follow later", err=True)
     return repriced
-
-
-class _Changes:
-    """Writes changes under one repricing, which begins with the first of them."""
-
-    def __init__(self, prices: Prices, selection: Selection) -> None:
-        self._prices = prices
-        self._selection = selection
-        self._repricing_id: int | None = None
-
-    def write(self, day: int, changes: Iterable[Change]) -> Iterator[Change]:
-        for first in changes:
-            if self._repricing_id is None:
-                selection = json.dumps(self._selection._asdict())
-                self._repricing_id = self._prices.begin(__version__, selection, now_us())
-            rest = (change for part in ((first,), changes) for change in part)
-            yield from self._prices.change(self._repricing_id, day, rest)
 
 
 def _as_dict(repriced: Repriced, *, dry_run: bool) -> dict[str, object]:

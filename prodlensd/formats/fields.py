@@ -34,6 +34,7 @@ _GIT_ADDRESS: Final = re.compile(
     r"(?:(?:https?|ssh|git)://(?:[^/@\s]*@)?[A-Za-z0-9.-]+(?::[0-9]+)?/"
     r"|[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:)(.+?)/?\Z"
 )
+_URL_USER: Final = re.compile(r"(?<=://)[^/\s]*@")
 _KEY_HASH: Final = re.compile(r"[0-9a-f]{64}\Z")
 _CLAUDE_CODE_USER: Final = re.compile(r"user_.*_session_([A-Za-z0-9_-]+)\Z")
 
@@ -76,10 +77,10 @@ def _storable(value: str) -> bool:
 
 def number(value: object) -> float | None:
     """A number from 0 to 2**53 (more is no time, share or cost); digits in quotes count too."""
+    if type(value) is int and 0 <= value <= INT64_MAX:
+        value = float(value)  # first of all, as the decoder does: it may round down to the bound
     if type(value) is float:
         return value if 0 <= value <= MAX_EXACT_FLOAT else None
-    if type(value) is int:
-        return float(value) if 0 <= value <= MAX_EXACT_FLOAT else None
     if type(value) is str and len(value) <= MAX_DIGITS:
         try:
             return number(float(value))
@@ -232,11 +233,16 @@ def details(**facts: object) -> str | None:
 
 
 def tags(value: object) -> str | None:
-    """A list of short texts as a JSON array, without LiteLLM's echoes of the user agent."""
+    """A list of short texts as a JSON array, without LiteLLM's echoes of the user agent.
+
+    And without the `user:password@` of addresses: git remotes are known to carry access tokens.
+    """
     if type(value) is not list or not value:
         return None
     known = [
-        tag for tag in map(text, value[:MAX_TAGS]) if tag and not tag.startswith("User-Agent: ")
+        _URL_USER.sub("", tag)
+        for tag in map(text, value[:MAX_TAGS])
+        if tag and not tag.startswith("User-Agent: ")
     ]
     return orjson.dumps(known).decode() if known else None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prodlensd.pricing.child import BookUnavailableError, ChildBook
 from prodlensd.pricing.overrides import Override
-from prodlensd.pricing.pricer import Pins, Pricer, provider_of
+from prodlensd.pricing.pricer import Pins, Pricer, nanousd_of, provider_of
 from prodlensd.pricing.rates import (
     ALWAYS,
     FOREVER,
@@ -28,5 +28,6 @@ __all__ = [
     "Rates",
     "cost_nanousd",
     "flat_rates",
+    "nanousd_of",
     "provider_of",
 ]

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 from prodlensd.pricing.rates import Origin, PriceBook, Quote, from_list
@@ -22,6 +23,23 @@ from prodlensd.pricing.rates import Origin, PriceBook, Quote, from_list
 #: Less than the five seconds in which a daemon has to stop.
 _PATIENCE_S: Final = 4.0
 _IDLE_S: Final = 60.0
+
+
+def own_path() -> str:
+    """A $PYTHONPATH with which a child finds what we find, but for the current folder.
+
+    Who runs `python -m` has it first in the path, with whatever may come to lie there. Only where
+    this package itself lies there it stays, and comes last.
+    """
+    entries = (entry for entry in sys.path if entry and not _is_current(entry))
+    return os.pathsep.join(dict.fromkeys((*entries, str(Path(__file__).parents[2]))))
+
+
+def _is_current(folder: str) -> bool:
+    try:
+        return Path(folder).samefile(os.curdir)
+    except OSError:
+        return False
 
 
 class BookUnavailableError(OSError):
@@ -32,6 +50,7 @@ class ChildBook:
     """The PriceBook that this module serves (see `serve`), asked through a pipe."""
 
     def __init__(self, module: str = "prodlensd.pricing.genai", *arguments: str) -> None:
+        # -P and our own path: it imports what we would, never what lies in the current folder
         self._command = (sys.executable, "-P", "-m", module, *arguments)
         self._child: subprocess.Popen[bytes] | None = None
         self._asked_at_s = 0.0
@@ -42,8 +61,9 @@ class ChildBook:
         self._asked_at_s = time.monotonic()
         assert child.stdin and child.stdout  # noqa: S101, PT018 - PIPE below
         try:
-            child.stdin.write(json.dumps((provider, model, at_us, tier)).encode() + b"\n")
-            child.stdin.flush()
+            with suppress(BrokenPipeError):  # it may have gone with a word why
+                child.stdin.write(json.dumps((provider, model, at_us, tier)).encode() + b"\n")
+                child.stdin.flush()
             ready, _, _ = select.select([child.stdout], [], [], _PATIENCE_S)
             answer = json.loads(child.stdout.readline() if ready else b"")
         except (OSError, ValueError) as error:
@@ -75,13 +95,11 @@ class ChildBook:
     def start(self) -> subprocess.Popen[bytes]:
         """Start the child, without waiting until it can answer."""
         self._asked_at_s = time.monotonic()
-        # -P and our own path: it imports what we would, never what lies in the current folder
-        path = os.pathsep.join(entry for entry in sys.path if entry)
         self._child = subprocess.Popen(  # noqa: S603 - our own interpreter, our own module
             self._command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": path},
+            env={**os.environ, "PYTHONPATH": own_path()},
             start_new_session=True,  # a Ctrl-C in the terminal is ours to handle
         )
         return self._child

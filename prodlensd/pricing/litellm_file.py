@@ -10,7 +10,9 @@ import json
 import re
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from decimal import Decimal
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +30,8 @@ _UNITS: Final = {
     "output_cost_per_audio_token": "audio_out",
 }
 _ABOVE: Final = re.compile(r"input_cost_per_token(_above_(\d+)k_tokens)")
+#: What the file adds to a provider's name to tell its routes apart.
+_ROUTE: Final = re.compile(r"_converse$|_chat$|-.*$")
 #: Service tier → what follows the name of its price.
 _TIERS: Final = {
     **dict.fromkeys(("", "standard", "default", "auto", "on_demand"), ""),
@@ -36,7 +40,12 @@ _TIERS: Final = {
     "batch": "_batches",
 }
 #: What is billed by the token alone; the rest (images, minutes, searches) our counts cannot bill.
-_MODES: Final = {"chat", "completion", "responses", "embedding"}
+_MODES: Final = ("chat", "completion", "responses", "embedding")
+#: Where one of these is asked as well, the price of the tokens is not the price of the call.
+_NOT_ALL: Final = {
+    *("tiered_pricing", "off_peak_pricing", "citation_cost_per_token"),
+    *("input_cost_per_request", "input_cost_per_query"),
+}
 _TOKENS_PER_MILLION: Final = 1_000_000
 
 
@@ -56,43 +65,50 @@ class LiteLLMFile:
         """Return the price in the file, which does not say since when it holds."""
         del at_us
         suffix = _TIERS.get((tier or "").lower())
-        for key in dict.fromkeys((f"{provider}/{model}", model)):
+        bare = model.removeprefix(f"{provider}/")
+        for key in dict.fromkeys((f"{provider}/{model}", model, bare)):
             entry = self._entries.get(key)
             if suffix is None or not isinstance(entry, dict) or not _sold_by(entry, provider):
                 continue
-            if entry.get("mode") in _MODES and (rates := _rates(entry, suffix, provider)):
+            if rates := _rates(entry, suffix, provider):
                 return Quote(rates, origin=Origin(self._book, key, f"is {key}"))
         return Quote(None)
 
 
 def _sold_by(entry: Mapping[str, Any], provider: str) -> bool:
     """Whether the entry is this provider's own: a reseller sets its own prices."""
-    seller = str(entry.get("litellm_provider", ""))
-    return seller == provider or seller.startswith(f"{provider}-")
+    seller = str(entry.get("litellm_provider"))
+    return provider in (seller, _ROUTE.sub("", seller))
 
 
 def _rates(entry: Mapping[str, Any], suffix: str, provider: str) -> Rates | None:
-    """The rates of a tier; None unless both the input and the output have a price."""
-    base = _picos(entry, suffix)
-    if not {"input", "output"} <= base.keys():
+    """The rates of a tier; None unless they are all that a call costs, short or long.
+
+    Nobody sells input for nothing: a price of 0 is how the file says that it knows none.
+    """
+    if entry.get("mode") not in _MODES or not entry.keys().isdisjoint(_NOT_ALL):
         return None
+    base = _picos(entry, suffix)
     steps = sorted(
-        (int(found[2]) * 1000, found[1]) for found in map(_ABOVE.fullmatch, entry) if found
+        (int(found[2]) * 1000, _picos(entry, f"{found[1]}{suffix}"))
+        for found in map(_ABOVE.fullmatch, entry)
+        if found
     )
-    above = tuple(
-        (threshold, rates_of(base | _picos(entry, f"{step}{suffix}"), provider))
-        for threshold, step in steps
-    )
-    return rates_of(base, provider, above)
+    if not all({"input", "output"} <= known.keys() for known in (base, *map(itemgetter(1), steps))):
+        return None
+    above = tuple((threshold, rates_of(base | dearer, provider)) for threshold, dearer in steps)
+    return rates_of(base, provider, above) if base["input"] else None
 
 
 def _picos(entry: Mapping[str, Any], suffix: str) -> dict[str, int]:
-    prices = {unit: entry.get(f"{name}{suffix}") for name, unit in _UNITS.items()}
-    return {
-        unit: pico(Decimal(str(price)) * _TOKENS_PER_MILLION)
-        for unit, price in prices.items()
-        if isinstance(price, int | float)
-    }
+    """The prices with that suffix, in pico-USD a token, but for what is no price."""
+    picos = {}
+    for name, unit in _UNITS.items():
+        price = entry.get(f"{name}{suffix}")
+        if type(price) in (int, float):
+            with suppress(ValueError):
+                picos[unit] = pico(Decimal(str(price)) * _TOKENS_PER_MILLION)
+    return picos
 
 
 if __name__ == "__main__":

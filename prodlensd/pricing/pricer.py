@@ -114,7 +114,7 @@ class Pricer:
 def _gateway_nanousd(trace: Trace) -> int | None:
     usd = trace.cost_gateway_usd
     # 0.0 may mean free, failed to price or unknown model: it is no evidence of anything
-    return nanousd_of(usd) if usd is not None and 0.0 < usd <= _MAX_USD else None
+    return nanousd_of(usd) or None if usd is not None and 0.0 < usd <= _MAX_USD else None
 
 
 class _Held(NamedTuple):
@@ -198,8 +198,9 @@ class _Tables:
             if pinned is not None:
                 return _quote(pinned).within(quote)
         if quote.rates is None and self._second_book is not None:
-            return self._second_book.quote(*asked).within(quote)
-        return quote
+            quote = self._second_book.quote(*asked).within(quote)
+        # What nobody knows now may have been known before: the pins are for the past.
+        return quote if quote.rates is not None else quote._replace(from_us=at_us)
 
 
 class _Flat:
@@ -216,6 +217,8 @@ class _Flat:
 def _pinned(source: str, trace: Trace, quote: Quote, rates: Rates) -> PinnedPrice:
     """The price to keep. Its id leaves out the version of the book: equal rates are one price."""
     call = (provider_of(trace), trace.model or "", trace.service_tier or "")
+    if source == "fallback":  # the same for every call
+        call = ("", "", "")
     window = (quote.from_us, quote.until_us)
     origin = quote.origin
     told = repr((source, call, origin.book.split(" ")[0], origin.entry, window, rates)).encode()

@@ -48,12 +48,19 @@ def open_writer(path: Path, durability: str) -> apsw.Connection:
     with translated(path):
         if not path.exists():
             _create(path)
-        elif not _is_whole(path):
+        _check_is_file(path)
+        if not _is_whole(path):
             raise StoreError(
                 f"{path} is empty or cut short: the ledger in it is damaged; restore a backup, "
                 "or delete the file to begin a new one from the logs still there"
             )
         return _open(path, path, durability)
+
+
+def _check_is_file(path: Path) -> None:
+    """Opening a FIFO would wait for ever, and a device may do anything."""
+    if not path.is_file():
+        raise StoreError(f"{path}: not a file; set store.path to one, or to where none is yet")
 
 
 def _is_whole(path: Path) -> bool:
@@ -94,6 +101,7 @@ def _create(path: Path) -> None:
 def _open(path: Path, named: Path, durability: str) -> apsw.Connection:
     db = apsw.Connection(str(path))
     try:
+        _restrict(db, path)
         _configure(db, durability)
         _migrate(db, named)
     except BaseException:
@@ -111,15 +119,23 @@ def open_reader(path: Path) -> apsw.Connection:
     if not path.exists():
         raise StoreError(f"no ledger at {path}: has the daemon run yet?")
     with translated(path):
+        _check_is_file(path)
         db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
         try:
             db.set_busy_timeout(BUSY_TIMEOUT_MS)
-            db.execute("PRAGMA trusted_schema = OFF")
+            _restrict(db, path)
             _check_version(db, path)
         except (apsw.ReadOnlyError, apsw.CantOpenError):
             db.close()
+            log = path.with_name(f"{path.name}-wal")
+            if log.exists() and log.stat().st_size > 0:
+                raise StoreError(
+                    f"{log} may not be read, and holds what is newest: ask as the user whose "
+                    "ledger it is, or read the snapshots"
+                ) from None
             flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
             db = apsw.Connection(f"{path.resolve().as_uri()}?immutable=1", flags=flags)
+            _restrict(db, path)
             _check_version(db, path)
         except BaseException:
             db.close()
@@ -149,6 +165,17 @@ def translated(path: Path) -> Iterator[None]:
         raise StoreError(f"{path}: {error}") from error
 
 
+def _restrict(db: apsw.Connection, path: Path) -> None:
+    """Keeps the database's own code harmless, and SQLite's files where the ledger is.
+
+    What a large batch or sorting does not hold in memory would else go through /var/tmp.
+    """
+    db.execute("PRAGMA trusted_schema = OFF")
+    if os.access(path.parent, os.W_OK | os.X_OK):
+        folder = apsw.format_sql_value(str(path.parent))
+        db.execute(f"PRAGMA temp_store_directory = {folder}")
+
+
 def _configure(db: apsw.Connection, durability: str) -> None:
     db.set_busy_timeout(BUSY_TIMEOUT_MS)
     # A transaction that begins as a reader and turns writer fails at once when busy, timeout or
@@ -161,7 +188,7 @@ def _configure(db: apsw.Connection, durability: str) -> None:
         # On macOS fsync does not reach the disk; F_FULLFSYNC does.
         db.execute("PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON")
     db.execute(f"PRAGMA journal_size_limit = {_WAL_SIZE_LIMIT_BYTES}")
-    db.execute("PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON")
+    db.execute("PRAGMA foreign_keys = ON; PRAGMA cell_size_check = ON")
 
 
 def _migrate(db: apsw.Connection, path: Path) -> None:

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 from prodlensd.model import US_PER_DAY, PinnedPrice, Price, Trace
 from prodlensd.store.connection import translated
 from prodlensd.store.reading import Reader
-from prodlensd.store.store import Store, disputed
+from prodlensd.store.store import TOTALLED, Store, Totals, disputed
 
 # ruff: noqa: S608 - statements are put together from names of columns
 _FACTS: Final = Trace._fields[: Trace._fields.index("cost_gateway_usd")]
@@ -24,8 +25,10 @@ _PIN: Final = f"""
     INSERT INTO price VALUES ({",".join("?" * len(PinnedPrice._fields))}, ?, ?)
     ON CONFLICT DO UPDATE SET confirmed_us = excluded.confirmed_us
 """
+# What a book has lost since was its price for as long as it said so, and not a moment longer.
 _PINNED: Final = f"""
-    SELECT {", ".join(PinnedPrice._fields)} FROM price
+    SELECT {", ".join(PinnedPrice._fields).replace("until_us", "min(until_us, confirmed_us + 1)")}
+    FROM price
     WHERE provider = ? AND model = ? AND tier = ? AND source = 'table'
         AND ? BETWEEN from_us AND min(until_us - 1, confirmed_us)
     ORDER BY confirmed_us DESC LIMIT 1
@@ -38,10 +41,19 @@ _CALLS: Final = f"""
         AND (? IS NULL OR model GLOB ?) AND (? IS NULL OR provider = ?)
     ORDER BY started_us
 """
-_CHANGE: Final = """
+# What the tallies and totals need is told as it is now, not as it was when the call was looked at.
+_CHANGE: Final = f"""
     UPDATE trace SET cost_nanousd = ?, cost_source = ?, table_nanousd = ?, price_id = ?
-    WHERE started_us = ? AND key = ? AND cost_nanousd IS ? AND cost_source = ?
+    WHERE started_us = ? AND key = ?
+        AND cost_nanousd IS ? AND cost_source = ? AND table_nanousd IS ?
+    RETURNING gateway_nanousd, {", ".join(TOTALLED[1:])}
 """
+_NOTE: Final = """
+    INSERT INTO repricing (version, selection, started_us) VALUES (?, ?, ?) RETURNING repricing_id
+"""
+_KEEP: Final = "INSERT INTO cost_change VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+#: What GLOB takes for a pattern, but for the `*` that is meant so.
+_LITERALLY: Final = str.maketrans({"[": "[[]", "?": "[?]"})
 
 
 class Selection(NamedTuple):
@@ -67,10 +79,11 @@ class Change(NamedTuple):
 
 
 class Doubtful(NamedTuple):
-    """Calls of one model that are unpriced, or disputed; costs in nano-dollars."""
+    """Calls of one model and tier that are unpriced, or disputed; costs in nano-dollars."""
 
     provider: str | None
     model: str | None
+    tier: str | None
     calls: int
     tokens: int | None
     gateway_nanousd: int | None
@@ -115,45 +128,60 @@ class Prices:
         with self._store.transaction():
             self._store.db.execute("INSERT OR REPLACE INTO pricing VALUES (1, ?)", (fingerprint,))
 
-    def begin(self, version: str, selection: str, started_us: int) -> int:
-        """A repricing for changes to refer to."""
-        with self._store.transaction():
-            repricing_id: int = self._store.db.execute(
-                "INSERT INTO repricing (version, selection, started_us) VALUES (?, ?, ?) "
-                "RETURNING repricing_id",
-                (version, selection, started_us),
-            ).get
-        return repricing_id
+    def repricing(self, version: str, selection: Selection, started_us: int) -> Repricing:
+        """A repricing, which is noted with the first change that it makes."""
+        noted = (version, json.dumps(selection._asdict()), started_us)
+        return Repricing(self._store, noted)
 
-    def change(self, repricing_id: int, day: int, changes: Iterable[Change]) -> Iterator[Change]:
+
+class Repricing:
+    """One run of `reprice`. Its only state: as which it is noted, once it has changed anything."""
+
+    def __init__(self, store: Store, noted: tuple[str, str, int]) -> None:
+        self._store = store
+        self._noted = noted
+        self._id: int | None = None
+
+    def write(self, day: int, changes: Iterator[Change]) -> Iterator[Change]:
         """Writes the changes of one day in one transaction, and yields those that were made.
 
         A call that changed since it was looked at is passed over.
         """
+        # Looking for a first change holds nobody up: the transaction begins with it.
+        for first in changes:
+            with self._store.transaction():
+                yield from self._write(day, chain((first,), changes))
+
+    def _write(self, day: int, changes: Iterable[Change]) -> Iterator[Change]:
         db = self._store.db
         costs: Counter[str | None] = Counter()
         disputes: Counter[str | None] = Counter()
-        with self._store.transaction():
-            for change in changes:
-                trace, gateway, old, new = change
-                key = trace.started_us, trace.key
-                db.execute(_CHANGE, (*new, *key, old.nanousd, old.source))
-                if db.changes() != 1:
-                    continue
-                was, now = ((p.nanousd, p.source, p.price_id) for p in (old, new))
-                db.execute(
-                    "INSERT INTO cost_change VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    (*key, repricing_id, *was, *now),
-                )
-                costs.update({new.source: 1})
-                costs.subtract({old.source: 1})
-                disputes.update({disputed(gateway, new.table_nanousd): 1})
-                disputes.subtract({disputed(gateway, old.table_nanousd): 1})
-                yield change
-            if costs:
-                self._store.tally("cost_source", costs)
-                self._store.tally("disputed", disputes)
-                self._store.mark_dirty([day])
+        totals: Totals = defaultdict(lambda: [0] * len(TOTALLED))
+        for change in changes:
+            trace, _, old, new = change
+            key = trace.started_us, trace.key
+            row = db.execute(_CHANGE, (*new, *key, *old[:3])).get
+            if row is None:
+                continue
+            gateway, *tokens = row
+            if self._id is None:
+                self._id = db.execute(_NOTE, self._noted).get
+            was, now = ((p.nanousd, p.source, p.price_id) for p in (old, new))
+            db.execute(_KEEP, (*key, self._id, *was, *now))
+            costs.update({new.source: 1})
+            costs.subtract({old.source: 1})
+            disputes.update({disputed(gateway, new.table_nanousd): 1})
+            disputes.subtract({disputed(gateway, old.table_nanousd): 1})
+            for price, sign in ((old, -1), (new, 1)):
+                sums = totals[price.source]
+                for column, value in enumerate((price.nanousd, *tokens)):
+                    sums[column] += sign * (value or 0)
+            yield change
+        if costs:
+            self._store.tally("cost_source", costs)
+            self._store.tally("disputed", disputes)
+            self._store.total(totals)
+            self._store.mark_dirty([day])
 
 
 class PriceReader(Reader):
@@ -177,7 +205,7 @@ class PriceReader(Reader):
         """The calls of one day: as logged, the gateway's cost, and what each costs so far."""
         start = max(day * US_PER_DAY, selection.since_us)
         end = min((day + 1) * US_PER_DAY, selection.until_us)
-        pattern = None if selection.model is None else selection.model.replace("[", "[[]")
+        pattern = None if selection.model is None else selection.model.translate(_LITERALLY)
         asked: tuple[Any, ...] = (start, end, json.dumps(selection.sources), pattern, pattern)
         for row in self._all(_CALLS, (*asked, selection.provider, selection.provider)):
             *facts, gateway_nanousd, nanousd, source, table_nanousd, price_id = row
@@ -195,9 +223,9 @@ class PriceReader(Reader):
 
     def _doubtful(self, which: str) -> list[Doubtful]:
         rows = self._all(
-            "SELECT provider, model, count(*), "
+            "SELECT provider, model, service_tier, count(*), "
             "sum(coalesce(total_tokens, coalesce(tokens_in, 0) + coalesce(tokens_out, 0))), "
             "sum(gateway_nanousd), sum(table_nanousd), max(started_us) "
-            f"FROM trace WHERE {which} GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2"
+            f"FROM trace WHERE {which} GROUP BY 1, 2, 3 ORDER BY 4 DESC, 1, 2, 3"
         )
         return [Doubtful(*row) for row in rows]

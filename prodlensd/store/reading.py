@@ -28,13 +28,20 @@ class Heartbeat(NamedTuple):
 
 
 class Tail(NamedTuple):
-    """One live source, as of its last read."""
+    """One live source, as of its last read or, before that, as of when it was found: `as_of_us`.
+
+    Of a gzip file of which anything was read, both sizes are those of its content.
+    """
 
     path: str
     inode: int
     size_bytes: int
     offset: int
     last_read_us: int | None
+    as_of_us: int = 0
+    source_id: int = 0
+    dev: int = 0
+    is_gzip: bool = False  # 0 or 1
 
 
 class Totals(NamedTuple):
@@ -150,10 +157,26 @@ class Reader:
         return [
             Tail(*row)
             for row in self._all(
-                "SELECT path, inode, size_bytes, offset, last_read_us FROM source "
-                "WHERE state = 'live'"
+                # Only in a gzip file the last record is not known by its length.
+                "SELECT path, inode, size_bytes, offset, last_read_us, "
+                "coalesce(last_read_us, first_seen_us), source_id, dev, "
+                "offset > 0 AND record_bytes = 0 FROM source WHERE state = 'live'"
             )
         ]
+
+    def last_commit_us(self) -> int | None:
+        """When lines were last committed; None when there are none."""
+        row = self._one("SELECT max(last_read_us) FROM source")
+        return None if row is None else row[0]
+
+    def traces_between(self, from_us: int, until_us: int, most: int) -> int:
+        """How many calls began in [from_us, until_us), counted no further than `most`."""
+        sql = (
+            "SELECT count(*) FROM (SELECT 1 FROM trace "
+            "WHERE started_us >= ? AND started_us < ? LIMIT ?)"
+        )
+        (traces,) = next(self._all(sql, (from_us, until_us, most)))
+        return int(traces)
 
     def totals(self) -> Totals:
         """Totals from the sources' counters: as fast on a large ledger as on a small one."""
@@ -185,7 +208,7 @@ class Reader:
         return dict(counts)
 
     def tally(self, column: str) -> dict[str, int]:
-        """How many traces have each value of `cost_source`, `anomalies` or `disputed`."""
+        """How many traces have each value of a tallied column, or dead letters each `reason`."""
         return dict(
             self._all(
                 "SELECT value, traces FROM tally WHERE column = ? AND traces > 0 ORDER BY value",
@@ -195,9 +218,7 @@ class Reader:
 
     def dead_letters(self) -> dict[str, int]:
         """How many dead letters there are of each reason."""
-        return dict(
-            self._all("SELECT reason, count(*) FROM dead_letter GROUP BY reason ORDER BY reason")
-        )
+        return self.tally("reason")
 
     def refused(self, reason: str | None = None, newest: int | None = None) -> Iterator[Refused]:
         """The dead letters (of one reason), newest first, all of them or so many."""

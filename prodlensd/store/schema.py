@@ -88,12 +88,26 @@ CREATE TABLE trace (
     PRIMARY KEY (started_us, key)
 ) STRICT, WITHOUT ROWID;
 
--- How many traces have each value of a column: what `status` would else have to count.
+-- How many traces have each value of a column, and dead letters each reason: what `status` and the
+-- metrics would else have to count.
 CREATE TABLE tally (
-    column TEXT NOT NULL CHECK (column IN ('cost_source', 'anomalies', 'disputed')),
+    column TEXT NOT NULL CHECK (
+        column IN ('cost_source', 'status', 'anomalies', 'disputed', 'reason')
+    ),
     value TEXT NOT NULL,
     traces INTEGER NOT NULL,
     PRIMARY KEY (column, value)
+) STRICT, WITHOUT ROWID;
+
+-- What the traces of each cost_source add up to (see store.TOTALLED).
+CREATE TABLE total (
+    cost_source TEXT PRIMARY KEY,
+    cost_nanousd INTEGER NOT NULL,
+    tokens_in INTEGER NOT NULL,
+    tokens_out INTEGER NOT NULL,
+    cache_read_tokens INTEGER NOT NULL,
+    cache_write_tokens INTEGER NOT NULL,
+    reasoning_tokens INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 -- Rates that calls were priced at, as they were when first used; never changed. The book last said

@@ -36,10 +36,20 @@ _INSERT: Final = f"INSERT INTO trace VALUES ({','.join('?' * len(_COLUMNS))})"  
 _INSERT_NEW: Final = f"{_INSERT} ON CONFLICT DO NOTHING"
 
 # Of two records of one call the richer one stays: the one with fewer NULLs, its price left out, so
-# that reading a record again never changes what it cost. Where it was first read stays too, so that
-# the sources' counts and the rows agree.
+# that reading a record again never changes what it cost; nor does a richer one that says the same
+# of all that a price depends on. Where it was first read stays too, so that the sources' counts and
+# the rows agree.
 _FACTS: Final = _COLUMNS[2:-2]
 _LOGGED: Final = slice(2, _COLUMNS.index("cost_nanousd"))
+_PRICE: Final = slice(_COLUMNS.index("cost_nanousd"), _COLUMNS.index("price_id") + 1)
+_PRICED_BY: Final = itemgetter(
+    *map(
+        _COLUMNS.index,
+        "model provider call_type tokens_in tokens_out total_tokens cache_read_tokens "
+        "cache_write_tokens cache_write_1h_tokens reasoning_tokens audio_in_tokens "
+        "audio_out_tokens status cache_hit service_tier gateway_nanousd".split(),
+    )
+)
 _ENRICH: Final = (
     f"UPDATE trace SET ({','.join(_FACTS)}) = ({','.join('?' * len(_FACTS))}) "  # noqa: S608
     "WHERE started_us = ? AND key = ? AND ? < "
@@ -71,17 +81,50 @@ _GATEWAY_AND_TABLE: Final = itemgetter(
     _COLUMNS.index("gateway_nanousd"), _COLUMNS.index("table_nanousd")
 )
 
+#: What the ledger adds up for each cost_source: the columns of `total`, which has no more of them.
+TOTALLED: Final = (
+    "cost_nanousd",
+    "tokens_in",
+    "tokens_out",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "reasoning_tokens",
+)
+#: Nine billion dollars. Lines can lie their way there, and no lie is to stop the ledger.
+_MAX_TOTAL: Final = (1 << 63) - 1
+_TOTAL: Final = f"""
+    INSERT INTO total (cost_source, {", ".join(TOTALLED)})
+    VALUES ({",".join("?" * (len(TOTALLED) + 1))})
+    ON CONFLICT DO UPDATE SET
+        {", ".join(f"{name} = min({name} + excluded.{name}, {_MAX_TOTAL})" for name in TOTALLED)}
+"""  # noqa: S608
+_TOTALLED: Final = tuple(itemgetter(_COLUMNS.index(name)) for name in TOTALLED)
+#: One sum for each of TOTALLED, by cost_source.
+Totals = dict[str, list[int]]
 
-def _disputed(row: _Row) -> str | None:
-    return disputed(*_GATEWAY_AND_TABLE(row))
+
+def _count_disputed(rows: Iterable[_Row]) -> Counter[str | None]:
+    """As `disputed` says, in a quarter of the time that asking it for each row would take."""
+    pairs = map(_GATEWAY_AND_TABLE, rows)
+    return Counter("yes" for a, b in pairs if a and b is not None and (a > 2 * b or b > 2 * a))
 
 
-#: The value of each tallied column for a row; None is not counted.
-_TALLIED: Final[dict[str, Callable[[_Row], str | None]]] = {
-    "cost_source": itemgetter(_COLUMNS.index("cost_source")),
-    "anomalies": itemgetter(_COLUMNS.index("anomalies")),
-    "disputed": _disputed,
+def _times(factor: int, counts: Counter[str | None]) -> Counter[str | None]:
+    return Counter({value: factor * count for value, count in counts.items()})
+
+
+def _counter_of(column: str) -> Callable[[Iterable[_Row]], Counter[str | None]]:
+    value_of = itemgetter(_COLUMNS.index(column))
+    return lambda rows: Counter(map(value_of, rows))
+
+
+#: How the rows with each value of a tallied column are counted; None is not.
+_TALLIED: Final[dict[str, Callable[[Iterable[_Row]], Counter[str | None]]]] = {
+    "status": _counter_of("status"),
+    "anomalies": _counter_of("anomalies"),
+    "disputed": _count_disputed,
 }
+_COST_SOURCE: Final = itemgetter(_COLUMNS.index("cost_source"))
 _SOURCE_ID: Final = itemgetter(_COLUMNS.index("source_id"))
 _CHECKPOINTS: Final = """
     SELECT source_id, path, dev, inode, offset, size_bytes, chain, record_bytes,
@@ -279,7 +322,9 @@ class Store:
         A letter that somebody else has moved meanwhile is passed over.
         """
         with self.transaction():
-            there = [(key, row) for key, row in letters if self._delete_dead_letter(key)]
+            reasons = [(self._delete_dead_letter(key), key, row) for key, row in letters]
+            there = [(key, row) for reason, key, row in reasons if reason is not None]
+            self.tally("reason", _times(-1, Counter(reason for reason, *_ in reasons)))
             duplicates = 0
             for source_id, of_source in groupby(
                 sorted(map(itemgetter(1), there), key=_SOURCE_ID), _SOURCE_ID
@@ -292,14 +337,21 @@ class Store:
                 duplicates += len(rows) - new
         return Redeemed([key for key, _ in there], duplicates)
 
-    def _delete_dead_letter(self, key: bytes) -> bool:
-        self._db.execute("DELETE FROM dead_letter WHERE key = ?", (key,))
-        return self._db.changes() == 1
+    def _delete_dead_letter(self, key: bytes) -> str | None:
+        """Its reason; None when it is no longer there."""
+        sql = "DELETE FROM dead_letter WHERE key = ? RETURNING reason"
+        reason: str | None = self._db.execute(sql, (key,)).get
+        return reason
 
     def _commit_part(self, part: Part, now_us: int) -> Committed:
         changed, replaced = self._insert(part.rows)
         new = len(changed) - len(replaced)
-        letters = sum(self._insert_dead_letter(letter, now_us) for letter in part.dead_letters)
+        refused: Counter[str | None] = Counter(
+            letter.reason
+            for letter in part.dead_letters
+            if self._insert_dead_letter(letter, now_us)
+        )
+        letters = refused.total()
         lines = len(part.rows) + len(part.dead_letters) + part.blanks
         done = Committed(lines, new, lines - new - letters - part.blanks, letters, part.blanks)
         end = part.end
@@ -314,9 +366,10 @@ class Store:
         )
         if self._db.changes() != 1:
             raise AssertionError(
-                f"source {end.source_id} ({end.path}) is not at offset {part.start.offset}"
+                f"source {end.source_id} ({end.path!a}) is not at offset {part.start.offset}"
             )
         self._mark(changed, replaced)
+        self.tally("reason", refused)
         return done
 
     def _insert(self, rows: list[_Row]) -> tuple[list[_Row], list[_Row]]:
@@ -340,26 +393,43 @@ class Store:
             if self._db.total_changes() > before:
                 changed.append(row)
                 continue
-            key, facts = row[:2], row[2:-2]
-            poorer = self._db.execute(_SELECT, key).get
-            self._db.execute(_ENRICH, (*facts, *key, row[_LOGGED].count(None)))
+            key, poorer = row[:2], self._db.execute(_SELECT, row[:2]).get
+            if _PRICED_BY(row) == _PRICED_BY(poorer):
+                row = row[: _PRICE.start] + poorer[_PRICE] + row[_PRICE.stop :]  # noqa: PLW2901
+            self._db.execute(_ENRICH, (*row[2:-2], *key, row[_LOGGED].count(None)))
             if self._db.total_changes() > before:
                 changed.append(row)
                 replaced.append(poorer)
         return changed, replaced
 
     def _mark(self, changed: list[_Row], replaced: list[_Row]) -> None:
-        """Marks the days of the changed rows dirty, and keeps the tallies."""
+        """Marks the days of the changed rows dirty, and keeps the tallies and the totals."""
         self.mark_dirty({row[0] // US_PER_DAY for row in changed})
-        for column, value_of in _TALLIED.items():
-            counts = Counter(map(value_of, changed))
-            counts.subtract(map(value_of, replaced))
-            self.tally(column, counts)
+        for rows, sign in ((changed, 1), (replaced, -1)):
+            for column, count in _TALLIED.items():
+                self.tally(column, _times(sign, count(rows)))
+            sources = Counter(map(_COST_SOURCE, rows))
+            self.tally("cost_source", _times(sign, sources))
+            for source in sources:
+                its = rows if len(sources) == 1 else [r for r in rows if _COST_SOURCE(r) == source]
+                sums = (sum(filter(None, map(value_of, its))) for value_of in _TOTALLED)
+                self.total({source: [sign * value for value in sums]})
 
     def tally(self, column: str, counts: Counter[str | None]) -> None:
-        """Adds to how many traces have each value of a column, within a transaction."""
+        """Adds to how many traces have each value of a column (or dead letters each reason)."""
         self._db.executemany(
             _TALLY, [(column, value, count) for value, count in counts.items() if value and count]
+        )
+
+    def total(self, totals: Totals) -> None:
+        """Adds to what the traces of each cost_source add up to."""
+        self._db.executemany(
+            _TOTAL,
+            [
+                (source, *(min(value, _MAX_TOTAL) for value in sums))
+                for source, sums in totals.items()
+                if any(sums)
+            ],
         )
 
     def mark_dirty(self, days: Iterable[int]) -> None:

@@ -20,12 +20,18 @@ from prodlensd.daemon import Daemon, Pace
 from prodlensd.model import Price, Trace
 from prodlensd.pipeline import build
 from prodlensd.store import Store
+from prodlensd.store.store import TOTALLED
 from prodlensd.tailer import Tailer
 
 
 def price(trace: Trace) -> Price:
     """A price as good as any: what has no session has no price."""
     return Price(None, "unpriced") if trace.session_id is None else Price(1, "table")
+
+
+def some(rows: list[Any]) -> list[Any]:
+    """Those rows that add up to anything, sorted."""
+    return sorted(row for row in rows if any(row[1:]))
 
 
 class World:
@@ -82,10 +88,15 @@ class World:
 
     def check(self) -> None:
         """What holds after every step, whatever happened before it."""
-        for column in ("cost_source", "anomalies", "disputed"):
-            tallied = f"SELECT value, traces FROM tally WHERE traces > 0 AND column = '{column}'"
-            counted = f"SELECT {column}, count(*) FROM trace GROUP BY 1 HAVING {column} NOT NULL"
+        for column in ("cost_source", "status", "anomalies", "disputed", "reason"):
+            table = "dead_letter" if column == "reason" else "trace"
+            tallied = f"SELECT value, traces FROM tally WHERE traces <> 0 AND column = '{column}'"
+            counted = f"SELECT {column}, count(*) FROM {table} GROUP BY 1 HAVING {column} NOT NULL"
             assert sorted(self.query(tallied)) == sorted(self.query(counted))
+        totals = f"SELECT cost_source, {', '.join(TOTALLED)} FROM total"
+        sums = ", ".join(f"coalesce(sum({name}), 0)" for name in TOTALLED)
+        added = f"SELECT cost_source, {sums} FROM trace GROUP BY 1"
+        assert some(self.query(totals)) == some(self.query(added))
         for table in ("trace", "dead_letter"):
             counted = f"SELECT count(*) FROM {table}"
             assert self.query(counted) == self.query(f"SELECT total({table}s) FROM source")

@@ -325,7 +325,14 @@ def test_a_snapshot_of_other_costs_is_named(ledger: Any) -> None:
     days = "started_us / 86400000000 = 20455"
     damage(ledger, f"UPDATE trace SET cost_nanousd = 7 WHERE {days} AND session_id = 's10'")
     assert differences(ledger) == [
-        ("laptop.parquet", None, "sum of cost_usd", "$0.135000007", "$0.145000000")
+        (
+            "prodlens.db",
+            None,
+            "total of cost_nanousd of cost_source gateway",
+            "418000007",
+            "428000000",
+        ),
+        ("laptop.parquet", None, "sum of cost_usd", "$0.135000007", "$0.145000000"),
     ]
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import genai_prices.data
@@ -16,6 +19,7 @@ from hypothesis import strategies as st
 
 from prodlensd.model import NANOUSD_PER_USD, Price, Trace, Usage
 from prodlensd.pricing import (
+    ALWAYS,
     BookUnavailableError,
     ChildBook,
     Override,
@@ -26,7 +30,17 @@ from prodlensd.pricing import (
 )
 from prodlensd.pricing.genai import _BOOK_NAMES, GenaiBook
 from prodlensd.pricing.pricer import nanousd_of
-from prodlensd.pricing.rates import FOREVER, MAX_NANOUSD, cost_nanousd, pico, rates_of
+from prodlensd.pricing.rates import (
+    FOREVER,
+    MAX_NANOUSD,
+    Origin,
+    cost_nanousd,
+    from_list,
+    pico,
+    rates_of,
+    to_json,
+)
+from prodlensd.store import Prices, Store
 
 SONNET = "claude-sonnet-4-5-20250929"
 BEDROCK_SONNET = f"us.anthropic.{SONNET}-v1:0"
@@ -469,6 +483,260 @@ def test_what_is_remembered_is_bounded() -> None:
         pricer.price(a_trace("a", f"m{number}"))
     assert pricer.price(a_trace("a", "m" * 1000)) == Price(None, "unpriced")
     assert 0 < len(pricer._table._held) <= 4096
+
+
+# Two costs of one call
+
+
+LISTED = Quote(flat_rates(1, 1), origin=Origin("book 1", "acme/m", "is m"))
+LISTED_COST = 2_000_000  # of a call of `a_trace`
+
+
+@pytest.mark.parametrize(
+    ("expected", "prefer", "mine", "gateway_usd"),
+    [
+        (Price(5_000_000, "gateway", LISTED_COST), "gateway", (), 0.005),
+        (Price(LISTED_COST, "table", LISTED_COST), "table", (), 0.005),
+        (Price(LISTED_COST, "table", LISTED_COST), "gateway", (), 0.0),
+        (Price(18_000_000, "override", LISTED_COST), "gateway", (MINE,), 0.005),
+        (Price(18_000_000, "override", LISTED_COST), "table", (MINE,), None),
+    ],
+)
+def test_what_the_table_asks_is_kept_whoevers_cost_counts(
+    expected: Price, prefer: Any, mine: tuple[Override, ...], gateway_usd: float | None
+) -> None:
+    pricer = Pricer(prefer=prefer, overrides=mine, book=Only(LISTED), fallback=TEN)
+    trace = a_trace("acme", "my-deployment", cost_gateway_usd=gateway_usd)
+    assert pricer.price(trace) == expected
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"cache_hit": True, "cost_gateway_usd": 0.005},
+        {"status": "failure", "tokens_in": None, "tokens_out": None},
+        {"provider": "ollama", "cost_gateway_usd": 0.005},
+        {"tokens_out": None, "cost_gateway_usd": 0.005},
+    ],
+    ids=["cache hit", "not billable", "free provider", "tokens missing"],
+)
+def test_what_no_table_can_ask_for_has_no_table_cost(facts: dict[str, Any]) -> None:
+    pricer = Pricer(free_providers=["ollama"], book=Only(LISTED), fallback=TEN)
+    assert pricer.price(a_trace("acme", "m")._replace(**facts)).table_nanousd is None
+
+
+# Pins: what calls were priced at, kept for when a book no longer says so
+
+
+class Ledger:
+    """The pins of a ledger, on a clock of its own."""
+
+    def __init__(self, store: Store, clock: SimpleNamespace) -> None:
+        self.prices = Prices(store)
+        self.clock = clock
+        self._store = store
+
+    def rows(self, columns: str) -> list[Any]:
+        return list(self._store.db.execute(f"SELECT {columns} FROM price ORDER BY rowid"))
+
+    def price(self, trace: Trace, *books: Quote, **more: Any) -> Price:
+        """By a pricer that has only just started."""
+        book, second_book = (*map(Only, books), None)[:2]
+        pricer = Pricer(book=book, second_book=second_book, pins=self.prices, **more)
+        return pricer.price(trace)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    clock = SimpleNamespace(now_us=NOVEMBER_2026)
+    clock.time_ns = lambda: clock.now_us * 1000
+    monkeypatch.setattr("prodlensd.store.prices.time", clock)
+    with Store(tmp_path / "prodlens.db") as store:
+        yield Ledger(store, clock)
+
+
+LOST = Quote(None)
+
+
+def call_at(at_us: int) -> Trace:
+    return a_trace("acme", "m", started_us=at_us)
+
+
+def test_a_price_is_kept_once_with_where_it_stands_and_how_it_was_found(ledger: Any) -> None:
+    rates = rates_of({"input": 7, "output": 9}, "acme", ((100, flat_rates(3, 4)),))
+    quote = Quote(rates, us(2026, 1, 1), us(2027, 1, 1), Origin("book 1", "acme/m", "is m"))
+    trace = a_trace("acme", "acme/m", service_tier="flex")
+    price = ledger.price(trace, quote)
+    ledger.clock.now_us += 1
+    again = ledger.price(trace, quote)
+    assert price == again
+    assert ledger.rows("price_id, source, provider, model, tier, book, entry, match") == [
+        (price.price_id, "table", "acme", "acme/m", "flex", "book 1", "acme/m", "is m")
+    ]
+    assert ledger.rows("from_us, until_us, rates, pinned_us, confirmed_us") == [
+        (*quote[1:3], to_json(rates), NOVEMBER_2026, NOVEMBER_2026 + 1)
+    ]
+    assert ledger.prices.pinned("acme", "acme/m", "flex", NOVEMBER_2026).rates == to_json(rates)
+
+
+@pytest.mark.parametrize(
+    ("same", "quote"),
+    [
+        (True, LISTED._replace(origin=Origin("book 2.0", "acme/m", "begins with m"))),
+        (False, LISTED._replace(rates=flat_rates(1, 2))),
+        (False, LISTED._replace(rates=flat_rates(1, 1)._replace(above=((9, TEN),)))),
+        (False, LISTED._replace(until_us=us(2027, 1, 1))),
+        (False, LISTED._replace(origin=Origin("book 1", "acme/n", "is m"))),
+        (False, LISTED._replace(origin=Origin("paper 1", "acme/m", "is m"))),
+    ],
+    ids=["version", "rates", "cliff", "window", "entry", "book"],
+)
+def test_equal_rates_of_another_version_of_the_book_are_the_same_price(
+    ledger: Any, same: bool, quote: Quote
+) -> None:
+    trace = a_trace("acme", "m")
+    first, second = ledger.price(trace, LISTED), ledger.price(trace, quote)
+    assert (first.price_id == second.price_id) is same
+    assert len(ledger.rows("*")) == 2 - same
+    assert ("book 1",) in ledger.rows("book")  # as it was when first used
+
+
+def test_the_price_behind_a_cost_is_its_own_else_the_tables(ledger: Any) -> None:
+    trace = a_trace("acme", "my-deployment")
+    own = ledger.price(trace, LISTED, overrides=[MINE])
+    gateway = ledger.price(trace._replace(cost_gateway_usd=0.005), LISTED)
+    table = ledger.price(trace, LISTED)
+    fallback = ledger.price(trace._replace(tokens_out=3), LOST, fallback=TEN, overrides=[])
+    assert (gateway.source, gateway.price_id) == ("gateway", table.price_id)
+    assert table.source == fallback.source == "table"  # the pins know it still
+    flat = ledger.price(a_trace("acme", "unknown"), LOST, fallback=TEN)
+    sources = dict(ledger.rows("price_id, source"))
+    assert sources[table.price_id] == "table"
+    assert sources[own.price_id] == "override"
+    assert sources[flat.price_id] == "fallback"
+    for source in ("free", "unpriced"):
+        price = ledger.price(a_trace("x", "y"), LOST, free_providers=["x"] * (source == "free"))
+        assert price[1:] == (source, None, None)
+
+
+def test_a_price_the_book_has_lost_holds_until_the_book_last_said_so(ledger: Any) -> None:
+    before = ledger.price(call_at(OCTOBER_2025), LISTED)
+    ledger.clock.now_us += 10**12
+    last = ledger.clock.now_us
+    ledger.price(call_at(OCTOBER_2025), LISTED)
+    ledger.clock.now_us += 10**12
+    for at_us, source in [
+        (OCTOBER_2025, "table"),
+        (ALWAYS, "table"),
+        (last, "table"),
+        (last + 1, "unpriced"),
+        (ledger.clock.now_us, "unpriced"),
+        (FOREVER - 1, "unpriced"),
+    ]:
+        price = ledger.price(call_at(at_us), LOST)
+        assert price.source == source
+        assert price.nanousd == (before.nanousd if source == "table" else None)
+    assert ledger.price(a_trace("acme", "m2"), LOST).source == "unpriced"
+    assert ledger.price(a_trace("acme2", "m"), LOST).source == "unpriced"
+    flex = a_trace("acme", "m", started_us=last, service_tier="flex")
+    assert ledger.price(flex, LOST).source == "unpriced"
+
+
+def test_using_a_lost_price_does_not_make_it_the_price_of_later_calls(ledger: Any) -> None:
+    ledger.price(call_at(NOVEMBER_2026), LISTED)
+    ledger.clock.now_us += 10**12
+    pricer = Pricer(book=Only(LOST), pins=ledger.prices)
+    times = [NOVEMBER_2026 - 1, NOVEMBER_2026, NOVEMBER_2026 + 1, ledger.clock.now_us]
+    sources = ["table", "table", "unpriced", "unpriced"]
+    assert [pricer.price(call_at(at)).source for at in times] == sources
+    assert [ledger.price(call_at(at), LOST).source for at in times] == sources
+
+
+def test_of_several_prices_that_are_kept_the_one_last_heard_of_counts(ledger: Any) -> None:
+    for usd in (1, 2):
+        ledger.price(call_at(OCTOBER_2025), LISTED._replace(rates=flat_rates(usd, usd)))
+        ledger.clock.now_us += 1
+    assert ledger.price(call_at(OCTOBER_2025), LOST).nanousd == 4_000_000
+
+
+def test_what_is_kept_of_an_override_or_a_fallback_is_no_list_price(ledger: Any) -> None:
+    trace = a_trace("acme", "my-deployment")
+    assert ledger.price(trace, LOST, overrides=[MINE]).source == "override"
+    assert ledger.price(trace, LOST, fallback=TEN).source == "fallback"
+    assert len(ledger.rows("*")) == 2
+    assert ledger.price(trace, LOST) == Price(None, "unpriced")
+
+
+def test_a_window_of_the_kept_price_is_kept_too(ledger: Any) -> None:
+    first, end = us(2026, 1, 1), us(2026, 2, 1)
+    ledger.price(call_at(first), LISTED._replace(from_us=first, until_us=end))
+    times = [first - 1, first, end - 1, end]
+    sources = [ledger.price(call_at(at), LOST).source for at in times]
+    assert sources == ["unpriced", "table", "table", "unpriced"]
+
+
+def test_the_book_is_asked_before_what_is_kept_and_that_before_the_second_book(ledger: Any) -> None:
+    trace = call_at(OCTOBER_2025)
+    second = LISTED._replace(rates=flat_rates(5, 5), origin=Origin("second"))
+    newer = LISTED._replace(rates=flat_rates(3, 3))
+    assert ledger.price(trace, LOST, LOST) == Price(None, "unpriced")
+    assert ledger.price(trace, LISTED, second).nanousd == LISTED_COST
+    assert ledger.price(trace, newer, second).nanousd == 6_000_000
+    assert ledger.price(trace, LOST, second).nanousd == 6_000_000
+    after = call_at(ledger.clock.now_us + 1)
+    assert ledger.price(after, LOST, second).nanousd == 10_000_000
+
+
+def test_what_the_second_book_says_holds_no_longer_than_the_first_has_none() -> None:
+    until = us(2026, 1, 1)
+    lost_until = Quote(None, until_us=until)
+    book = Only(lost_until, LISTED._replace(from_us=until))
+    second = Only(LISTED._replace(rates=flat_rates(5, 5)))
+    pricer = Pricer(book=book, second_book=second)
+    costs = [pricer.price(call_at(at)).nanousd for at in (until - 1, until)]
+    assert costs == [10_000_000, LISTED_COST]
+
+
+PICOS = st.fixed_dictionaries(dict.fromkeys(("input", "output"), st.integers(0, 10**12)))
+SIMPLE = st.builds(rates_of, PICOS, st.sampled_from(["anthropic", "x"]))
+
+
+@given(SIMPLE, st.lists(st.tuples(st.integers(1, 10**6), SIMPLE), max_size=3))
+def test_rates_survive_being_kept(rates: Rates, above: list[tuple[int, Rates]]) -> None:
+    rates = rates._replace(above=tuple(above))
+    assert from_list(json.loads(to_json(rates))) == rates
+
+
+@pytest.mark.parametrize(
+    ("source", "usd", "provider", "model"),
+    [
+        ("override", 3, "ollama", "my-deployment"),
+        ("override", 3, None, "ollama/my-deployment"),
+        ("table", 1, "acme", "m"),
+        ("free", None, "ollama", "m"),
+        ("free", None, None, "ollama_chat/m"),
+        ("fallback", 10, "nobody", "m"),
+    ],
+)
+def test_a_quote_is_by_whose_rates_the_call_would_be_priced(
+    source: str, usd: int | None, provider: str | None, model: str
+) -> None:
+    class OnlyAcme(Only):
+        def quote(self, provider: str, model: str, at_us: int, tier: str | None) -> Quote:
+            return super().quote(provider, model, at_us, tier) if provider == "acme" else LOST
+
+    pricer = Pricer(
+        free_providers=["ollama"], overrides=[MINE], book=OnlyAcme(LISTED), fallback=TEN
+    )
+    trace = a_trace(provider, model)
+    told, quote = pricer.quote(trace)
+    assert told == source == pricer.price(trace).source
+    assert (quote.rates and quote.rates.input) == (usd and pico(usd))
+
+
+def test_a_quote_of_what_nobody_knows_has_no_rates() -> None:
+    assert Pricer(book=Only(LOST)).quote(a_trace("a", "m")) == ("unpriced", Quote(None))
+    assert Pricer().quote(a_trace("a", "m" * 1000)) == ("unpriced", Quote(None))
 
 
 UNITS = {"input": 1000, "output": 7000}

@@ -1,0 +1,423 @@
+"""`prices show` says which price a model has and why; `prices check` which calls have none."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import pytest
+
+from prodlensd.pricing import FOREVER
+from prodlensd.pricing.genai import GenaiBook
+from prodlensd.pricing.rates import Rates
+from tests.service.test_reprice import FALLBACK, Desk, desk, line
+from tests.service.test_terminal import on_terminal
+
+__all__ = ["desk"]  # a fixture
+
+BOOK = GenaiBook()
+NOVEMBER = "2026-11-22T12:00:00"
+NOVEMBER_US = int(datetime.fromisoformat(f"{NOVEMBER}Z").timestamp()) * 1_000_000
+SONNET = "anthropic/claude-sonnet-4-5"
+UNITS = {
+    "input": "input",
+    "cache_read": "input read from a cache",
+    "cache_write": "input written to a cache",
+    "cache_write_1h": "… for one hour",
+    "audio_in": "audio input",
+    "output": "output",
+    "reasoning": "reasoning output",
+    "audio_out": "audio output",
+}
+OURS = """
+[[pricing.override]]
+model = "ours/model"
+valid_from = 2026-01-01
+valid_to = 2026-02-01
+input_usd_per_million = 1.25
+output_usd_per_million = 0.000001
+"""
+
+
+def shown(desk: Desk, *arguments: str, code: int = 0) -> str:
+    done = desk.command("prices", "show", *arguments)
+    assert (done.returncode, done.stderr) == (code, "")
+    text: str = done.stdout
+    return text
+
+
+def shown_json(desk: Desk, *arguments: str, code: int = 0) -> Any:
+    return json.loads(shown(desk, "--json", *arguments, code=code))
+
+
+def lines_of(text: str, name: str) -> str:
+    """What stands under one name, in one line."""
+    found = re.search(rf"(?m)^{name} +(.*\n(?: +.*\n)*)", text)
+    assert found, text
+    return " ".join(found[1].split())
+
+
+def tables(text: str) -> list[dict[str, str]]:
+    """The tables of rates: the first, and those above a cliff."""
+    below = text[text.index("rates    USD per million tokens\n") :].partition("\nexample ")[0]
+    parts = re.split(r"\n +the whole call when its input is over .* tokens:", below)
+    return [
+        {name.strip(): rate for name, rate in re.findall(r"(?m)^ {9} *(\S.*?) {2,}(\S+)$", part)}
+        for part in parts
+    ]
+
+
+def usd(pico: int | None) -> str:
+    """A rate as it is printed: dollars for a million tokens, all digits, cents at least."""
+    if pico is None:
+        return "none"
+    digits = f"{pico:07d}"
+    return f"{digits[:-6]}.{digits[-6:].rstrip('0'):0<2}"
+
+
+def expected_table(rates: Rates) -> dict[str, str]:
+    return {name: usd(getattr(rates, unit)) for unit, name in UNITS.items()}
+
+
+# show
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "tier"),
+    [
+        ("anthropic", "claude-sonnet-4-5-20250929", None),
+        ("anthropic", "claude-opus-4-1-20250805", None),
+        ("anthropic", "claude-3-5-haiku-latest", None),
+        ("openai", "gpt-5", None),
+        ("openai", "gpt-5", "flex"),
+        ("openai", "gpt-5", "priority"),
+        ("openai", "gpt-4o-mini", None),
+        ("openai", "o3", None),
+        ("openai", "gpt-4o-audio-preview", None),
+        ("openai", "text-embedding-3-small", None),
+        ("gemini", "gemini-2.5-pro", None),
+        ("gemini", "gemini-2.0-flash-001", None),
+        ("bedrock", "us.anthropic.claude-sonnet-4-5-20250929-v1:0", None),
+        ("azure", "gpt-4o", None),
+        ("groq", "openai/gpt-oss-120b", None),
+        ("openrouter", "anthropic/claude-sonnet-4.5", None),
+        ("deepseek", "deepseek-v4-pro", None),
+    ],
+)
+def test_every_number_is_the_books(desk: Any, provider: str, model: str, tier: str | None) -> None:
+    quote = BOOK.quote(provider, model, NOVEMBER_US, tier)
+    rates = quote.rates
+    assert rates is not None
+    asked = [model, "--provider", provider, "--at", NOVEMBER]
+    asked += [] if tier is None else ["--tier", tier]
+    text = shown(desk, *asked)
+    assert lines_of(text, "price") == f"table: {quote.origin.book}, {quote.origin.entry}"
+    assert lines_of(text, "found") == f"the name {quote.origin.match}"
+    steps = (rates, *(dearer for _, dearer in rates.above))
+    assert tables(text) == [expected_table(step) for step in steps]
+    for threshold, _ in rates.above:
+        assert f"over {threshold:,} tokens" in text
+    found = shown_json(desk, *asked)
+    told = [found["usd_per_million_tokens"], *(a["usd_per_million_tokens"] for a in found["above"])]
+    for values, step in zip(told, steps, strict=True):
+        assert {
+            unit: None if v is None else round(v * 1_000_000) for unit, v in values.items()
+        } == {unit: getattr(step, unit) for unit in UNITS}
+    assert [a["tokens_in_over"] for a in found["above"]] == [over for over, _ in rates.above]
+    assert (found["book"], found["entry"], found["match"]) == tuple(quote.origin)
+    assert (found["model"], found["provider"], found["tier"]) == (model, provider, tier)
+    # The worked example, from the exact rates
+    out = 0 if rates.output is None else 1000
+    picos = 2000 * rates.input + 8000 * rates.cache_read + out * (rates.output or 0)
+    example = lines_of(text, "example")
+    sums = re.search(r"\(([\d,]+) x (\S+) \+ ([\d,]+) x (\S+) \+ ([\d,]+) x (\S+)\) / 1M", example)
+    assert sums
+    numbers = [Fraction(number.replace(",", "")) for number in sums.groups()]
+    parts = [a * b for a, b in zip(numbers[::2], numbers[1::2], strict=True)]
+    total = sum(parts, Fraction()) / 1_000_000
+    assert total == Fraction(picos, 10**12)
+    printed = Fraction(example.rpartition("= $")[2])
+    assert abs(printed - total) <= total / 1000
+    assert [numbers[0] + numbers[2], numbers[4]] == [10_000, out]
+
+
+def test_the_price_is_that_of_the_time_asked_for(desk: Any) -> None:
+    def usd_in(*at: str) -> Any:
+        found = shown_json(desk, "openai/o3", *at)
+        return found["usd_per_million_tokens"]["input"], found["valid_from"], found["valid_until"]
+
+    dear = usd_in("--at", "2025-06-01")
+    cheap = usd_in("--at", "2025-10-12")
+    assert (dear[0], cheap[0]) == (10.0, 2.0)
+    assert dear[2] == cheap[1]
+    assert usd_in()[0] == cheap[0]  # now
+    assert usd_in("--at", dear[2].removesuffix("Z")) == cheap
+    text = shown(desk, "openai/o3", "--at", "2025-06-01")
+    assert lines_of(text, "valid") == f"until {dear[2]}"
+    text = shown(desk, "openai/o3", "--at", "2025-10-12")
+    assert lines_of(text, "valid") == f"from {cheap[1]} until {cheap[2]}"
+
+
+KEYS = {
+    *("schema", "model", "provider", "at", "tier", "cost_source", "book", "entry", "match"),
+    *("valid_from", "valid_until", "usd_per_million_tokens", "above"),
+}
+
+
+@pytest.mark.parametrize(
+    ("source", "arguments", "said"),
+    [
+        ("table", [SONNET], "table: genai-prices "),
+        ("override", ["ours/model", "--at", "2026-01-31"], "override: configuration, "),
+        ("fallback", ["ours/model", "--at", "2026-02-01"], "fallback: configuration, "),
+        ("fallback", ["azure/my-deployment"], "fallback: configuration, "),
+        ("free", ["ollama/llama3"], "free: the provider is one of pricing.free_providers"),
+        ("free", ["llama3", "--provider", "ollama_chat"], "free: "),
+        ("free", [SONNET, "--provider", "ollama"], "free: "),
+    ],
+)
+def test_it_says_whose_price_counts(
+    desk: Any, source: str, arguments: list[str], said: str
+) -> None:
+    desk.config.write_text(f"[pricing]\n{FALLBACK}{OURS}")
+    text = shown(desk, *arguments)
+    assert lines_of(text, "price").startswith(said)
+    found = shown_json(desk, *arguments)
+    assert found["cost_source"] == source
+    assert found["schema"] == "prodlensd.prices-show/1"
+    assert found.keys() == KEYS
+    assert (found["usd_per_million_tokens"] is None) == (source == "free")
+    if source == "override":
+        assert lines_of(text, "valid") == "from 2026-01-01T00:00:00Z until 2026-02-01T00:00:00Z"
+        assert lines_of(text, "price").endswith("pricing.override of ours/model")
+        assert tables(text)[0]["output"] == "0.000001"
+        assert lines_of(text, "example").endswith(
+            "(2,000 x 1.25 + 8,000 x 1.25 + 1,000 x 0.000001) / 1M = $0.0125"
+        )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["azure/my-deployment"],
+        ["gpt-5"],  # no provider: nobody's
+        ["gpt-5", "--provider", "anthropic"],
+        ["anthropic/claude-99"],
+        ["openai/gpt-5", "--tier", "scale"],
+        ["openai/gpt-5", "--tier", "flex", "--at", "2025-10-12"],
+        [""],
+        ["x" * 1000],
+    ],
+)
+def test_what_nobody_knows_is_unpriced_and_exit_1(desk: Any, arguments: list[str]) -> None:
+    text = shown(desk, *arguments, code=1)
+    assert lines_of(text, "price").startswith("unpriced: no price is known for this exact name")
+    assert "[[pricing.override]]" in text
+    found = shown_json(desk, *arguments, code=1)
+    assert found.keys() == KEYS
+    assert found["cost_source"] == "unpriced"
+    assert found["above"] == []
+    assert found["book"] is found["usd_per_million_tokens"] is None
+
+
+def test_a_tier_and_a_provider_are_named(desk: Any) -> None:
+    text = shown(desk, "openai/gpt-5", "--tier", "flex")
+    assert lines_of(text, "model") == "openai/gpt-5, provider openai, tier flex"
+    assert lines_of(shown(desk, "gpt-5", code=1), "model") == "gpt-5, provider unknown"
+
+
+@pytest.mark.parametrize("when", ["", "yesterday", "2026-13-01", "12:00", "2026-01-01T25:00:00"])
+def test_what_is_no_date_is_a_usage_error(desk: Any, when: str) -> None:
+    done = desk.command("prices", "show", "gpt-5", "--at", when)
+    assert done.returncode == 2
+    assert "%Y-%m-%d" in done.stderr
+
+
+@pytest.mark.parametrize("when", ["0001-01-01", "9999-12-31T23:59:59", "1969-12-31"])
+def test_any_date_of_the_calendar_has_an_answer(desk: Any, when: str) -> None:
+    done = desk.command("prices", "show", SONNET, "--at", when, "--json")
+    assert done.returncode in (0, 1), done.stderr
+    assert json.loads(done.stdout)["at"].startswith(when)
+
+
+def test_nothing_in_a_name_can_steer_the_terminal(desk: Any) -> None:
+    evil = "\x1b]0;owned\x07\x9b31m"
+    desk.config.write_text(OURS.replace("ours/model", r"\u001B]0;owned\u0007"))
+    for arguments in ([evil], ["m", "--provider", evil], ["m", "--tier", evil]):
+        text = shown(desk, *arguments, code=1)
+        assert "owned" in text
+        assert text.replace("\n", "").isprintable()
+    text = shown(desk, "\x1b]0;owned\x07", "--at", "2026-01-01")
+    assert "pricing.override of" in text
+    assert text.replace("\n", "").isprintable()
+    printed = on_terminal("prices", "show", evil)
+    assert "owned" in printed
+    assert "\x1b]0" not in printed
+
+
+def test_it_works_without_a_ledger(desk: Any) -> None:
+    with_one = shown(desk, SONNET)
+    desk.stop()
+    for file in desk.home.glob("prodlens.db*"):
+        file.unlink()
+    assert shown(desk, SONNET) == with_one
+    assert not desk.ledger.exists()
+    desk.restart()
+
+
+def test_it_works_beside_a_daemon_and_in_a_process_of_its_own(machine: Any) -> None:
+    machine.start()
+    done = machine.command("prices", "show", SONNET)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "anthropic/claude-sonnet-4-5" in done.stdout
+    assert machine.command("prices", "show", "x/y").returncode == 1
+
+
+def test_a_price_that_only_the_ledger_remembers_is_shown_until_it_was_last_confirmed(
+    desk: Any,
+) -> None:
+    desk.ingest(line(1, SONNET))
+    with desk.store.db as db:
+        db.execute(
+            "UPDATE price SET model = 'claude-lost', confirmed_us = 1798761600000001, "
+            f"until_us = {FOREVER}"
+        )
+    text = shown(desk, "claude-lost", "--provider", "anthropic", "--at", "2026-12-31")
+    assert lines_of(text, "price").startswith("table: genai-prices ")
+    assert lines_of(text, "valid").endswith("until 2027-01-01T00:00:00.000002Z")
+    later = ("claude-lost", "--provider", "anthropic", "--at", "2027-01-02")
+    assert "unpriced" in shown(desk, *later, code=1)
+    assert desk.query("SELECT count(*), confirmed_us FROM price") == [(1, 1798761600000001)]
+
+
+# check
+
+
+def checked(desk: Desk, code: int) -> tuple[list[list[str]], Any]:
+    """The columns of each line, and the answer for programs."""
+    text, told = (desk.command("prices", "check", *more) for more in ([], ["--json"]))
+    assert (text.returncode, told.returncode) == (code, code), text.stderr
+    found = json.loads(told.stdout)
+    assert list(found) == ["schema", "unpriced", "disputed"]
+    assert found["schema"] == "prodlensd.prices-check/1"
+    return [re.split(r" {2,}", row) for row in text.stdout.splitlines()], found
+
+
+def test_when_all_is_well_it_says_so(desk: Any) -> None:
+    desk.ingest(line(1, SONNET), line(2, "x/y", cost_usd=0.5), line(3, "ollama/x"))
+    rows, found = checked(desk, 0)
+    assert rows == [["every call has a price, and none is disputed"]]
+    assert found["unpriced"] == found["disputed"] == []
+
+
+def test_it_lists_what_has_no_price_most_calls_first_and_why(desk: Any) -> None:
+    desk.ingest(
+        line(1, "ours/model"),
+        *(line(n, "theirs/model") for n in (2, 3)),
+        line(4, SONNET, usage={"input_tokens": 5}),
+        line(5, SONNET, usage={}),
+        line(6, "theirs/model", attributes={}),
+        line(7, "x", attributes={"llm.model_name": "openai/gpt-5", "service_tier": "scale"}),
+        line(8, "x", attributes={"llm.model_name": "x/z"}, usage={}),
+    )
+    desk.config.write_text(OURS)
+    rows, found = checked(desk, 1)
+    nothing = "no price is known: give it one under [[pricing.override]]"
+    missing = "the calls do not say how many tokens they had"
+    now = "has a price now ({}), unless tokens are missing: prodlensd reprice"
+    assert sorted(row[:1] + row[2:] for row in rows[1:]) == sorted(
+        [
+            ["theirs/model", "-", "2", "4,000", nothing],
+            [SONNET, "-", "2", "5", now.format("table")],
+            ["(none)", "-", "1", "2,000", nothing],
+            ["openai/gpt-5", "scale", "1", "2,000", nothing],
+            ["ours/model", "-", "1", "2,000", now.format("override")],
+            ["x/z", "-", "1", "0", missing],
+        ]
+    )
+    assert rows[0] == ["unpriced model", "provider", "tier", "calls", "tokens", "why"]
+    assert [row[3] for row in rows[1:]] == ["2", "2", "1", "1", "1", "1"]
+    assert found["disputed"] == []
+    assert next(of for of in found["unpriced"] if of["model"] == "theirs/model") == {
+        "model": "theirs/model",
+        "provider": None,
+        "tier": None,
+        "calls": 2,
+        "tokens": 4000,
+        "gateway_nanousd": None,
+        "table_nanousd": None,
+        "last_call_at": "2026-01-01T00:00:03Z",
+        "why": nothing,
+    }
+
+
+LIST_USD = Decimal("0.018")  # of a call of SONNET by `line`
+
+
+@pytest.mark.parametrize(
+    ("gateway_usd", "is_disputed"),
+    [
+        (LIST_USD, False),
+        (LIST_USD * 2, False),
+        (LIST_USD * 2 + Decimal("1e-9"), True),
+        (LIST_USD / 2, False),
+        (LIST_USD / 2 - Decimal("1e-9"), True),
+        (LIST_USD * 1000, True),
+    ],
+)
+def test_disputed_is_more_than_a_factor_of_two_either_way(
+    desk: Any, gateway_usd: Decimal, is_disputed: bool
+) -> None:
+    desk.ingest(line(1, SONNET, cost_usd=float(gateway_usd)))
+    rows, found = checked(desk, 1 if is_disputed else 0)
+    if not is_disputed:
+        return
+    assert rows[0] == ["disputed model", "provider", "tier", "calls", "tokens", "gateway", "table"]
+    assert (rows[1][0], *rows[1][2:5]) == (SONNET, "-", "1", "2,000")
+    assert rows[1][6] == "$0.018"
+    (entry,) = found["disputed"]
+    assert (entry["gateway_nanousd"], entry["table_nanousd"]) == (
+        int(gateway_usd * 10**9),
+        18_000_000,
+    )
+    assert found["unpriced"] == []
+
+
+def test_disputes_are_summed_by_model_provider_and_tier(desk: Any) -> None:
+    desk.ingest(
+        *(line(n, SONNET, cost_usd=1.5) for n in range(3)),
+        line(3, SONNET, cost_usd=0.001),
+        line(4, SONNET, cost_usd=0.018),
+        line(5, "anthropic/claude-opus-4-1", cost_usd=0.001),
+        line(6, "x/y"),
+    )
+    rows, found = checked(desk, 1)
+    assert [row[0] for row in rows] == [
+        *("unpriced model", "x/y", "disputed model"),
+        *(SONNET, "anthropic/claude-opus-4-1"),
+    ]
+    first = found["disputed"][0]
+    assert (first["calls"], first["tokens"]) == (4, 8000)
+    assert (first["gateway_nanousd"], first["table_nanousd"]) == (4_501_000_000, 72_000_000)
+    assert first["last_call_at"] == "2026-01-01T00:00:03Z"
+
+
+def test_a_hostile_model_in_the_ledger_cannot_steer_the_terminal(desk: Any) -> None:
+    desk.ingest(line(1, "\x1b]0;owned\x07"), line(2, "\x9b31m"))
+    done = desk.command("prices", "check")
+    assert done.returncode == 1
+    assert "owned" in done.stdout
+    assert done.stdout.replace("\n", "").isprintable()
+
+
+def test_without_a_ledger_check_says_so(desk: Any) -> None:
+    desk.stop()
+    desk.ledger.unlink()
+    done = desk.command("prices", "check")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no ledger" in done.stderr
+    desk.restart()
