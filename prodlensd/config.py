@@ -17,6 +17,7 @@ from datetime import date
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -26,6 +27,10 @@ SYSTEM_FILE: Final = Path("/etc/prodlensd/config.toml")
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Days = Annotated[int, Meta(ge=0, le=36_500)]
 Usd = Annotated[float, Meta(ge=0, le=1_000_000)]
+Bytes = Annotated[int, Meta(ge=0, le=1 << 62)]
+Duration = Annotated[float, Meta(ge=0, le=31_536_000)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Count = Annotated[int, Meta(ge=0, le=1 << 62)]
 # The comment that opens a pattern is what an error says instead of the pattern.
 Text = Annotated[str, Meta(pattern=r"(?#a text that is not empty)\A[^\0]+\Z")]
 FileName = Annotated[str, Meta(pattern=r"(?#a file name, which has no '/')\A[^/\0]+\Z")]
@@ -120,6 +125,28 @@ class Http(_Table, frozen=True, kw_only=True):
 class Proxy(_Table, frozen=True, kw_only=True):
     url: Annotated[str, Meta(pattern=_PROXY)] = ""
 
+    def __post_init__(self) -> None:
+        try:
+            address = urlsplit(self.url)
+            usable = not self.url or (bool(address.hostname) and address.port != 0)
+        except ValueError:  # from the port, or from brackets that do not match
+            usable = False
+        if not usable:
+            raise ValueError("url: expected a host, and a port up to 65535 where there is one")
+
+
+class Status(_Table, frozen=True, kw_only=True):
+    heartbeat_critical_s: Seconds = 30
+    lag_warning_bytes: Bytes = 64 << 20
+    lag_warning_s: Duration = 300
+    dead_letters_warning_count: Count = 0
+    free_warning_bytes: Bytes = 1 << 30
+    free_critical_bytes: Bytes = 64 << 20
+    wal_warning_bytes: Bytes = 256 << 20
+    snapshot_warning_intervals: Annotated[float, Meta(gt=0, le=1_000_000)] = 3
+    unpriced_warning_share: Share = 0.01
+    silence_warning_s: Duration = 0
+
 
 class Log(_Table, frozen=True, kw_only=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
@@ -137,6 +164,7 @@ class Settings(_Table, frozen=True, kw_only=True):
     publish: Publish = Publish()
     http: Http = Http()
     proxy: Proxy = Proxy()
+    status: Status = Status()
     log: Log = Log()
 
 

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
+import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
-from prodlensd.cli import as_json, config_option, load_config, now_us
-from prodlensd.status import EXIT_CODES, UNKNOWN, Check, Health, look
+from prodlensd.cli import as_json, config_option, fail, load_config, now_us, shown
+from prodlensd.cli.metrics import exposition, write_textfile
+from prodlensd.status import EXIT_CODES, OK, SEVERITY, UNKNOWN, Check, Gauge, Health, look
 
-_COLOURS = {"ok": "green", "warning": "yellow", "critical": "red", "unknown": "magenta"}
+_COLOURS: Final = {"ok": "green", "warning": "yellow", "critical": "red", "unknown": "magenta"}
+#: What monitors keep of a line is little, and what a check quotes may be long.
+_LINE_VALUE_CHARS: Final = 200
 
 
 class _Status(click.Command):
-    """A monitor that asks wrongly must not take the answer for "critical", which is 2."""
+    """A monitor that asks wrongly, or finds a bug, must not take it for a warning or worse."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:  # noqa: ANN401 - as click has it
         try:
@@ -25,10 +28,20 @@ class _Status(click.Command):
             error.exit_code = EXIT_CODES[UNKNOWN]  # type: ignore[misc] # click's own way
             raise
 
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - as click has it
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception:  # noqa: BLE001 - whatever it is, it says nothing of the daemon
+            traceback.print_exc()
+            sys.exit(EXIT_CODES[UNKNOWN])
+
 
 @click.command(cls=_Status)
 @config_option
-@click.option("--json", "as_json_", is_flag=True, help="Print one JSON object.")
+@click.option("--json", "form", flag_value="json", help="Print one JSON object.")
+@click.option("--line", "form", flag_value="line", help="Print one line for Nagios, with perfdata.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing; the exit code says it.")
 @click.option(
     "--exit",
@@ -37,40 +50,114 @@ class _Status(click.Command):
     default="nagios",
     help="docker: 0 healthy (warnings too), 1 not.",
 )
-def command(config_path: Path | None, as_json_: bool, quiet: bool, exit_style: str) -> None:
+@click.option(
+    "--textfile",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Also write the metrics to FILE, for node_exporter's textfile collector.",
+)
+def command(
+    config_path: Path | None,
+    form: str | None,
+    quiet: bool,
+    exit_style: str,
+    textfile: Path | None,
+) -> None:
     """Say whether it is healthy, and what to do if not.
 
     Exit code: 0 ok, 1 warning, 2 critical (not running, stalled, unwritable), 3 unknown.
     """
-    config = load_config(config_path, exit_code=EXIT_CODES[UNKNOWN])
+    try:
+        config = load_config(config_path, exit_code=_exit_code(UNKNOWN, exit_style))
+    except click.ClickException as error:
+        if form == "line" and not quiet:
+            click.echo(_perfdata_line(UNKNOWN, [error.message], []))
+        raise
+    if textfile is not None:
+        try:
+            write_textfile(textfile, exposition(config))
+        except OSError as error:
+            said = f"{textfile}: cannot be written: {error.strerror}"
+            raise fail(said, _exit_code(UNKNOWN, exit_style)) from error
     health = look(
         config.store.path,
         parquet_interval_s=config.parquet.interval_s if config.parquet.enabled else None,
         now_us=now_us(),
+        limits=config.status,
+        logs=config.logs,
+        proxy_url=config.proxy.url,
     )
-    if as_json_:
-        click.echo(_json(health))
-    elif not quiet:
-        _print(health)
-    code = EXIT_CODES[health.state]
-    sys.exit(code if exit_style == "nagios" else int(code > EXIT_CODES["warning"]))
+    if not quiet:
+        click.echo({None: _text, "json": _json, "line": _line}[form](health))
+    sys.exit(_exit_code(health.state, exit_style))
+
+
+def _exit_code(state: str, exit_style: str) -> int:
+    code = EXIT_CODES[state]
+    return code if exit_style == "nagios" else int(code > EXIT_CODES["warning"])
 
 
 def _json(health: Health) -> str:
-    checks = [asdict(check) for check in health.checks]
+    checks = [
+        {
+            "name": check.name,
+            "state": check.state,
+            "value": check.value,
+            "remedy": check.remedy,
+            "thresholds": check.thresholds,
+        }
+        for check in health.checks
+    ]
     return as_json("status", {"state": health.state, "checks": checks, "figures": health.figures})
 
 
-def _print(health: Health) -> None:
+def _text(health: Health) -> str:
+    lines = []
     for check in health.checks:
-        click.echo(_line(check))
+        state = "" if check.state == OK else _coloured(f"{check.state}: ", check.state)
+        lines.append(f"{check.name:10}{state}{shown(check.value)}")
         if check.remedy:
-            click.echo(f"{'':10}→ {check.remedy}")
-    click.echo(f"{'health':10}{click.style(health.state, fg=_COLOURS[health.state], bold=True)}")
+            lines.append(f"{'':10}→ {check.remedy}")
+    lines.append(f"{'health':10}{_coloured(health.state, health.state, bold=True)}")
+    return "\n".join(lines)
 
 
-def _line(check: Check) -> str:
-    state = "" if check.state == "ok" else click.style(f"{check.state}: ", fg=_COLOURS[check.state])
-    # What the checks quote (paths, system errors) comes from outside.
-    value = check.value if check.value.isprintable() else ascii(check.value)
-    return f"{check.name:10}{state}{value}"
+def _coloured(text: str, state: str, *, bold: bool = False) -> str:
+    return click.style(text, fg=_COLOURS[state], bold=bold)
+
+
+def _line(health: Health) -> str:
+    """One line as the Monitoring Plugins Development Guidelines have it."""
+    bad = sorted(
+        (check for check in health.checks if check.state != OK),
+        key=lambda check: SEVERITY.index(check.state),
+    )
+    said = [_said(check) for check in bad or health.checks[:3]]
+    return _perfdata_line(health.state, said, [g for c in health.checks for g in c.gauges])
+
+
+def _said(check: Check) -> str:
+    return f"{check.name} {check.value:.{_LINE_VALUE_CHARS}}"
+
+
+def _perfdata_line(state: str, said: list[str], gauges: list[Gauge]) -> str:
+    # The first | ends the text; a new line would begin more text, and then more perfdata.
+    text = shown("; ".join(said)).replace("|", "/")
+    perfdata = " ".join(map(_perfdatum, gauges))
+    return f"PRODLENSD {state.upper()} - {text}" + (f" | {perfdata}" if perfdata else "")
+
+
+def _perfdatum(gauge: Gauge) -> str:
+    """'name'=value[unit];[warning];[critical];[min];[max], the limits as the ranges that are ok."""
+    end = ":" if gauge.is_floor else ""
+    limits = (
+        "" if limit is None else f"{_number(limit)}{end}"
+        for limit in (gauge.warning, gauge.critical)
+    )
+    most = "100" if gauge.unit == "%" else ""
+    return f"'{gauge.name}'={_number(gauge.value)}{gauge.unit};{';'.join(limits)};0;{most}"
+
+
+def _number(value: float) -> str:
+    """In digits alone: no exponent, and nothing after the point that says nothing."""
+    return str(value) if isinstance(value, int) else f"{value:.4f}".rstrip("0").rstrip(".")

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
-from collections.abc import Callable
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 
 import apsw
 import pytest
+
+NOBODY = 65534
 
 
 def report(machine: Any, *options: str) -> tuple[int, dict[str, Any]]:
@@ -50,10 +59,11 @@ def test_a_daemon_that_hangs_is_told_from_one_that_works(machine: Any) -> None:
     daemon = machine.start()
     daemon.send_signal(signal.SIGSTOP)
     with apsw.Connection(str(machine.ledger)) as db:
-        db.execute("UPDATE daemon SET beat_us = beat_us - 60 * 1000000")
+        db.execute("UPDATE daemon SET beat_us = beat_us - 3600 * 1000000")
     done = machine.command("status")
     assert done.returncode == 2
-    assert "last heartbeat" in done.stdout
+    assert f"pid {daemon.pid} holds the lock, last heartbeat 60 min ago" in done.stdout
+    assert machine.command("status", "-q", "--exit", "docker").returncode == 1
 
 
 def test_dead_letters_are_a_warning_that_names_the_reason(
@@ -84,11 +94,111 @@ def test_quiet_prints_nothing_and_docker_knows_two_codes(machine: Any) -> None:
     assert (done.returncode, done.stdout) == (0, "")
 
 
-@pytest.mark.parametrize("options", [["--nonsense"], ["-c", "missing.toml"]])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--nonsense"],
+        ["--exit", "icinga"],
+        ["too", "many"],
+        ["-c"],
+        ["-c", "missing.toml"],
+        ["-c", "/"],
+    ],
+)
 def test_a_wrong_question_is_unknown_and_not_critical(machine: Any, options: list[str]) -> None:
     done = machine.command("status", *options)
-    assert done.returncode == 3
+    assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr
+
+
+def test_a_bad_configuration_is_unknown_on_the_line_too(machine: Any) -> None:
+    machine.config.write_text('[status]\nlag_warning_bytes = "a|b"\n')
+    done = machine.command("status", "--line")
+    assert done.returncode == 3
+    assert done.stdout.startswith("PRODLENSD UNKNOWN - ")
+    assert done.stdout.count("\n") == 1
+    assert "|" not in done.stdout
+    assert machine.command("status", "--exit", "docker").returncode == 1
+
+
+def test_a_bug_is_unknown_and_not_a_warning(machine: Any) -> None:
+    code = (
+        "from prodlensd.cli import main, status\n"
+        "status.look = lambda *_, **__: 1 // 0\n"
+        "main(['status'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert "ZeroDivisionError" in done.stderr
+    assert not machine.ledger.exists()
+
+
+def test_the_limits_of_the_configuration_are_in_force(
+    machine: Any, wait_until: Callable[..., Any]
+) -> None:
+    (machine.logs / "a.jsonl").write_bytes(b"garbage\n")
+    machine.config.write_text("[status]\ndead_letters_warning_count = 1\n")
+    machine.start()
+    wait_until(lambda: machine.query("SELECT count(*) FROM dead_letters") == [1], "the dead letter")
+    assert checks(report(machine)[1])["ingest"] == "ok"
+    machine.config.write_text("[status]\ndead_letters_warning_count = 0\n")
+    assert checks(report(machine)[1])["ingest"] == "warning"
+
+
+def test_the_line_of_a_healthy_daemon(machine: Any) -> None:
+    daemon = machine.start()
+    done = machine.command("status", "--line")
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"PRODLENSD OK - daemon running, pid {daemon.pid}; ")
+    assert " | 'heartbeat'=" in done.stdout
+    assert done.stdout.count("\n") == 1
+
+
+def test_what_the_daemon_measured_is_told(machine: Any) -> None:
+    (machine.logs / "a.jsonl").write_bytes(b'{"timestamp": "2026-11-22T18:00:00Z", "usage": {}}\n')
+    assert machine.command("run", "--once").returncode == 0
+    measures = report(machine)[1]["figures"]["measures"]
+    assert (measures["lines"], measures["batches"]) == (1, 1)
+    assert measures["commit_seconds"]["sum_s"] > 0
+
+
+def test_unread_lines_of_a_dead_daemon_are_counted_found_or_not(machine: Any) -> None:
+    (machine.logs / "a.jsonl").write_bytes(b"1\n")
+    assert machine.command("run", "--once").returncode == 0
+    with (machine.logs / "a.jsonl").open("ab") as file:
+        file.write(b"22\n")
+    (machine.logs / "b.jsonl").write_bytes(b"333\n")
+    _, content = report(machine)
+    assert (content["figures"]["lag_bytes"], content["figures"]["sources"]) == (7, 2)
+    assert content["figures"]["oldest_unread_at"]
+
+
+class Alive(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == "/health/liveliness" else 404)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_the_proxy_is_asked_where_there_is_one(
+    machine: Any, wait_until: Callable[..., Any]
+) -> None:
+    machine.start()
+    assert report(machine)[1]["figures"]["proxy"] is None
+    with HTTPServer(("127.0.0.1", 0), Alive) as server:
+        machine.config.write_text(f"[proxy]\nurl = 'http://127.0.0.1:{server.server_port}'\n")
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            # On a busy machine it may be late now and then.
+            wait_until(lambda: report(machine)[1]["figures"]["proxy"], "an answer in time", 60)
+        finally:
+            server.shutdown()
+            thread.join()
+    code, content = report(machine)
+    assert (code, content["figures"]["proxy"], checks(content)["proxy"]) == (1, False, "warning")
 
 
 def test_a_ledger_in_a_folder_we_may_not_write_to_can_be_read_after_a_clean_stop(
@@ -102,14 +212,101 @@ def test_a_ledger_in_a_folder_we_may_not_write_to_can_be_read_after_a_clean_stop
     assert checks(content)["store"] == "ok"
 
 
-def test_status_loads_neither_pyarrow_nor_watchdog_nor_the_price_book() -> None:
-    import subprocess
-    import sys
+def as_nobody(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command as a user who owns nothing, with the code loaded as one who may read it."""
+    code = (
+        "import os, sys\n"
+        "import encodings.idna, encodings.utf_8_sig, orjson\n"
+        "from prodlensd.cli import main, status\n"
+        f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})\n"
+        "main(sys.argv[1:])"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+class TestAnotherUser:
+    @pytest.fixture
+    def home(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+        """One that every user can get at, which those of pytest are not."""
+        assert not home.exists()
+        with tempfile.TemporaryDirectory(prefix="prodlensd-test-") as folder:
+            Path(folder).chmod(0o755)
+            monkeypatch.setenv("PRODLENSD_HOME", f"{folder}/home")
+            yield Path(folder) / "home"
+
+    def share(self, machine: Any) -> None:
+        machine.home.chmod(0o755)
+        machine.logs.chmod(0o755)
+        for file in machine.home.glob("prodlens.db*"):
+            if file.suffix != ".lock":
+                file.chmod(0o644)
+
+    def test_who_may_not_read_the_ledger_is_told_so_and_not_that_it_is_down(
+        self, machine: Any
+    ) -> None:
+        machine.start()
+        config = machine.home.with_name("config.toml")
+        config.write_text(f"[store]\npath = '{machine.ledger}'\n")
+        # The folder is closed, the ledger is, its write-ahead log is.
+        for folder, ledger in ((0o700, 0o600), (0o755, 0o600), (0o755, 0o644)):
+            machine.home.chmod(folder)
+            machine.ledger.chmod(ledger)
+            done = as_nobody("status", "-c", str(config))
+            assert (done.returncode, done.stderr) == (3, "")
+            assert "this user may not read it" in done.stdout
+            assert "ask as the user who runs the daemon" in done.stdout
+            assert (
+                "PRODLENSD UNKNOWN - daemon"
+                in as_nobody("status", "--line", "-c", str(config)).stdout
+            )
+
+    def test_who_may_only_read_sees_the_daemon_run_hang_and_stop(self, machine: Any) -> None:
+        daemon = machine.start()
+        self.share(machine)
+        before = sorted(machine.home.iterdir())
+        done = as_nobody("status")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert f"running, pid {daemon.pid}, run by another user" in done.stdout
+
+        daemon.send_signal(signal.SIGSTOP)
+        with apsw.Connection(str(machine.ledger)) as db:
+            db.execute("UPDATE daemon SET beat_us = beat_us - 3600 * 1000000")
+        done = as_nobody("status")
+        assert done.returncode == 2
+        assert "died or hangs: last heartbeat 60 min ago" in done.stdout
+        assert sorted(machine.home.iterdir()) == before
+
+        daemon.send_signal(signal.SIGCONT)
+        daemon.terminate()
+        daemon.wait(10)
+        db.close()
+        done = as_nobody("status")
+        assert done.returncode == 2
+        assert "not running (stopped" in done.stdout
+
+    def test_root_is_told_whose_daemon_it_is(self, machine: Any) -> None:
+        machine.start()
+        assert "another user" not in machine.command("status").stdout
+        os.chown(machine.home / "prodlens.db.lock", NOBODY, NOBODY)
+        done = machine.command("status")
+        assert done.returncode == 0
+        assert "run by another user" in done.stdout
+
+
+def test_status_loads_neither_pyarrow_nor_watchdog_nor_the_price_book(machine: Any) -> None:
+    assert machine.command("run", "--once").returncode == 0
     code = (
         "import sys\nfrom prodlensd.cli import main\n"
         "try: main(['status', '-q'])\nexcept SystemExit: pass\n"
-        "heavy = {'pyarrow', 'watchdog', 'genai_prices', 'pydantic', 'rich', 'structlog'}\n"
+        "heavy = {'pyarrow', 'watchdog', 'genai_prices', 'pydantic', 'rich', 'structlog',\n"
+        "    'asyncio', 'http.client', 'ssl', 'email', 'importlib.metadata', 'ctypes'}\n"
         "print(*sorted(heavy & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -99,6 +99,18 @@ class TestDefaults:
             publish=config.Publish(url=""),
             http=config.Http(listen=""),
             proxy=config.Proxy(url=""),
+            status=config.Status(
+                heartbeat_critical_s=30,
+                lag_warning_bytes=67_108_864,
+                lag_warning_s=300,
+                dead_letters_warning_count=0,
+                free_warning_bytes=1_073_741_824,
+                free_critical_bytes=67_108_864,
+                wal_warning_bytes=268_435_456,
+                snapshot_warning_intervals=3,
+                unpriced_warning_share=0.01,
+                silence_warning_s=0,
+            ),
             log=config.Log(level="info"),
         )
 
@@ -285,6 +297,19 @@ class TestErrors:
             ("http.listen = ':9469'", "http.listen: expected host:port"),
             ("http.listen = 'a:70000'", "http.listen: expected a port up to 65535, found 70000"),
             ("proxy.url = 'localhost'", "proxy.url: expected an http:// or https:// address"),
+            ("proxy.url = 'http://a:70000'", "proxy.url: expected a host, and a port up to 65535"),
+            ("proxy.url = 'http://[::1'", "proxy.url: expected a host, and a port up to 65535"),
+            ("proxy.url = 'http://:4000'", "proxy.url: expected a host"),
+            ("status.lag_warning_bytes = -1", "status.lag_warning_bytes: expected int >= 0"),
+            ("status.lag_warning_s = nan", "status.lag_warning_s: expected float >= 0.0"),
+            (
+                "status.unpriced_warning_share = 1.5",
+                "status.unpriced_warning_share: expected float <= 1.0, found 1.5",
+            ),
+            (
+                "status.heartbeat_critical_s = 0",
+                "status.heartbeat_critical_s: expected float > 0.0, found 0",
+            ),
             ("log.level = 'loud'", 'log.level: expected one of its values, found "loud"'),
             ("log.level = 'x - at `$[0].host`'", "log.level: expected one of its values"),
         ],
