@@ -11,8 +11,9 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 import orjson
@@ -22,6 +23,7 @@ from prodlensd import __version__
 from prodlensd.bell import Bell
 from prodlensd.meter import Meter
 from prodlensd.model import US_PER_S, Chunk, Doubt, Part
+from prodlensd.service.notify import Notifier
 from prodlensd.store import Store, StoreError
 from prodlensd.tailer import READ_BYTES, Busy, Tailer
 
@@ -64,6 +66,7 @@ class Daemon:
         has_new_prices: Callable[[], bool] = lambda: False,
         now: Callable[[], int],
         on_idle: Callable[[], None] = lambda: None,
+        notifier: Notifier | None = None,
     ) -> None:
         self._store = store
         self._tailer = tailer
@@ -79,6 +82,11 @@ class Daemon:
         self._faults: set[str] = set()
         self._backoff_s = 0.0
         self._next_beat = 0.0
+        self._notifier = notifier or Notifier({})
+        self._is_caught_up = False
+        self._told: tuple[bool, frozenset[str]] | None = None
+        self._next_status = 0.0
+        self._committed_us = 0
         interval_s = pace.compact_interval_s
         self._has_new_prices = has_new_prices
         self._compaction = _Chore("compaction", start_compaction, interval_s, log)
@@ -92,19 +100,20 @@ class Daemon:
         """Turns the wheel until asked to stop, or until `interrupted` says so."""
         self.begin()
         while not self._stop.is_set() and not interrupted():
+            self._notifier.alive()
             try:
                 found_work = self.ingest()
                 self.compact()
                 self.reprice()
                 self.beat("running")
                 self._backoff_s = 0.0
+                self._tell()
+                if not found_work:
+                    self._wait_for_work()
             except (StoreError, OSError) as error:
                 self._back_off(error)
-                continue
-            if not found_work:
-                self._on_idle()
-                self._bell.repair()
-                self._bell.wait(self._pace.rescan_interval_s)
+        if self._stop.is_set():
+            self._notifier.stopping()
         self._compaction.end()
         self._repricing.end()
         self._beat_last()
@@ -116,10 +125,11 @@ class Daemon:
         faults = self._survey()
         found_work = False
         deadline = time.monotonic() + _DRAIN_S
-        while self._ingest_round(faults) and not self._stop.is_set():
+        while more := self._ingest_round(faults):
             found_work = True
-            if time.monotonic() > deadline:
+            if self._stop.is_set() or time.monotonic() > deadline:
                 break
+        self._is_caught_up = not more
         self._say_faults(faults)
         if found_work:
             self._resolve_gaps()
@@ -172,10 +182,11 @@ class Daemon:
         self._log.debug("committed", **committed._asdict())
         now_s = time.monotonic()
         self._meter.committed(committed.lines, now_s - batch.began_s, now_s - built_s)
-        now_us = self._now()
+        now_us = self._committed_us = self._now()
         for appended_us in batch.appended_us:
             if appended_us >= self._started_us:
                 self._meter.visible_after((now_us - appended_us) / US_PER_S)
+        self._notifier.alive()
 
     def _resolve_gaps(self) -> None:
         """Closes the gaps whose bytes have meanwhile been read in a copy of the file."""
@@ -225,6 +236,43 @@ class Daemon:
         except StoreError as error:
             self._log.warning("could not note the stop", fault=str(error))
 
+    # Waiting, and what the service manager hears
+
+    def _wait_for_work(self) -> None:
+        self._on_idle()
+        self._bell.repair()
+        for slice_s in self._slices(self._pace.rescan_interval_s):
+            if self._bell.wait(slice_s):
+                return
+            self.beat("running")
+
+    def _slices(self, duration_s: float) -> Iterator[float]:
+        """The duration in pieces, so that a long wait does not pass for the end of us."""
+        end = time.monotonic() + duration_s
+        while (left_s := end - time.monotonic()) > 0:
+            yield min(left_s, BEAT_INTERVAL_S, self._notifier.alive_every_s)
+            self._notifier.alive()
+
+    def _tell(self) -> None:
+        """Tells the service manager, if there is one, where we stand."""
+        if not self._notifier.is_heard:
+            return
+        if self._is_caught_up:
+            self._notifier.ready()
+        standing = (self._is_caught_up, frozenset(self._faults))
+        now_s = time.monotonic()
+        if standing == self._told and now_s < self._next_status:
+            return
+        self._told, self._next_status = standing, now_s + BEAT_INTERVAL_S
+        text = "up to date" if self._is_caught_up else "catching up"
+        if lines := self._meter.read(now_s).lines:
+            last = datetime.fromtimestamp(self._committed_us / US_PER_S, UTC)
+            many = "1 line" if lines == 1 else f"{lines:,} lines"
+            text += f": {many} since the start, the last at {last:%Y-%m-%d %H:%M:%SZ}"
+        if self._faults:
+            text += f"; cannot read, will keep trying: {'; '.join(sorted(self._faults))}"
+        self._notifier.status(text)
+
     # Faults of the environment: said once, waited out, healed by themselves
 
     def _say_faults(self, faults: Iterable[str]) -> None:
@@ -241,8 +289,12 @@ class Daemon:
     def _back_off(self, error: Exception) -> None:
         if self._backoff_s == 0.0:
             self._log.error("cannot go on just now; will keep trying", fault=str(error))
+        self._notifier.status(f"cannot go on just now, will keep trying: {error}")
+        self._told = None
         self._backoff_s = min(_MAX_BACKOFF_S, self._backoff_s * 2 or 0.5)
-        self._stop.wait(self._backoff_s)
+        for slice_s in self._slices(self._backoff_s):
+            if self._stop.wait(slice_s):
+                return
 
 
 class _Batch:

@@ -1,0 +1,95 @@
+"""Tells the service manager how we are, in systemd's sd_notify protocol; without one, nothing.
+
+It never raises: a daemon that cannot be heard has its work to do all the same.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import socket
+import time
+from collections.abc import MutableMapping
+from contextlib import suppress
+from typing import Final
+
+#: How much longer a start or a reload may take, said again and again while it gets on.
+_EXTENSION_S: Final = 60
+_EXTEND_EVERY_S: Final = 10.0
+
+
+class Notifier:
+    """The way to the service manager that `env` names, and whether it waits for us.
+
+    The variables are taken out of `env`: child processes have nothing to say here. The mutable
+    state: whether we have said that we are ready, what STATUS says, the time of the next sign of
+    life.
+    """
+
+    def __init__(self, env: MutableMapping[str, str]) -> None:
+        address = env.pop("NOTIFY_SOCKET", "")
+        self._address = f"\0{address[1:]}" if address.startswith("@") else address
+        watchdog_us = env.pop("WATCHDOG_USEC", "")
+        is_ours = env.pop("WATCHDOG_PID", "") in ("", str(os.getpid()))
+        self._watched = is_ours and watchdog_us.isdecimal() and int(watchdog_us) > 0
+        #: How often to call `alive`, in seconds; infinite when nobody waits for it.
+        self.alive_every_s = math.inf
+        if self._address:
+            self.alive_every_s = _EXTEND_EVERY_S
+        if self._address and self._watched:
+            # Four times, and not twice, within what the manager allows: a busy machine is late.
+            self.alive_every_s = min(_EXTEND_EVERY_S, int(watchdog_us) / 4e6)
+        self._is_ready = False
+        self._status = ""
+        self._next_alive = 0.0
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether there is a service manager to talk to."""
+        return bool(self._address)
+
+    def ready(self) -> None:
+        """Says, once, that the start or the reload is over."""
+        if not self._is_ready:
+            self._is_ready = True
+            self._send("READY=1")
+
+    def reloading(self) -> None:
+        """Says that the configuration is being read again; `ready` ends it."""
+        self._is_ready = False
+        usec = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        self._send("RELOADING=1", f"MONOTONIC_USEC={usec}")
+
+    def stopping(self) -> None:
+        """Says that the end has begun."""
+        self._is_ready = True
+        self._send("STOPPING=1", "STATUS=stopping")
+
+    def status(self, text: str) -> None:
+        """Shows `text` in `systemctl status`. It may hold anything: a path, an error."""
+        if text != self._status:
+            self._status = text
+            # A line feed in it would begin another field.
+            printable = "".join(one if one.isprintable() else "?" for one in text)
+            self._send(f"STATUS={printable}")
+
+    def alive(self) -> None:
+        """Gives a sign of life. Only to be called where the work has got on, or waits."""
+        if self._address and time.monotonic() >= self._next_alive:
+            self._next_alive = time.monotonic() + self.alive_every_s / 2
+            fields = [] if self._is_ready else [f"EXTEND_TIMEOUT_USEC={_EXTENSION_S * 1_000_000}"]
+            if self._watched:
+                fields.append("WATCHDOG=1")
+            if fields:
+                self._send(*fields)
+
+    def _send(self, *fields: str) -> None:
+        if not self._address:
+            return
+        message = "\n".join(fields).encode("utf-8", "backslashreplace")
+        with (
+            suppress(OSError),
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as there,
+        ):
+            there.settimeout(1)
+            there.sendto(message, self._address)
