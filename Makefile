@@ -3,6 +3,7 @@
 PYTHON ?= python3
 ARGS ?=
 SOAK_MINUTES ?= 30
+SYSTEM_PACKAGES := debootstrap systemd-container prometheus strace
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -11,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo run test lint bench soak clean
+.PHONY: help demo run test lint bench soak clean system-packages
 
 help: ## list what there is to make
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 14
@@ -22,7 +23,7 @@ demo: $(READY) ## read three sample traces in a scratch folder; show status and 
 run: $(READY) ## run the daemon in the foreground (ARGS="--once" for one pass)
 	@exec $(BIN)/prodlensd run $(ARGS)
 
-test: lint ## check everything, as CI does (ARGS="tests/unit -x" for a part)
+test: lint system-packages ## check everything, as CI does (ARGS="tests/unit -x" for a part)
 	@$(BIN)/python -m pytest -q -o cache_dir=.cache/pytest -n 2 --dist loadgroup $(ARGS)
 
 lint: $(READY) ## check style and types
@@ -36,6 +37,18 @@ bench: $(READY) ## measure against the budgets
 soak: $(READY) ## destroy files and kill daemons for SOAK_MINUTES (30), with SOAK_SEED or any
 	@$(BIN)/python -m pytest -q -o cache_dir=.cache/pytest --hypothesis-profile=explore tests/unit
 	@SOAK_MINUTES=$(SOAK_MINUTES) $(BIN)/python -m pytest -q -o cache_dir=.cache/pytest -m soak $(ARGS)
+
+# Some tests ask real programs: a systemd in a small system of its own, Prometheus, strace. Where these
+# cannot be had, those tests are skipped and say so. (RUNLEVEL=1: nothing that is installed is started.)
+system-packages:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	  && ! { command -v debootstrap && command -v systemd-nspawn && command -v prometheus \
+	    && command -v strace; } >/dev/null; then \
+	  echo "Installing $(SYSTEM_PACKAGES), once."; \
+	  { apt-get -qq update && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
+	    apt-get -qq -y --no-install-recommends install $(SYSTEM_PACKAGES); } >/dev/null 2>&1 \
+	  || echo "They cannot be installed; the tests that need them will be skipped."; \
+	fi
 
 clean: ## remove all that make made
 	@rm -rf $(VENV) .cache build dist

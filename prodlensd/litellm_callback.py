@@ -543,8 +543,8 @@ def append_line(folder: Path, line: str) -> None:
     Raises OSError if the line, or the end of it, could not be written.
     """
     path = folder / f"litellm-traces-{datetime.now(UTC):%Y-%m-%d}.jsonl"
-    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    make_folder(folder)
     file = os.open(path, flags, 0o600)
     try:
         size = os.fstat(file).st_size
@@ -554,6 +554,17 @@ def append_line(folder: Path, line: str) -> None:
             raise OSError(errno.ENOSPC, "only a part of the line fitted on the disk")
     finally:
         os.close(file)
+
+
+def make_folder(folder: Path) -> None:
+    """As mkdir -p, but each new folder is its owner's only; `parents` leaves that to the umask."""
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except FileNotFoundError:
+        if folder.parent == folder:
+            raise
+        make_folder(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
 
 
 trace_logger = TraceLogger()

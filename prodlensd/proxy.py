@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from importlib.resources import files
 from pathlib import Path
@@ -38,10 +39,10 @@ def next_steps(config_path: Path, log_folder: Path, port: int = DEFAULT_PORT) ->
 Start the proxy, and keep the master key: it is what your tools show to the proxy.
 
   export LITELLM_MASTER_KEY=sk-$(openssl rand -hex 32)
-  export LITELLM_LOG_DIR={shlex.quote(str(log_folder))}
+  export LITELLM_LOG_DIR={_quoted(log_folder)}
   export LITELLM_LOCAL_MODEL_COST_MAP=True  # use the prices LiteLLM ships, fetch none
   export ANTHROPIC_API_KEY=... OPENAI_API_KEY=...
-  litellm --config {shlex.quote(str(config_path))} --host 127.0.0.1 --port {port}
+  litellm --config {_quoted(config_path)} --host 127.0.0.1 --port {port}
 
 Claude Code, in a repository and a shell with the same LITELLM_MASTER_KEY (the two headers stand on
 two lines in one pair of quotes):
@@ -57,3 +58,15 @@ repo in the request's metadata):
   export OPENAI_BASE_URL={address}/v1
   export OPENAI_API_KEY=$LITELLM_MASTER_KEY
 """
+
+
+def _quoted(path: Path) -> str:
+    """The path for a shell; with what is not printable as bash, ksh and zsh read it."""
+    if (text := str(path)).isprintable():
+        return shlex.quote(text)
+    printable = range(ord(" "), 0x7F)
+    escaped = "".join(
+        chr(byte) if byte in printable and chr(byte) not in "'\\" else f"\\x{byte:02x}"
+        for byte in os.fsencode(text)
+    )
+    return f"$'{escaped}'"

@@ -75,8 +75,10 @@ def write_snapshot(path: Path, rows: Iterator[Sequence[Any]]) -> tuple[int, int]
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = path.parent / f".{path.name}.tmp"
+    temporary.unlink(missing_ok=True)  # of somebody who was killed
     try:
-        with temporary.open("wb") as file:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        with os.fdopen(os.open(temporary, flags, 0o600), "wb") as file:
             written = _write(file, rows)
             file.flush()
             os.fsync(file.fileno())

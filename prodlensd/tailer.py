@@ -243,7 +243,8 @@ class Tailer:
                             else:
                                 _sight(entry, found)
             except OSError as error:
-                faults.append(f"{folder}: {error.strerror}")
+                named = folder if _is_text(folder) else ascii(folder)
+                faults.append(f"{named}: {error.strerror}")
         return found
 
     # Reading

@@ -15,6 +15,8 @@ import pytest
 from hypothesis import settings
 from hypothesis.configuration import set_hypothesis_home_dir
 
+from prodlensd.config import SYSTEM_FILE
+
 # No deadline: two shared cores make a single example's time mean nothing. The same code is tried on
 # the same examples each time; `--hypothesis-profile=explore`, as in `make soak`, tries others.
 settings.register_profile("explore", parent=settings(), deadline=None)
@@ -25,6 +27,8 @@ _POLL_INTERVAL_S = 0.01
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if SYSTEM_FILE.exists():
+        raise pytest.UsageError(f"the tests would work on the ledger that {SYSTEM_FILE} names")
     set_hypothesis_home_dir(config.rootpath / ".cache" / "hypothesis")
 
 

@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "prices": "Show which price a model has and why; check what has none.",
     "dead-letters": "List, show, export and retry the lines that could not be read.",
     "init": "Write a configuration file, and with --proxy one for LiteLLM.",
+    "service": "Install, remove or show the service of this machine.",
     "litellm-callback": "The LiteLLM callback as one file.",
     "demo": "Ingest three sample traces in a scratch folder and show them.",
 }
@@ -73,7 +74,8 @@ def main() -> None:
 
 class _Failure(click.ClickException):
     def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(message)
+        # What it quotes (paths, system errors) comes from outside.
+        super().__init__(shown(message))
         self.exit_code = exit_code  # type: ignore[misc] # click's own way, on an instance
 
 
@@ -96,9 +98,16 @@ def now_us() -> int:
 
 
 def as_json(command: str, content: dict[str, Any]) -> str:
-    """A command's answer for programs."""
-    import orjson  # noqa: PLC0415 - only where JSON is asked for
+    """A command's answer for programs; in ASCII: safe on any terminal, whatever it holds."""
+    import json  # noqa: PLC0415 - only where JSON is asked for
 
-    return orjson.dumps(
-        {"schema": f"prodlensd.{command}/1", **content}, option=orjson.OPT_INDENT_2
-    ).decode()
+    return json.dumps({"schema": f"prodlensd.{command}/1", **content}, indent=2)
+
+
+def shown(text: str) -> str:
+    """A text from outside, without what could steer a terminal or break a line."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from prodlensd.cli import EXIT_LOCKED, config_option, fail, load_config, now_us
+from prodlensd.cli import EXIT_LOCKED, config_option, fail, load_config, now_us, shown
 from prodlensd.config import Config
 
 if TYPE_CHECKING:
@@ -39,7 +39,9 @@ def command(config_path: Path | None, quiet: bool) -> None:
     if quiet:
         return
     for snapshot in written:
-        click.echo(f"{snapshot.path}: {snapshot.rows} rows, {snapshot.size_bytes} bytes")
+        click.echo(
+            f"{shown(str(snapshot.path))}: {snapshot.rows} rows, {snapshot.size_bytes} bytes"
+        )
     click.echo(f"{len(written)} snapshots written" if written else "all snapshots are up to date")
 
 

@@ -17,6 +17,7 @@ import click
 import orjson
 
 from prodlensd.cli import config_option, fail
+from prodlensd.pricing.child import own_path
 from prodlensd.store import Reader, StoreError
 
 #: session, developer, model, tokens in, tokens out, latency in ms, time
@@ -40,7 +41,7 @@ def command(config_path: Path | None) -> None:
     """
     with tempfile.TemporaryDirectory(prefix="prodlensd-demo-") as folder:
         home = Path(folder)
-        environment = os.environ | {"PRODLENSD_HOME": folder}
+        environment = os.environ | {"PRODLENSD_HOME": folder, "PYTHONPATH": own_path()}
         if config_path is None:
             environment.pop("PRODLENSD_CONFIG", None)
             (home / "config.toml").touch()  # so that no configuration of this machine is found
@@ -49,7 +50,8 @@ def command(config_path: Path | None) -> None:
 
 
 def _show(home: Path, environment: dict[str, str], options: list[str]) -> None:
-    prodlensd = [sys.executable, "-m", "prodlensd"]
+    # -P and our own path: it imports what we would, never what lies in the current folder
+    prodlensd = [sys.executable, "-P", "-m", "prodlensd"]
     (home / "logs").mkdir(mode=0o700)
     log = home / "logs" / "litellm-traces-2025-10-12.jsonl"
     with (home / "daemon.log").open("wb") as daemon_log:
@@ -122,7 +124,8 @@ def _await(condition: Callable[[], bool], home: Path) -> None:
     while not condition():
         if time.monotonic() > deadline:
             said = (home / "daemon.log").read_text(encoding="utf-8", errors="replace")
-            raise fail(f"the daemon did not do its part; it said:\n{said}")
+            click.echo(said, err=True)
+            raise fail("the daemon did not do its part; what it said stands above")
         pause.wait(0.005)
 
 

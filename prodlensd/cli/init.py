@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
 
 from prodlensd import proxy
-from prodlensd.cli import config_option, fail, load_config
+from prodlensd.cli import config_option, fail, load_config, shown
 from prodlensd.config import example, user_file
 
 _LITELLM_LINES = """\
@@ -38,14 +39,17 @@ def command(config_path: Path | None, proxy_folder: Path | None) -> None:
     With --proxy, write a LiteLLM configuration instead. Nothing is overwritten.
     Exit code: 0, 1 when a file is already there.
     """
+    os.umask(0o077)  # people write keys and passwords into configurations
     if proxy_folder is not None:
         _write_proxy(proxy_folder.absolute(), load_config(config_path).logs.directories[0])
         return
     path = (config_path or user_file()).absolute()
     _write_new({path: example()})
     config = load_config(path)
-    log_folder = config.logs.directories[0]
-    click.echo(f"wrote {path}\n\n{_LITELLM_LINES.format(log_folder=log_folder)}", nl=False)
+    log_folder = shown(str(config.logs.directories[0]))
+    click.echo(
+        f"wrote {shown(str(path))}\n\n{_LITELLM_LINES.format(log_folder=log_folder)}", nl=False
+    )
 
 
 def _write_proxy(folder: Path, log_folder: Path) -> None:
@@ -56,8 +60,9 @@ def _write_proxy(folder: Path, log_folder: Path) -> None:
             folder / proxy.COPIED_CALLBACK_FILE: proxy.callback_source(),
         }
     )
-    click.echo(f"wrote {config_path}\nwrote {folder / proxy.COPIED_CALLBACK_FILE}\n")
-    click.echo(proxy.next_steps(config_path, log_folder), nl=False)
+    for path in (config_path, folder / proxy.COPIED_CALLBACK_FILE):
+        click.echo(f"wrote {shown(str(path))}")
+    click.echo(f"\n{proxy.next_steps(config_path, log_folder)}", nl=False)
 
 
 def _write_new(files: dict[Path, str]) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
 
 from prodlensd import proxy
-from prodlensd.cli import config_option, fail
+from prodlensd.cli import config_option, fail, shown
 
 
 @click.command()
@@ -29,9 +30,13 @@ def command(config_path: Path | None, print_: bool, folder: Path | None) -> None
         click.echo(proxy.callback_source(), nl=False)
         return
     path = folder / proxy.COPIED_CALLBACK_FILE
+    # The proxy may be another user's and has to read it; nobody else may write what the proxy runs.
+    os.umask(os.umask(0o077) | 0o022)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         path.write_text(proxy.callback_source(), encoding="utf-8")
     except OSError as error:
         raise fail(f"cannot write {path}: {error.strerror}") from error
-    click.echo(f'wrote {path}\nin LiteLLM\'s config:  callbacks: ["{proxy.COPIED_CALLBACK}"]')
+    click.echo(
+        f'wrote {shown(str(path))}\nin LiteLLM\'s config:  callbacks: ["{proxy.COPIED_CALLBACK}"]'
+    )

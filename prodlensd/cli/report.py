@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from prodlensd.cli import as_json, config_option, fail, load_config, now_us
+from prodlensd.cli import as_json, config_option, fail, load_config, now_us, shown
 from prodlensd.model import NANOUSD_PER_USD
 from prodlensd.report import (
     BY,
@@ -165,15 +165,6 @@ def _short(count: int) -> str:
         if count >= size:
             return f"{count / size:.{int(count < 10 * size)}f}{unit}"
     return str(count)
-
-
-def shown(text: str) -> str:
-    """A text from outside, without what could steer a terminal or break a line."""
-    if text.isprintable():
-        return text
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
-    )
 
 
 def in_csv(text: str) -> str:

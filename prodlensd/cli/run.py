@@ -18,12 +18,15 @@ from structlog.typing import FilteringBoundLogger
 from prodlensd import __version__, formats
 from prodlensd.bell import Bell
 from prodlensd.cli import EXIT_LOCKED, config_option, fail, load_config, now_us
+from prodlensd.cli.metrics import http_server
 from prodlensd.cli.pricing import Books, fingerprint
 from prodlensd.config import Config, ConfigError, load
 from prodlensd.daemon import Daemon, Pace, Start
 from prodlensd.pipeline import build
+from prodlensd.pricing.child import own_path
 from prodlensd.service import log as service_log
 from prodlensd.service.lock import AlreadyRunningError, InstanceLock
+from prodlensd.service.notify import Notifier
 from prodlensd.service.signals import Signals
 from prodlensd.store import LedgerLostError, Prices, Store, StoreError
 from prodlensd.tailer import Tailer
@@ -44,12 +47,15 @@ def command(config_path: Path | None, once: bool) -> None:
     gc.set_threshold(100_000, 50, 100)
     service_log.configure(config.log.level)
     log = structlog.get_logger()
+    notifier = Notifier(os.environ)
+    notifier.status("opening the ledger")
     try:
         with Signals() as signals, InstanceLock(config.store.path):
             if not config.store.path.exists():
                 log.info("beginning a new ledger", store=str(config.store.path))
             log.info("started", version=__version__, pid=os.getpid(), store=str(config.store.path))
-            while _run(config, config_path, signals, log, once=once):
+            while _run(config, config_path, signals, log, notifier, once=once):
+                notifier.reloading()
                 config = _reloaded(config, config_path, log)
             log.info("stopped")
     except AlreadyRunningError as error:
@@ -63,6 +69,7 @@ def _run(
     config_path: Path | None,
     signals: Signals,
     log: FilteringBoundLogger,
+    notifier: Notifier,
     *,
     once: bool,
 ) -> bool:
@@ -78,11 +85,13 @@ def _run(
         stack.callback(books.close)
         if not once:
             stack.enter_context(bell)
+            stack.enter_context(http_server(config, log))
             books.start()
         signals.wake = bell.ring
         compaction = partial(_start, config_path, "compact") if config.parquet.enabled else None
         repricing = partial(_start, config_path, "reprice")
-        new_prices = partial(_has_new_prices, prices, fingerprint(config.pricing))
+        told = fingerprint(config.pricing)
+        new_prices = partial(_has_new_prices, prices, told, prices.fingerprint())
         tailer = Tailer(
             config.logs.directories,
             include=config.logs.include,
@@ -107,6 +116,7 @@ def _run(
             start_repricing=repricing,
             has_new_prices=new_prices,
             on_idle=books.rest,
+            notifier=notifier,
             now=now_us,
         )
         if once:
@@ -128,9 +138,14 @@ def _run_once(daemon: Daemon, signals: Signals, chores: Iterable[Start | None]) 
             raise fail("everything is ingested, but what follows failed; see above")
 
 
-def _has_new_prices(prices: Prices, told: str) -> bool:
-    """Whether there are calls without a price that were last tried with other prices."""
-    if prices.fingerprint() == told:
+def _has_new_prices(prices: Prices, told: str, before: str | None) -> bool:
+    """Whether there are calls without a price that were last tried with other prices.
+
+    When somebody has tried them since the start (`before`), it was with prices as they are now, and
+    these are no longer ours: that waits for the next start.
+    """
+    now = prices.fingerprint()
+    if now == told or now != before:
         return False
     if prices.unpriced_calls() > 0:
         return True
@@ -164,7 +179,13 @@ def _create_folders(config: Config, log: FilteringBoundLogger) -> None:
 
 def _start(config_path: Path | None, command: str) -> subprocess.Popen[bytes]:
     """A process of its own: the daemon stays small, and a crash there harms nothing."""
-    arguments = [sys.executable, "-m", "prodlensd", command, "--quiet"]
+    # -P and our own path: it imports what we would, never what lies in the current folder
+    arguments = [sys.executable, "-P", "-m", "prodlensd", command, "--quiet"]
     if config_path is not None:
         arguments += ["--config", str(config_path)]
-    return subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    return subprocess.Popen(
+        arguments,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        env=os.environ | {"PYTHONPATH": own_path()},
+    )

@@ -168,7 +168,7 @@ def failing_calls(
 
 
 @pytest.mark.scenario(73, 74)
-@pytest.mark.parametrize(("owner", "name"), [(os, "fsync"), (Path, "replace"), (Path, "open")])
+@pytest.mark.parametrize(("owner", "name"), [(os, "fsync"), (Path, "replace"), (os, "open")])
 @pytest.mark.parametrize("fault", [errno.ENOSPC, errno.EIO])
 def test_a_snapshot_that_cannot_be_written_leaves_the_old_one_and_comes_later(
     worlds: Iterator[Rotated],

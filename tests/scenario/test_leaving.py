@@ -6,6 +6,8 @@ import gzip
 import os
 import resource
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -218,19 +220,26 @@ def test_a_hole_left_by_a_writer_that_kept_its_place_is_no_line(world: Any, make
     assert world.query("SELECT count(*) FROM dead_letters") == [0]
 
 
-@pytest.mark.scenario(59)
-def test_more_files_than_descriptors_are_all_read(world: Any, make_line: Any) -> None:
+@contextmanager
+def few_descriptors() -> Iterator[None]:
+    """Twenty more than are in use, for all that happens within."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    in_use = len(open_files())
-    resource.setrlimit(resource.RLIMIT_NOFILE, (in_use + 20, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(open_files()) + 20, hard))
     try:
-        for number in range(200):
-            world.append(f"{number}.jsonl", make_line(number))
-        world.settle()
-        world.append("7.jsonl", make_line(1000))
-        world.settle()
+        yield
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.scenario(59)
+def test_more_files_than_descriptors_are_all_read(world: Any, make_line: Any) -> None:
+    for number in range(200):
+        world.append(f"{number}.jsonl", make_line(number))
+    with few_descriptors():
+        world.settle()
+    world.append("7.jsonl", make_line(1000))
+    with few_descriptors():
+        world.settle()
     world.check()
     assert len(world.sessions()) == 201
     assert world.query("SELECT DISTINCT state FROM sources") == ["live"]

@@ -21,7 +21,8 @@ from typing import Any
 import duckdb
 import pytest
 
-from prodlensd.cli.report import in_csv, in_markdown, money, shown
+from prodlensd.cli import shown
+from prodlensd.cli.report import in_csv, in_markdown, money
 
 DATA = Path(__file__).parents[1] / "data"
 BY = ("day", "week", "month", "developer", "model", "provider", "repo", "session")

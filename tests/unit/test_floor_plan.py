@@ -20,7 +20,17 @@ PACKAGE = Path(prodlensd.__file__).parent
 FLOORS = (
     {"__main__"},
     {"cli"},
-    {"daemon", "status", "metrics", "report", "demo", "compaction", "dead_letters", "reprice", "verify"},
+    {
+        "daemon",
+        "status",
+        "metrics",
+        "report",
+        "demo",
+        "compaction",
+        "dead_letters",
+        "reprice",
+        "verify",
+    },
     {"pipeline"},
     {
         "bell",
@@ -51,6 +61,7 @@ WALLS = {
     "litellm": {"litellm_callback"},
     "msgspec": {"config", "formats"},
     "orjson": EVERY_ROOM,
+    "prometheus_client": {"metrics"},
     "pyarrow": {"publish", "snapshots"},
     "rich": {"cli"},
     "structlog": EVERY_ROOM,

@@ -15,7 +15,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from prodlensd.cli.report import _FORMS, full_cost, in_csv, in_markdown, money, shown
+from prodlensd.cli import shown
+from prodlensd.cli.report import _FORMS, full_cost, in_csv, in_markdown, money
 from prodlensd.model import US_PER_DAY, US_PER_S
 from prodlensd.report import (
     Figures,

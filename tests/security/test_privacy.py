@@ -1,0 +1,205 @@
+"""What was said to a model, and any key, is nowhere but in the raw bytes of a refused line."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pyarrow.parquet as pq
+import pytest
+
+from tests.security.hostile import CANARY, House, payload, span, trace_line
+
+KEY = f"sk-{CANARY}"
+SAID = [{"role": "user", "content": CANARY, "tool_calls": [{"arguments": CANARY}]}]
+HEADERS = {"authorization": f"Bearer {KEY}", "x-api-key": KEY, "cookie": CANARY, CANARY: "1"}
+REFUSED = "canary-in-a-refused-line"
+
+
+def a_trace_line() -> dict[str, Any]:
+    line = trace_line(1, "known", id="i1", litellm_call_id="c1", messages=SAID, prompt=CANARY)
+    line["attributes"] |= {"llm.input_messages": SAID, "error": CANARY, "headers": HEADERS}
+    line["attributes"]["error_message"] = line["attributes"]["traceback"] = CANARY
+    line["usage"] |= {"prompt": CANARY, CANARY: 1}
+    tags = ["known", f"https://user:{KEY}@git.example/a/b", f"repo:https://{KEY}@git.example/a/b"]
+    line["metadata"] |= {"key_hash": KEY, "api_key": KEY, "headers": HEADERS, "tags": tags}
+    line["metadata"]["repo"] = f"https://user:{KEY}@git.example/acme/web.git"
+    return line
+
+
+def a_payload() -> dict[str, Any]:
+    record = payload(1, "known", id="i2", litellm_call_id="c2", messages=SAID)
+    record["response"] = {"choices": [{"message": SAID[0]}], "service_tier": CANARY}
+    record["error_str"] = record["api_base"] = record["cache_key"] = CANARY
+    record["error_information"] |= {"error_message": CANARY, "traceback": CANARY}
+    record["model_parameters"] = {"tools": SAID, "user": CANARY, "extra_headers": HEADERS}
+    record["hidden_params"] = {"additional_headers": HEADERS, "api_base": CANARY}
+    record["request_tags"] = [f"repo:https://x:{KEY}@git.example/acme/web"]
+    record["metadata"] |= {
+        "user_api_key_hash": KEY,
+        "user_api_key": KEY,
+        "requester_ip_address": CANARY,
+        "requester_metadata": {"note": CANARY, "repo": f"https://{KEY}@git.example/a/b", CANARY: 1},
+        "requester_custom_headers": HEADERS,
+        "usage_object": {"prompt_tokens": 10, "completion_tokens": 5, CANARY: CANARY},
+        "mcp_tool_call_metadata": {"arguments": CANARY},
+    }
+    return record
+
+
+def a_span() -> dict[str, Any]:
+    record = span(1, "known", name=CANARY, status={"status_code": "ERROR", "description": CANARY})
+    record["attributes"] |= {
+        "input.value": CANARY,
+        "output.value": CANARY,
+        "llm.input_messages": SAID,
+        "llm.output_messages.0.message.content": CANARY,
+        "gen_ai.prompt": CANARY,
+        "gen_ai.input.messages": json.dumps(SAID),
+        "gen_ai.system_instructions": CANARY,
+        "llm.invocation_parameters": json.dumps(HEADERS),
+        "llm.prompt_template.variables": CANARY,
+        "metadata": json.dumps({"note": CANARY}),
+        "http.request.header.authorization": KEY,
+        "exception.message": CANARY,
+        "error.type": f"{CANARY} is no class of errors",
+        "tag.tags": [f"https://{KEY}@git.example/a/b"],
+        "vcs.repository.url.full": f"https://x:{KEY}@git.example/acme/web.git",
+        CANARY: CANARY,
+    }
+    exception = {"exception.message": CANARY, "exception.stacktrace": CANARY}
+    record["events"] = [{"name": CANARY, "attributes": exception | {"exception.type": "E"}}]
+    record["resource"] = {"attributes": {"process.command_args": [CANARY], "host.name": CANARY}}
+    return record
+
+
+def refused() -> Iterator[bytes]:
+    """Lines that are refused, for each of the reasons."""
+    yield REFUSED.encode()
+    yield b'{"messages": "' + REFUSED.encode() + b'\xff"}'
+    yield json.dumps([REFUSED]).encode()
+    yield json.dumps({"messages": REFUSED}).encode()
+    yield json.dumps({"timestamp": REFUSED, "usage": {}}).encode()
+    agent = {"openinference.span.kind": "AGENT", "input.value": REFUSED}
+    yield (
+        json.dumps(a_span() | {"attributes": agent, "name": "", "status": {}})
+        .replace(CANARY, REFUSED)
+        .encode()
+    )
+    yield json.dumps({"timestamp": "2026-11-22T18:00:00Z", "usage": {}, "x": REFUSED * 99}).encode()
+
+
+def test_nothing_said_and_no_key_is_anywhere_but_in_the_bytes_of_refused_lines(
+    house: House,
+) -> None:
+    house.logs.mkdir(parents=True)
+    house.environment |= {"OPENAI_API_KEY": KEY, "ANTHROPIC_API_KEY": KEY}
+    lines = [json.dumps(record()).encode() for record in (a_trace_line, a_payload, a_span)]
+    assert all(line.count(CANARY.encode()) > 8 for line in lines)
+    house.config.write_text(f"[logs]\nmax_line_bytes = {max(map(len, lines))}\n")
+    long = json.dumps({"timestamp": "2026-11-22T18:00:00Z", "usage": {}, "x": REFUSED * 999})
+    content = b"\n".join([*lines, *refused(), long.encode(), b""])
+    (house.logs / "a.jsonl").write_bytes(content)
+    said = [house.command("run", "--once")]
+    assert said[0].returncode == 0, said[0].stderr
+    (house.logs / "a.jsonl").write_bytes(b"\n" + content)  # read again, and everything said of it
+    said += [
+        house.command(*arguments.split())
+        for arguments in (
+            *("run --once", "status", "status --json", "verify", "verify --json", "compact"),
+            *("prices check", "prices check --json", "reprice --dry-run --json", "reprice"),
+            *("dead-letters list --limit 0", "dead-letters list --json", "dead-letters retry"),
+            *(
+                f"report --since always --by {by} --format {form}"
+                for by in ("developer,session", "model", "repo", "provider")
+                for form in ("table", "json", "csv", "md")
+            ),
+        )
+    ]
+    told = b"".join(done.stdout + done.stderr for done in said)
+    assert b"known" in told
+    assert b"canary" not in told.lower()
+    assert stored(house, "SELECT count(*) FROM traces") == [4]  # the last of refused() is one
+    assert_only_in_refused_lines(house)
+    assert "canary" not in snapshots(house)
+    assert house.command("verify").returncode == 0
+
+
+def assert_only_in_refused_lines(house: House) -> None:
+    raws = stored(house, "SELECT raw FROM dead_letter")
+    assert len(raws) >= 7
+    assert all(REFUSED.encode() in raw for raw in raws)
+    tables = stored(house, "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view')")
+    assert {"trace", "traces", "dead_letter", "tally", "price", "daemon"} < set(tables)
+    for table in tables:
+        for row in stored(house, f"SELECT * FROM {table}", whole=True):
+            cells = [cell for cell in row if cell not in raws]
+            assert "canary" not in repr(cells).lower(), (table, cells)
+    # Nor between the rows, in pages that are free or were.
+    for path in house.home.glob("prodlens.db*"):
+        assert CANARY.encode() not in path.read_bytes()
+
+
+def stored(house: House, sql: str, *, whole: bool = False) -> list[Any]:
+    db = apsw.Connection(str(house.ledger), flags=apsw.SQLITE_OPEN_READONLY)
+    try:
+        return [row if whole else row[0] for row in db.execute(sql)]
+    finally:
+        db.close()
+
+
+def snapshots(house: House) -> str:
+    files = list((house.home / "parquet").rglob("*.parquet"))
+    assert files
+    tables = [pq.read_table(path, partitioning=None) for path in files]
+    assert sum(table.num_rows for table in tables) == 4
+    return "".join(f"{table.to_pylist()} {table.schema}" for table in tables).lower()
+
+
+def test_refused_lines_are_purged_as_the_documentation_says(house: House) -> None:
+    page = Path(__file__).parents[2] / "SECURITY.md"
+    (script,) = re.findall(r"```sql\n(.*?)```", page.read_text(), flags=re.DOTALL)
+    house.logs.mkdir(parents=True)
+    filler = b"x" * 20_000
+    lines = [b"%d %s %s" % (n, REFUSED.encode(), filler) for n in range(40)]
+    (house.logs / "a.jsonl").write_bytes(b"\n".join([*lines, b""]))
+    assert house.command("run", "--once").returncode == 0
+    assert REFUSED.encode() in house.ledger.read_bytes()
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "apsw", str(house.ledger)],
+        input=script,
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=60,
+        env=os.environ | {"HOME": str(house.work)},
+    )
+    assert done.returncode == 0, done.stderr
+    for path in house.home.glob("prodlens.db*"):
+        assert REFUSED.encode() not in path.read_bytes(), path.name
+    listed = json.loads(house.command("dead-letters", "list", "--json").stdout)
+    assert listed["total"] == 40
+    assert house.command("dead-letters", "retry").returncode == 0
+    assert house.command("verify").returncode == 0
+    # And nothing comes back: the lines are known.
+    (house.logs / "copy.jsonl").write_bytes((house.logs / "a.jsonl").read_bytes())
+    assert house.command("run", "--once").returncode == 0
+    assert REFUSED.encode() not in house.ledger.read_bytes()
+    assert house.command("verify").returncode == 0
+
+
+@pytest.mark.parametrize("record", [a_trace_line, a_payload, a_span])
+def test_each_line_is_read(record: Any) -> None:
+    from prodlensd.formats import parse
+
+    trace = parse(json.dumps(record()).encode())
+    assert trace.model == "known"
+    assert CANARY not in repr(trace)
+    assert trace.repo_slug in ("acme/web", "a/b")
