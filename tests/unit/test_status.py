@@ -142,8 +142,7 @@ def behind(ledger: Ledger) -> None:
 
 
 def refused(ledger: Ledger) -> None:
-    for key in (b"1", b"2", b"3"):
-        ledger.sql("INSERT INTO dead_letter VALUES (?, 1, 0, 1, 'invalid_json', '', x'00', 0)", key)
+    ledger.sql("INSERT INTO tally VALUES ('reason', 'invalid_json', 3)")
 
 
 def unpriced(ledger: Ledger) -> None:
