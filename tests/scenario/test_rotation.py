@@ -142,8 +142,9 @@ def test_lines_that_were_seen_and_rotated_away_before_they_were_read_are_a_gap(
     for _ in range(3):
         world.step()
     assert world.sessions() == [*names(1, read), "s62", "s63"]
-    assert world.query("SELECT reason, source_offset, known_bytes, state FROM gaps") == [
-        ("vanished", offset, size - offset, "open")
+    # Another file may have been given the inode at once, and so look like the one that was read.
+    assert world.query("SELECT source_offset, known_bytes, state FROM gaps") == [
+        (offset, size - offset, "open")
     ]
     assert verdict(world) == ("gaps", [])
 
