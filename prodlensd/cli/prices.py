@@ -160,7 +160,9 @@ def _print(trace: Trace, source: str, quote: Quote) -> None:
         }
         _line("price", said[source])
         if source == "unpriced":
-            _line("", "→ give it one under [[pricing.override]]")
+            sold = "→ give it one under [[pricing.override]]"
+            asked = "→ say who sells it: --provider anthropic, or anthropic/… before the name"
+            _line("", sold if provider else asked)
         return
     origin = quote.origin
     _line("price", f"{source}: {origin.book}{', ' if origin.entry else ''}{origin.entry}")

@@ -216,7 +216,8 @@ def test_it_says_whose_price_counts(
 def test_what_nobody_knows_is_unpriced_and_exit_1(desk: Any, arguments: list[str]) -> None:
     text = shown(desk, *arguments, code=1)
     assert lines_of(text, "price").startswith("unpriced: no price is known for this exact name")
-    assert "[[pricing.override]]" in text
+    named = "/" in arguments[0] or "--provider" in arguments
+    assert ("[[pricing.override]]" if named else "--provider anthropic") in text
     found = shown_json(desk, *arguments, code=1)
     assert found.keys() == KEYS
     assert found["cost_source"] == "unpriced"
