@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +16,8 @@ from prodlensd import __version__, config
 EXIT_FAILURE: Final = 1
 EXIT_LOCKED: Final = 75
 EXIT_CONFIG: Final = 78
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 #: The command's name → its one line in `prodlensd --help`. Its module is prodlensd.cli.<name>.
 COMMANDS: Final = {
@@ -95,6 +98,11 @@ def fail(message: str, exit_code: int = EXIT_FAILURE) -> click.ClickException:
 def now_us() -> int:
     """The time, in microseconds since 1970."""
     return time.time_ns() // 1000
+
+
+def iso_time(us: int) -> str:
+    """Microseconds since 1970 as ISO 8601, in UTC."""
+    return (_EPOCH + timedelta(microseconds=us)).isoformat().replace("+00:00", "Z")
 
 
 def as_json(command: str, content: dict[str, Any]) -> str:

@@ -15,14 +15,13 @@ from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from prodlensd import dead_letters, formats
-from prodlensd.cli import EXIT_LOCKED, as_json, config_option, fail, load_config
+from prodlensd.cli import EXIT_LOCKED, as_json, config_option, fail, iso_time, load_config
 from prodlensd.cli.pricing import Books
 from prodlensd.cli.table import plain, print_table
 from prodlensd.config import Config
@@ -41,7 +40,6 @@ from prodlensd.store import (
 
 _ID_DIGITS: Final = 2 * DIGEST_BYTES
 _MIN_SHOWN_DIGITS: Final = 8
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _HEADER: Final = ("id", "received", "reason", "length", "path:offset", "detail")
 
 _reason_option: Final = click.option(
@@ -113,7 +111,7 @@ def show(config_path: Path | None, id_: str, max_bytes: int, as_raw: bool) -> No
     kept = "" if letter.kept_bytes == letter.length else f", the first {letter.kept_bytes} kept"
     for name, value in (
         ("id", letter.key.hex()),
-        ("received", _time(letter.received_us)),
+        ("received", iso_time(letter.received_us)),
         ("reason", letter.reason),
         ("detail", letter.detail),
         ("from", f"{letter.path}:{letter.source_offset} (source {letter.source_id})"),
@@ -264,23 +262,19 @@ def _as_dict(letter: Refused) -> dict[str, Any]:
         "length": letter.length,
         "reason": letter.reason,
         "detail": letter.detail,
-        "received_at": _time(letter.received_us),
+        "received_at": iso_time(letter.received_us),
     }
 
 
 def _cells(letter: Refused, digits: int) -> tuple[str, ...]:
     return (
         letter.key.hex()[:digits],
-        _time(letter.received_us // US_PER_S * US_PER_S),
+        iso_time(letter.received_us // US_PER_S * US_PER_S),
         letter.reason,
         str(letter.length),
         f"{letter.path}:{letter.source_offset}",
         letter.detail,
     )
-
-
-def _time(us: int) -> str:
-    return (_EPOCH + timedelta(microseconds=us)).isoformat().replace("+00:00", "Z")
 
 
 def _escaped(raw: bytes) -> str:

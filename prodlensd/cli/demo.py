@@ -17,6 +17,7 @@ import click
 import orjson
 
 from prodlensd.cli import config_option, fail
+from prodlensd.cli.table import print_table
 from prodlensd.pricing.child import own_path
 from prodlensd.store import Reader, StoreError
 
@@ -133,10 +134,4 @@ def _print_costs(home: Path) -> None:
     with Reader(home / "prodlens.db") as reader:
         rows = [(*row[:5], f"${row[5] / 1e9:.5f}", row[6]) for row in reader.day(20373, _SHOWN)]
     titles = (*_SHOWN[:5], "cost", "source")
-    widths = [max(len(str(cell)) for cell in column) for column in zip(titles, *rows, strict=True)]
-    for row in (titles, *rows):
-        click.echo(
-            "  ".join(
-                str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)
-            ).rstrip()
-        )
+    print_table(titles, [tuple(map(str, row)) for row in rows], right=())

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
-from prodlensd.cli import as_json, config_option, fail, load_config, now_us
+from prodlensd.cli import as_json, config_option, fail, iso_time, load_config, now_us
 from prodlensd.cli.pricing import Books
 from prodlensd.cli.report import money
 from prodlensd.cli.table import plain, print_table
@@ -209,14 +209,9 @@ def _usd(pico: int) -> str:
 def _window(quote: Quote) -> str:
     if (quote.from_us, quote.until_us) == (ALWAYS, FOREVER):
         return "at any time"
-    since = "" if quote.from_us == ALWAYS else f"from {_time(quote.from_us)}"
-    until = "" if quote.until_us == FOREVER else f"until {_time(quote.until_us)}"
+    since = "" if quote.from_us == ALWAYS else f"from {iso_time(quote.from_us)}"
+    until = "" if quote.until_us == FOREVER else f"until {iso_time(quote.until_us)}"
     return f"{since} {until}".strip()
-
-
-def _time(us: int) -> str:
-    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=us)
-    return moment.isoformat().replace("+00:00", "Z")
 
 
 def _line(name: str, value: str) -> None:
@@ -228,14 +223,14 @@ def _as_dict(trace: Trace, source: str, quote: Quote) -> dict[str, Any]:
     return {
         "model": trace.model,
         "provider": provider_of(trace) or None,
-        "at": _time(trace.started_us),
+        "at": iso_time(trace.started_us),
         "tier": trace.service_tier,
         "cost_source": source,
         "book": quote.origin.book or None,
         "entry": quote.origin.entry or None,
         "match": quote.origin.match or None,
-        "valid_from": None if quote.from_us == ALWAYS else _time(quote.from_us),
-        "valid_until": None if quote.until_us == FOREVER else _time(quote.until_us),
+        "valid_from": None if quote.from_us == ALWAYS else iso_time(quote.from_us),
+        "valid_until": None if quote.until_us == FOREVER else iso_time(quote.until_us),
         "usd_per_million_tokens": None if rates is None else _rates_as_dict(rates),
         "above": []
         if rates is None
@@ -304,5 +299,5 @@ def _doubtful_as_dict(of: Doubtful) -> dict[str, Any]:
         "tokens": of.tokens or 0,
         "gateway_nanousd": of.gateway_nanousd,
         "table_nanousd": of.table_nanousd,
-        "last_call_at": _time(of.last_us),
+        "last_call_at": iso_time(of.last_us),
     }
