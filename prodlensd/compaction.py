@@ -1,25 +1,47 @@
 """Brings the snapshots up to date with the ledger, one dirty day at a time.
 
 Any step may be killed and repeated: a day is marked clean only after its file stands, and only for
-the version of the day that was there before it was read.
+the version of the day that was there before it was read. Rows that were pruned are copied from the
+file that holds them, once that is proven to be the one that the manifest names.
+
+A large day is read by helpers, processes of their own (`python -m prodlensd.compaction LEDGER`),
+for turning rows into columns is most of the work, and Python does that on one processor only. If
+we die, their input ends and they go as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+import json
+import os
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import IO, Final, NamedTuple, Self
 
-from fasteners import InterProcessReaderWriterLock
+import pyarrow as pa
 
-from prodlensd import snapshots
-from prodlensd.store import Reader, Store
+from prodlensd import __version__, snapshots
+from prodlensd.pricing.child import own_path
+from prodlensd.snapshots import LEDGER_COLUMNS
+from prodlensd.store import Partitions, Reader, Written
+from prodlensd.store.reading import Partition, Span, span_of
 
-LOCK_NAME: Final = ".prodlensd.lock"
+#: The version of what a snapshot's file holds, told in its schema's metadata.
+FILE_VERSION: Final = 1
+_HELPERS: Final = min(2, os.cpu_count() or 1)
+#: Days of fewer rows we read ourselves: starting helpers takes longer than they save.
+_FEW_ROWS: Final = 100_000
+#: A day is handed to them in so many parts: enough for each to get as much, wherever the calls are.
+_PARTS: Final = 144
 
 
-class CompactionLockedError(Exception):
-    """Another compaction is running, or a reader holds the folder still."""
+class SnapshotLostError(Exception):
+    """A snapshot that holds pruned calls is gone or damaged, or stands there and is not ours."""
 
 
 class Compacted(NamedTuple):
@@ -30,25 +52,195 @@ class Compacted(NamedTuple):
     size_bytes: int
 
 
-def compact(
-    store: Store, reader: Reader, directory: Path, host: str, *, now: Callable[[], int]
-) -> list[Compacted]:
-    """Writes the snapshot of every dirty day; `now` is the time in microseconds.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compaction:
+    """One round over the dirty days. To be run within `snapshots.exclusive_lock`.
 
-    Raises CompactionLockedError, StoreError or OSError.
+    `host` names the files of days that have none yet; `now` is the time in microseconds.
     """
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = InterProcessReaderWriterLock(str(directory / LOCK_NAME))
-    if not lock.acquire_write_lock(blocking=False):
-        raise CompactionLockedError(f"{directory} is locked by another compaction or by a reader")
+
+    partitions: Partitions
+    reader: Reader
+    directory: Path
+    host: str
+    price_book: str
+    now: Callable[[], int]
+
+    def run(self) -> Iterator[Compacted]:
+        """Writes the snapshot of every dirty day, and says so as each is done.
+
+        A day that must not be written holds up no other: SnapshotLostError says why, at the end.
+        Raises StoreError or OSError at once.
+        """
+        lost = []
+        with Helpers(self.reader.path) as helpers:
+            for partition in self.reader.partitions().values():
+                if partition.is_clean:
+                    continue
+                try:
+                    yield self._write(partition, helpers)
+                except SnapshotLostError as error:
+                    lost.append(str(error))
+        if lost:
+            raise SnapshotLostError("; ".join(lost))
+
+    def _write(self, partition: Partition, helpers: Helpers) -> Compacted:
+        day, host = partition.day, partition.host or self.host
+        path = snapshots.snapshot_path(self.directory, day, host)
+        there = self._check(partition, path)
+        tables = self._read(day, helpers)
+        if partition.pruned:
+            tables = snapshots.merged(tables, self._pruned(partition, path))
+        file = snapshots.write_snapshot(
+            path,
+            snapshots.grouped(tables),
+            metadata={
+                "version": str(FILE_VERSION),
+                "writer": f"prodlensd {__version__}",
+                "host": host,
+                "watermark": str(partition.version),
+                "price_book": self.price_book,
+            },
+            announce=lambda file: self.partitions.announce(day, host, there, file.sha256),
+        )
+        self.partitions.mark_clean(day, partition.version, Written(*file), self.now())
+        return Compacted(path, file.rows, file.size_bytes)
+
+    def _read(self, day: int, helpers: Helpers) -> Iterator[pa.Table]:
+        """The rows of the day that are in the ledger, in order of time."""
+        if helpers.count and self.reader.has_more_than(_FEW_ROWS, day):
+            return helpers.tables(_slices(span_of(day)))
+        return snapshots.tables(self.reader.day(day, LEDGER_COLUMNS))
+
+    def _check(self, partition: Partition, path: Path) -> bytes | None:
+        """The digest of the file that stands there, once it is proven to be ours or not needed."""
+        if partition.pruned:
+            return proven(partition, path)
+        is_unknown = partition.sha256 is partition.next_sha256 is None
+        # A ledger that was begun anew may know less than the snapshots that outlived the last one.
+        if is_unknown and _rows_in(path) > self.reader.count(partition.day):
+            raise SnapshotLostError(
+                f"{path} holds more calls than this ledger, and is not from it: it may be all that "
+                "is left of them; move it away to have it written anew"
+            )
+        return partition.sha256
+
+    def _pruned(self, partition: Partition, path: Path) -> Iterator[pa.Table]:
+        """The rows of the old file that are in no other place."""
+        tables = snapshots.read_groups(path)
+        if snapshots.count(path) == partition.pruned:
+            return tables
+        return snapshots.only(tables, self.reader.pruned_places)
+
+
+def proven(partition: Partition, path: Path) -> bytes:
+    """The digest of the file at `path`, which is one that the manifest names.
+
+    Raises SnapshotLostError when it is not.
+    """
     try:
-        written = []
-        for dirty in store.dirty_days():
-            path = snapshots.snapshot_path(directory, dirty.day, host)
-            day = reader.day(dirty.day, snapshots.LEDGER_COLUMNS)
-            rows, size_bytes = snapshots.write_snapshot(path, day)
-            store.mark_clean(dirty, rows=rows, file_bytes=size_bytes, now_us=now())
-            written.append(Compacted(path, rows, size_bytes))
-        return written
-    finally:
-        lock.release_write_lock()
+        found = snapshots.digest(path)
+    except FileNotFoundError:
+        what = "is gone"
+    else:
+        if found in (partition.sha256, partition.next_sha256):
+            return found
+        what = "was changed"
+    told = "none" if partition.sha256 is None else partition.sha256.hex()
+    raise SnapshotLostError(
+        f"{path} {what}, and {partition.pruned} pruned calls are in no other place: put the file "
+        f"back from a copy (SHA-256 {told})"
+    )
+
+
+def _rows_in(path: Path) -> int:
+    """How many rows are in the file at `path`; none when it is not there or no snapshot."""
+    try:
+        return snapshots.count(path)
+    except (FileNotFoundError, ValueError):
+        return 0
+
+
+# Helpers ----------------------------------------------------------------------------------------
+
+
+def _slices(span: Span) -> Iterator[Span]:
+    begin, end = span
+    width = (end - begin) // _PARTS
+    return ((start, start + width) for start in range(begin, end, width))
+
+
+class Helpers:
+    """Processes that read the ledger, started when they are first needed."""
+
+    def __init__(self, ledger: Path) -> None:
+        self._ledger = ledger
+        self._started: list[_Helper] = []
+        self.count = _HELPERS if _HELPERS > 1 else 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for helper in self._started:
+            helper.end()
+
+    def tables(self, spans: Iterable[Span]) -> Iterator[pa.Table]:
+        """The rows of these spans, in their order. Raises OSError when a helper fails."""
+        while len(self._started) < self.count:
+            self._started.append(_Helper(self._ledger))
+        asked: deque[_Helper] = deque()
+        for span, helper in zip(spans, cycle(self._started), strict=False):
+            helper.ask(span)
+            asked.append(helper)
+            # Each has one span more to go on with, and no more: its answers wait in memory.
+            if len(asked) == 2 * self.count:
+                yield from asked.popleft().answer()
+        while asked:
+            yield from asked.popleft().answer()
+
+
+class _Helper:
+    def __init__(self, ledger: Path) -> None:
+        # -P and our own path: it imports what we would, never what lies in the current folder
+        self._child = subprocess.Popen(  # noqa: S603 - our own interpreter, our own module
+            [sys.executable, "-P", "-m", "prodlensd.compaction", str(ledger)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": own_path()},
+        )
+        assert self._child.stdin and self._child.stdout  # noqa: S101, PT018 - PIPE above
+        self._questions: IO[bytes] = self._child.stdin
+        self._answers: IO[bytes] = self._child.stdout
+
+    def ask(self, span: Span) -> None:
+        self._questions.write(json.dumps(span).encode() + b"\n")
+        self._questions.flush()
+
+    def answer(self) -> Iterator[pa.Table]:
+        try:
+            for batch in pa.ipc.open_stream(self._answers):
+                yield pa.Table.from_batches([batch])
+        except pa.ArrowInvalid as error:
+            raise OSError(f"a helper of the compaction failed: {error}") from error
+
+    def end(self) -> None:
+        self._child.kill()
+        self._child.communicate()
+
+
+def serve(ledger: Path, questions: Iterable[bytes], answers: IO[bytes]) -> None:
+    """Answers each span, a line of JSON, with a stream of its rows, until there are no more."""
+    with Reader(ledger) as reader:
+        for question in questions:
+            from_us, until_us = json.loads(question)
+            rows = reader.between(from_us, until_us, LEDGER_COLUMNS)
+            with pa.ipc.new_stream(answers, snapshots.SCHEMA) as stream:
+                for table in snapshots.tables(rows):
+                    stream.write_table(table)
+            answers.flush()
+
+
+if __name__ == "__main__":
+    gc.disable()  # rows hold no cycles
+    serve(Path(sys.argv[1]), sys.stdin.buffer, sys.stdout.buffer)

@@ -39,7 +39,11 @@ FileNames = Annotated[tuple[FileName, ...], Meta(min_length=1)]
 _HOST = r"(?#a letter or digit, then also any of . _ -)\A([A-Za-z0-9][A-Za-z0-9._-]{0,199})?\Z"
 _LISTEN = r"(?#host:port)\A(([^\s:/\[\]]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5})?\Z"
 _PROXY = r"(?#an http:// or https:// address)\A(https?://[^\s/]\S*)?\Z"
-_PUBLISH = r"(?#a file://, s3:// or gs:// address)\A((file|s3|gs)://[^\0]+)?\Z"
+# The only thing before an @ is the word by which pyarrow is told to ask for no credentials.
+_PUBLISH = (
+    r"(?#a file://, s3:// or gs:// address, with no name or password in it)"
+    r"\A(file:///[^\0?#]*|(s3|gs)://(anonymous@)?[^\0@/?]+([/?][^\0@]*)?)?\Z"
+)
 
 
 class ConfigError(ValueError):
@@ -144,6 +148,7 @@ class Status(_Table, frozen=True, kw_only=True):
     free_critical_bytes: Bytes = 64 << 20
     wal_warning_bytes: Bytes = 256 << 20
     snapshot_warning_intervals: Annotated[float, Meta(gt=0, le=1_000_000)] = 3
+    publish_warning_s: Duration = 604_800
     unpriced_warning_share: Share = 0.01
     silence_warning_s: Duration = 0
 
@@ -166,6 +171,14 @@ class Settings(_Table, frozen=True, kw_only=True):
     proxy: Proxy = Proxy()
     status: Status = Status()
     log: Log = Log()
+
+    def __post_init__(self) -> None:
+        for name, is_asked_for in (
+            ("retention.store_days", self.retention.store_days > 0),
+            ("publish.url", self.publish.url != ""),
+        ):
+            if is_asked_for and not self.parquet.enabled:
+                raise ValueError(f"{name}: needs snapshots, and parquet.enabled is false")
 
 
 class Config(Settings, frozen=True, kw_only=True):
@@ -283,7 +296,7 @@ def _explain(verdict: str, tree: dict[str, Any]) -> str:
         problem = "missing"
     elif isinstance(found, dict) and ": " in said:  # from a __post_init__ above
         name, _, problem = said.partition(": ")
-        key = f"{key}.{name}"
+        key = f"{key}.{name}".lstrip(".")
     else:
         words = re.sub(r"`str` matching regex .\(\?#|\)\\.*|, got .*| \| null|`", "", said)
         words = words.replace("object", "table").replace("array", "list")
@@ -306,8 +319,9 @@ def _suggestion(key: str) -> str:
 
 
 def _shown(value: object) -> str:
-    """A value much as the file wrote it, cut short."""
+    """A value much as the file wrote it, cut short, and without what may be a password."""
     try:
-        return f"{json.dumps(value, default=str, ensure_ascii=False):.60}"
+        text = json.dumps(value, default=str, ensure_ascii=False)
+        return f"{re.sub('://[^/]*@', '://…@', text):.60}"
     except ValueError:  # an integer of thousands of digits
         return "a number too long to show"

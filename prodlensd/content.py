@@ -6,7 +6,9 @@ import errno
 import fcntl
 import os
 import re
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from hashlib import blake2b
 from typing import Final
 
@@ -180,3 +182,25 @@ def has_writer(file: int) -> bool | None:
         return True if error.errno == errno.EAGAIN else None
     fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     return False
+
+
+@contextmanager
+def keeping_writers_out(file: int) -> Iterator[Callable[[], bool]]:
+    """Makes those wait who open this file for writing; the callable tells whether there are any.
+
+    It says so, too, where the system does not tell. Of the main thread only: the signal that tells
+    of such an open is ignored meanwhile.
+    """
+    before = signal.signal(signal.SIGIO, signal.SIG_IGN)
+    try:
+        if has_writer(file) is not False:
+            yield lambda: True
+            return
+        fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        try:
+            # A lease that is being broken is no longer the one that was taken.
+            yield lambda: fcntl.fcntl(file, fcntl.F_GETLEASE) != fcntl.F_RDLCK
+        finally:
+            fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    finally:
+        signal.signal(signal.SIGIO, before)

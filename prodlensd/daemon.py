@@ -1,4 +1,4 @@
-"""Wires the parts and turns the wheel: ingest, compact, reprice, beat, wait.
+"""Wires the parts and turns the wheel: ingest, do chores, beat, wait.
 
 Each step says whether it found work; the loop drains the work and then waits for the bell. The
 mutable state: `_faults` (what is wrong with the world just now, said once), the back-off, and the
@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 import orjson
 from structlog.typing import FilteringBoundLogger
@@ -31,9 +31,16 @@ BEAT_INTERVAL_S: Final = 10.0
 #: How long one ingest step may drain before the loop gets to beat and to look at the signals.
 _DRAIN_S: Final = 1.0
 _MAX_BACKOFF_S: Final = 30.0
+_CHORE_NICENESS: Final = 19
+#: With this a child says that it could not do its work now, and has said why.
+EXIT_TRY_LATER: Final = 75
 
 
-Start = Callable[[], "subprocess.Popen[bytes]"]
+class Work(NamedTuple):
+    """Something that a child process does now and then, when there is any of it."""
+
+    start: Callable[[], subprocess.Popen[bytes]]
+    is_there: Callable[[], bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,13 +49,14 @@ class Pace:
 
     batch_max_lines: int = 10_000
     rescan_interval_s: float = 5.0
-    compact_interval_s: float = 300.0
+    chore_interval_s: float = 300.0
 
 
 class Daemon:
-    """One run of the daemon on one configuration. Its steps: ingest, compact, reprice, beat.
+    """One run of the daemon on one configuration. Its steps: ingest, do_chores, beat.
 
-    `has_new_prices` tells whether there is anything for `start_repricing` to do.
+    Each of the three chores is a callable that starts it, and one that says whether there is
+    anything for it to do.
     """
 
     def __init__(  # noqa: PLR0913 - it wires all the parts
@@ -61,9 +69,9 @@ class Daemon:
         log: FilteringBoundLogger,
         stop: threading.Event,
         pace: Pace = Pace(),
-        start_compaction: Start | None = None,
-        start_repricing: Start | None = None,
-        has_new_prices: Callable[[], bool] = lambda: False,
+        compaction: Work | None = None,
+        repricing: Work | None = None,
+        publication: Work | None = None,
         now: Callable[[], int],
         on_idle: Callable[[], None] = lambda: None,
         notifier: Notifier | None = None,
@@ -87,10 +95,15 @@ class Daemon:
         self._told: tuple[bool, frozenset[str]] | None = None
         self._next_status = 0.0
         self._committed_us = 0
-        interval_s = pace.compact_interval_s
-        self._has_new_prices = has_new_prices
-        self._compaction = _Chore("compaction", start_compaction, interval_s, log)
-        self._repricing = _Chore("repricing", start_repricing, interval_s, log)
+        self._chores = [
+            _Chore(what, work, pace.chore_interval_s, log)
+            for what, work in (
+                ("compaction", compaction),
+                ("repricing", repricing),
+                ("publication", publication),
+            )
+            if work is not None
+        ]
 
     def begin(self) -> None:
         """Takes the ledger over; no other daemon can write to it from here on."""
@@ -103,8 +116,7 @@ class Daemon:
             self._notifier.alive()
             try:
                 found_work = self.ingest()
-                self.compact()
-                self.reprice()
+                self.do_chores()
                 self.beat("running")
                 self._backoff_s = 0.0
                 self._tell()
@@ -114,8 +126,8 @@ class Daemon:
                 self._back_off(error)
         if self._stop.is_set():
             self._notifier.stopping()
-        self._compaction.end()
-        self._repricing.end()
+        for chore in self._chores:
+            chore.end()
         self._beat_last()
 
     # Ingesting
@@ -206,13 +218,10 @@ class Daemon:
 
     # Chores and heartbeat
 
-    def compact(self) -> bool:
-        """Starts a compaction when one is due, and sees one that has ended; True when one runs."""
-        return self._compaction.step(lambda: bool(self._store.dirty_days()))
-
-    def reprice(self) -> bool:
-        """The same for the calls that nobody could price, when the prices are others now."""
-        return self._repricing.step(self._has_new_prices)
+    def do_chores(self) -> bool:
+        """Starts each chore that is due, and sees those that have ended; True when one runs."""
+        running = [chore.step() for chore in self._chores]
+        return any(running)
 
     def beat(self, phase: str, *, force: bool = False) -> None:
         """Says in the store, every ten seconds, that the daemon is alive, and what troubles it."""
@@ -320,31 +329,31 @@ class _Chore:
     It may be killed at any moment, and be started again as if nothing had been.
     """
 
-    def __init__(
-        self, what: str, start: Start | None, interval_s: float, log: FilteringBoundLogger
-    ) -> None:
+    def __init__(self, what: str, work: Work, interval_s: float, log: FilteringBoundLogger) -> None:
         self._what = what
-        self._start = start
+        self._work = work
         self._interval_s = interval_s
         self._log = log
         self._next = time.monotonic() + min(interval_s, 10.0)
         self._child: subprocess.Popen[bytes] | None = None
 
-    def step(self, has_work: Callable[[], bool]) -> bool:
+    def step(self) -> bool:
         """Starts the work when it is due and there is any, and sees its end; True while it runs."""
         if self._child is not None:
             code = self._child.poll()
             if code is None:
                 return True
             self._child = None
-            if code != 0:
+            if code not in (0, EXIT_TRY_LATER):
                 self._log.warning(f"{self._what} failed; it will be tried again", exit_code=code)
-        if self._start is None or time.monotonic() < self._next:
+        if time.monotonic() < self._next:
             return False
         self._next = time.monotonic() + self._interval_s
-        if not has_work():
+        if not self._work.is_there():
             return False
-        self._child = self._start()
+        self._child = self._work.start()
+        # Ingesting goes first; and where nobody says otherwise, disks serve by this as well.
+        os.setpriority(os.PRIO_PROCESS, self._child.pid, _CHORE_NICENESS)
         return True
 
     def end(self) -> None:

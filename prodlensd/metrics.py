@@ -273,6 +273,7 @@ def _snapshots(reader: TallyReader) -> Iterator[Metric]:
         "When a Parquet snapshot was last written; 0: never.",
         (snapshots.last_compacted_us or 0) / US_PER_S,
     )
+    yield _gauge("pruned_calls", "Calls that are in snapshots only.", snapshots.pruned_traces)
 
 
 def _store(store_path: Path) -> list[Metric]:

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from prodlensd.model import US_PER_S
-from prodlensd.store import UsageReader
+from prodlensd.store import StoreError, UsageReader
+from prodlensd.store.calls import LOADED
+from prodlensd.store.reading import Partition
 from prodlensd.store.usage import COLUMNS, Key, Latency, Requests, Sums
 
 UNITS: Final = ("day", "week", "month")
@@ -171,10 +173,21 @@ def _day(text: str, today: date) -> date:
     return date.fromisoformat(text)
 
 
-def report(ledger: Path, by: tuple[str, ...], period: Period) -> Report:
-    """What the calls of the period add up to. Raises StoreError."""
+#: The rows of the snapshot of a day, of these columns.
+ReadSnapshot = Callable[[Partition, Sequence[str]], Iterator[tuple[Any, ...]]]
+
+
+def report(
+    ledger: Path, by: tuple[str, ...], period: Period, read_snapshot: ReadSnapshot
+) -> Report:
+    """What the calls of the period add up to, those included that are in snapshots only.
+
+    Raises StoreError, also when such a snapshot cannot be read: an answer is of all calls.
+    """
     until_us = _FOREVER_US if period.until_us is None else period.until_us
     with UsageReader(ledger) as reader, reader.one_moment():
+        for partition in reader.pruned_days(period.since_us, until_us):
+            _load(reader, partition, read_snapshot)
         groups: list[Group] = []
         sums: list[Sums] = []
         for time_name, from_us, to_us in _spans(reader, by, period.zone, period.since_us, until_us):
@@ -187,6 +200,17 @@ def report(ledger: Path, by: tuple[str, ...], period: Period) -> Report:
     extent = None if first_us is None or last_us is None else (first_us, last_us)
     total = _figures(sums, requests, latency)
     return Report(by, period, tuple(_ordered(groups, by)), total, extent)
+
+
+def _load(reader: UsageReader, partition: Partition, read_snapshot: ReadSnapshot) -> None:
+    try:
+        reader.load(partition, read_snapshot(partition, LOADED))
+    except (StoreError, OSError, ValueError) as error:
+        day = (_EPOCH + partition.day * _DAY).date()
+        raise StoreError(
+            f"the {partition.pruned} pruned calls of {day} cannot be read: {error}; prodlensd "
+            "verify says more, and a report that begins later needs none of them"
+        ) from error
 
 
 def _spans(

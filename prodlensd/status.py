@@ -32,7 +32,7 @@ from prodlensd.meter import Measures
 from prodlensd.model import US_PER_DAY, US_PER_S, Checkpoint
 from prodlensd.service.lock import is_held, lock_path
 from prodlensd.store import Reader, StoreError
-from prodlensd.store.reading import Heartbeat, Snapshots, Tail, Totals
+from prodlensd.store.reading import Heartbeat, Published, Snapshots, Tail, Totals
 from prodlensd.tailer import Tailer
 
 OK: Final = "ok"
@@ -127,7 +127,8 @@ _NO_FIGURES: Final[dict[str, Any]] = dict.fromkeys(
         *("lines", "traces", "duplicates", "dead_letters", "blanks", "rows_today"),
         *("dead_letter_reasons", "anomalies", "open_gaps", "known_lost_bytes"),
         *("unpriced_traces", "disputed_traces", "cost_sources", "price_book"),
-        *("snapshot_days", "dirty_days", "last_compacted_at"),
+        *("snapshot_days", "dirty_days", "last_compacted_at", "pruned_traces"),
+        *("published_days", "unpublished_days", "last_published_at", "publish_fault"),
         *("store_bytes", "wal_bytes", "free_bytes", "last_commit_at", "proxy"),
     )
 )
@@ -141,11 +142,12 @@ def look(
     limits: Limits = _DEFAULT_LIMITS,
     logs: Logs | None = None,
     proxy_url: str = "",
+    publish_url: str = "",
 ) -> Health:
     """The health of the daemon on this ledger; `parquet_interval_s` None: snapshots are off.
 
     With `logs`, files that the daemon has not found yet count as unread; with `proxy_url`, the
-    proxy is asked, which may take a second.
+    proxy is asked, which may take a second; with `publish_url`, it is told what is there.
     """
     question = _Question(proxy_url) if proxy_url else None
     held = _is_held(store_path)
@@ -153,7 +155,7 @@ def look(
         if not _may_read(store_path):
             raise PermissionError(store_path)
         with Reader(store_path) as reader:
-            facts = _gather(reader, store_path, logs, now_us)
+            facts = _gather(reader, store_path, logs, publish_url, now_us)
     except (StoreError, OSError) as error:
         checks = [*_without_ledger(store_path, str(error), held=held), _version(None)]
         figures = dict(_NO_FIGURES)
@@ -169,7 +171,7 @@ def look(
     fault = None if question is None else question.answer()
     checks += _proxy(fault, arrived_us, now_us, limits)
     figures["proxy"] = None if fault is None else not fault
-    figures["price_book"] = _price_book()
+    figures["price_book"] = price_book()
     return Health(tuple(checks), figures)
 
 
@@ -202,6 +204,7 @@ class _Facts:
     anomalies: dict[str, int]
     cost_sources: dict[str, int]
     snapshots: Snapshots
+    published: Published | None
     store_bytes: int
     wal_bytes: int
     free_bytes: int
@@ -230,7 +233,9 @@ class _Facts:
         return max(modified, default=self.last_commit_us)
 
 
-def _gather(reader: Reader, store_path: Path, logs: Logs | None, now_us: int) -> _Facts:
+def _gather(
+    reader: Reader, store_path: Path, logs: Logs | None, publish_url: str, now_us: int
+) -> _Facts:
     beat, tails = reader.heartbeat(), reader.tails()
     seen, unlisted = (tails, []) if logs is None else _seen_now(tails, logs)
     today_us = now_us // US_PER_DAY * US_PER_DAY
@@ -251,6 +256,7 @@ def _gather(reader: Reader, store_path: Path, logs: Logs | None, now_us: int) ->
         anomalies=reader.anomalies(),
         cost_sources=reader.tally("cost_source"),
         snapshots=reader.snapshots(),
+        published=reader.published(publish_url) if publish_url else None,
         store_bytes=store_path.stat().st_size + wal_bytes,
         wal_bytes=wal_bytes,
         free_bytes=disk.f_bavail * disk.f_frsize,
@@ -322,7 +328,7 @@ def _end_of_line(tail: Tail, unread_bytes: int) -> int | None:
 
 
 def _figures(facts: _Facts) -> dict[str, Any]:
-    beat, snapshots = facts.beat, facts.snapshots
+    beat, snapshots, published = facts.beat, facts.snapshots, facts.published
     return _NO_FIGURES | {
         "pid": beat and beat.pid,
         "version": beat and beat.version,
@@ -345,6 +351,11 @@ def _figures(facts: _Facts) -> dict[str, Any]:
         "snapshot_days": snapshots.days,
         "dirty_days": snapshots.dirty_days,
         "last_compacted_at": _iso(snapshots.last_compacted_us),
+        "pruned_traces": snapshots.pruned_traces,
+        "published_days": published and published.days,
+        "unpublished_days": published and published.due_days,
+        "last_published_at": published and _iso(published.last_us),
+        "publish_fault": published and published.failing and published.failing.fault,
         "store_bytes": facts.store_bytes,
         "wal_bytes": facts.wal_bytes,
         "free_bytes": facts.free_bytes,
@@ -418,6 +429,8 @@ def _checks(facts: _Facts, limits: Limits, parquet_interval_s: float | None) -> 
     yield _store(facts, limits)
     if parquet_interval_s:
         yield _snapshots(facts, limits, parquet_interval_s)
+    if facts.published is not None:
+        yield _publishing(facts.published, limits, facts.now_us)
     yield _pricing(facts.totals, limits)
 
 
@@ -547,6 +560,8 @@ def _store(facts: _Facts, limits: Limits) -> Check:
 def _snapshots(facts: _Facts, limits: Limits, interval_s: float) -> Check:
     snapshots = facts.snapshots
     value = f"{_many(snapshots.days, 'day')}, {snapshots.dirty_days} to be written"
+    if snapshots.pruned_traces:
+        value += f", {snapshots.pruned_traces} traces in them only"
     since_us = snapshots.last_compacted_us
     if since_us is not None:
         value += f", last written {_ago((facts.now_us - since_us) / US_PER_S)}"
@@ -561,11 +576,26 @@ def _snapshots(facts: _Facts, limits: Limits, interval_s: float) -> Check:
     return Check("snapshots", wait.state, value, remedy, gauges)
 
 
+def _publishing(published: Published, limits: Limits, now_us: int) -> Check:
+    """Being offline for days is normal; after some more of them somebody should know."""
+    value = f"{_many(published.days, 'day')}, {published.due_days} to be copied"
+    if published.last_us is not None:
+        value += f", last copied {_ago((now_us - published.last_us) / US_PER_S)}"
+    failing, failing_s = published.failing, 0.0
+    if failing is not None:
+        failing_s = max(0.0, (now_us - failing.since_us) / US_PER_S)
+        value += f"; failing for {_span(failing_s)}: {failing.fault}"
+    gauge = Gauge("publish_failing", failing_s, "s", limits.publish_warning_s)
+    remedy = "" if gauge.state == OK else "run prodlensd publish and read what it says"
+    gauges = (Gauge("unpublished_days", published.due_days), gauge)
+    return Check("publish", gauge.state, value, remedy, gauges)
+
+
 def _pricing(totals: Totals, limits: Limits) -> Check:
     share = totals.unpriced_traces / max(1, totals.traces)
     unpriced = Gauge("unpriced", 100 * share, "%", 100 * limits.unpriced_warning_share)
     value = f"{totals.unpriced_traces} of {totals.traces} traces unpriced ({100 * share:.3g} %)"
-    value += f", {totals.disputed_traces} disputed; {_price_book() or 'no price book'}"
+    value += f", {totals.disputed_traces} disputed; {price_book() or 'no price book'}"
     remedy = "" if unpriced.state == OK else "see prodlensd prices check"
     gauges = (unpriced, Gauge("disputed", totals.disputed_traces))
     return Check("pricing", unpriced.state, value, remedy, gauges)
@@ -660,7 +690,7 @@ class _Question:
         return int(matched[1])
 
 
-def _price_book() -> str | None:
+def price_book() -> str | None:
     """The price book that is installed, and its version, without importing anything of it.
 
     `importlib.metadata` knows as much, and takes a quarter of our time to import.

@@ -27,8 +27,9 @@ from typing import Any, Final
 
 from prodlensd.model import CHAIN_ROOT, Checkpoint, Chunk, Doubt, Part
 from prodlensd.store import Reader, StoreError
+from prodlensd.store.calls import LOADED, PRUNED_CALLS
 from prodlensd.store.reading import Counts, Partition, Place, Source
-from prodlensd.store.store import TOTALLED
+from prodlensd.store.store import TOTALLED, Totals
 from prodlensd.store.tallies import TallyReader
 from prodlensd.tailer import Tailer
 
@@ -123,13 +124,14 @@ def verify(
     *,
     follow: Follow,
     build: Callable[[Chunk], Part],
-    snapshot_path: Callable[[int], Path] | None,
+    snapshot_path: Callable[[Partition], Path] | None,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Verdict:
     """Compares the ledger with the logs, with itself, and with its snapshots.
 
-    `snapshot_path` gives the place of a day's snapshot; None: there are none to compare.
-    `progress` is told how many bytes of how many were read. Raises StoreError.
+    Calls that were pruned are those of their snapshots. `snapshot_path` gives the place of a day's;
+    None: there are none to compare. `progress` is told how many bytes of how many were read. Raises
+    StoreError.
     """
     differences = Differences()
     with TallyReader(store_path) as reader, reader.one_moment():
@@ -141,7 +143,7 @@ def verify(
         sound = ledger.compare_integrity()
         try:
             unread = _reread(sources, rereading, differences, progress)
-            ledger.compare_tables(sources)
+            ledger.compare_tables(sources, snapshot_path)
             if snapshot_path is not None:
                 compared, due = ledger.compare_snapshots(store_path, snapshot_path)
         except StoreError as error:
@@ -160,6 +162,28 @@ def verify(
         differences=tuple(differences.named),
         more_differences=differences.count - len(differences.named),
     )
+
+
+def proven(
+    reader: Reader,
+    sources: list[Source],
+    *,
+    follow: Follow,
+    build: Callable[[Chunk], Part],
+) -> set[int]:
+    """Of these live sources, those whose file is there and holds nothing that the ledger lacks.
+
+    By the same rule: read again from 0, each line is in the ledger once. Raises StoreError.
+    """
+    rereading = _Rereading(reader, follow, build)
+    replays = [_Replay(source) for source in sources]
+    differences = Differences()
+    unread = {u.source_id for u in rereading.compare(replays, differences, lambda _bytes: None)}
+    return {
+        replay.goal.source_id
+        for replay in replays
+        if replay.finished and not replay.differences.count and replay.goal.source_id not in unread
+    }
 
 
 # The logs
@@ -409,7 +433,11 @@ class _Ledger:
         self._reader = reader
         self._path = path
         self._differences = differences
+        # What the rows themselves add up to.
         self._days: dict[int, tuple[int, int]] = {}  # traces, nano-dollars
+        self._traces: Counter[int] = Counter()  # of each source
+        self._tallies: Counter[tuple[str, str]] = Counter()
+        self._totals: Totals = {}
 
     def compare_integrity(self) -> bool:
         """Whether SQLite finds nothing wrong with the database."""
@@ -418,31 +446,70 @@ class _Ledger:
             self._differences.expect(self._path, "integrity check", "ok", fault)
         return not faults
 
-    def compare_tables(self, sources: list[Source]) -> None:
-        """Compares the counters, tallies and totals with the rows themselves."""
-        traces: Counter[int] = Counter()
-        totals, tallies = self._reader.recount()
-        for group in self._reader.groups():
-            traces[group.source_id] += group.traces
-            tallies["cost_source", group.cost_source] += group.traces
-            if group.anomalies is not None:
-                tallies["anomalies", group.anomalies] += group.traces
-            if group.disputed is not None:
-                tallies["disputed", group.disputed] += group.traces
-            count, nanousd = self._days.get(group.day, (0, 0))
-            self._days[group.day] = (count + group.traces, nanousd + group.nanousd)
-        self._compare_rows(sources, traces, self._reader.dead_letters_of_sources())
+    def compare_tables(
+        self,
+        sources: list[Source],
+        snapshot_path: Callable[[Partition], Path] | None = None,
+    ) -> None:
+        """Compares the counters, tallies and totals with the rows themselves.
+
+        The pruned ones are looked at a day at a time, so that no more than a day has to be held.
+        """
+        self._count("trace")
+        for partition in self._reader.partitions().values():
+            if partition.pruned and self._load(partition, snapshot_path):
+                self._count(PRUNED_CALLS)
+                self._reader.forget()
+        self._tallies.update(self._reader.recount_reasons())
+        self._compare_rows(sources, self._traces, self._reader.dead_letters_of_sources())
         kept = self._reader.tallies()
-        for column, value in sorted(tallies.keys() | kept.keys()):
-            counted, tallied = tallies[column, value], kept.get((column, value), 0)
+        for column, value in sorted(self._tallies.keys() | kept.keys()):
+            counted, tallied = self._tallies[column, value], kept.get((column, value), 0)
             self._expect(f"tally of {column} {value}", counted, tallied)
         added_up = self._reader.totals_by_source()
-        for source in sorted(totals.keys() | added_up.keys()):
-            of_rows, of_total = totals.get(source, _NO_TOTALS), added_up.get(source, _NO_TOTALS)
+        for source in sorted(self._totals.keys() | added_up.keys()):
+            of_rows = self._totals.get(source, _NO_TOTALS)
+            of_total = added_up.get(source, _NO_TOTALS)
             for name, expected, found in zip(TOTALLED, of_rows, of_total, strict=True):
                 self._expect(f"total of {name} of cost_source {source}", expected, found)
         for day in sorted(self._days.keys() - self._reader.partitions().keys()):
             self._expect(f"partition of {_date(day)}", "there", _NOTHING)
+
+    def _load(
+        self, partition: Partition, snapshot_path: Callable[[Partition], Path] | None
+    ) -> bool:
+        """Loads the pruned calls of a day; False, and a difference, when they cannot be had."""
+        from prodlensd import snapshots  # noqa: PLC0415 - loads pyarrow
+
+        what = f"{partition.pruned} pruned calls of {_date(partition.day)}"
+        if snapshot_path is None:
+            self._expect(what, "in the snapshot", "snapshots are off: parquet.enabled")
+            return False
+        path = snapshot_path(partition)
+        try:
+            self._reader.load(partition, snapshots.ledger_rows(path, LOADED))
+        except (StoreError, OSError, ValueError) as error:
+            found = error.strerror if isinstance(error, OSError) else str(error)
+            self._differences.expect(str(path), what, "in the snapshot", found)
+            return False
+        return True
+
+    def _count(self, calls: str) -> None:
+        """Adds up the rows of a table of calls."""
+        totals, tallies = self._reader.recount(calls)
+        self._tallies.update(tallies)
+        for source, sums in totals.items():
+            before = self._totals.get(source, _NO_TOTALS)
+            self._totals[source] = [old + new for old, new in zip(before, sums, strict=True)]
+        for group in self._reader.groups(calls):
+            self._traces[group.source_id] += group.traces
+            self._tallies["cost_source", group.cost_source] += group.traces
+            if group.anomalies is not None:
+                self._tallies["anomalies", group.anomalies] += group.traces
+            if group.disputed is not None:
+                self._tallies["disputed", group.disputed] += group.traces
+            count, nanousd = self._days.get(group.day, (0, 0))
+            self._days[group.day] = (count + group.traces, nanousd + group.nanousd)
 
     def _compare_rows(
         self, sources: list[Source], traces: Counter[int], dead_letters: dict[int, int]
@@ -462,7 +529,7 @@ class _Ledger:
         self._differences.expect(self._path, what, expected, found)
 
     def compare_snapshots(
-        self, store_path: Path, snapshot_path: Callable[[int], Path]
+        self, store_path: Path, snapshot_path: Callable[[Partition], Path]
     ) -> tuple[int, int]:
         """Compares each snapshot that is up to date with its day; returns how many, and the rest.
 
@@ -470,29 +537,33 @@ class _Ledger:
         """
         compared = due = 0
         for day, partition in self._reader.partitions().items():
-            if partition.version > partition.compacted_version:
+            if not partition.is_clean:
                 due += 1
-                continue
+                if not partition.pruned:
+                    continue
             differences = Differences()
-            self._compare_snapshot(day, partition, snapshot_path(day), differences)
+            self._compare_snapshot(partition, snapshot_path(partition), differences)
             if differences.count:
                 with Reader(store_path) as now:
                     if now.partitions().get(day) != partition:
-                        due += 1
+                        due += partition.is_clean
                         continue
-            compared += 1
+            compared += partition.is_clean
             self._differences.take(differences)
         return compared, due
 
-    def _compare_snapshot(
-        self, day: int, partition: Partition, path: Path, differences: Differences
-    ) -> None:
+    def _compare_snapshot(self, partition: Partition, path: Path, differences: Differences) -> None:
         from prodlensd import snapshots  # noqa: PLC0415 - loads pyarrow
 
-        rows, nanousd = self._days.get(day, (0, 0))
-        self._expect(f"rows compacted of {_date(day)}", rows, partition.rows)
         expect = partial(differences.expect, str(path))
+        digests = [d.hex() for d in (partition.sha256, partition.next_sha256) if d is not None]
         try:
+            digest = snapshots.digest(path).hex()
+            if not partition.is_clean:
+                expect("SHA-256", digest if digest in digests else " or ".join(digests), digest)
+                return
+            rows, nanousd = self._days.get(partition.day, (0, 0))
+            self._expect(f"rows compacted of {_date(partition.day)}", rows, partition.rows)
             found_rows, found_nanousd = snapshots.measure(path)
         except FileNotFoundError:
             expect("snapshot", "there", _NOTHING)
@@ -501,6 +572,8 @@ class _Ledger:
         else:
             expect("rows", rows, found_rows)
             expect("sum of cost_usd", _usd(nanousd), _usd(found_nanousd))
+            if not differences.count:
+                expect("SHA-256", " or ".join(digests), digest)
 
 
 def _date(day: int) -> str:

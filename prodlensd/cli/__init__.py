@@ -23,7 +23,8 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 COMMANDS: Final = {
     "run": "Run the daemon in the foreground.",
     "status": "Say whether it is healthy, and what to do if not.",
-    "compact": "Bring the Parquet snapshots up to date now.",
+    "compact": "Bring the Parquet snapshots up to date now, and prune what is due.",
+    "publish": "Copy the snapshots to where the team's are now.",
     "verify": "Read the logs again and prove that the ledger holds.",
     "report": "Usage, cost, errors and latency, by day, developer, model …",
     "reprice": "Price calls again, by default those that nobody could price so far.",

@@ -2,59 +2,144 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
+import structlog
 
 from prodlensd.cli import EXIT_LOCKED, config_option, fail, load_config, now_us, shown
-from prodlensd.config import Config
+from prodlensd.cli.snapshots import snapshot_path
+from prodlensd.cli.verify import rereading
+from prodlensd.config import Config, Retention
+from prodlensd.model import US_PER_DAY
+from prodlensd.service import log as service_log
+from prodlensd.status import price_book
+from prodlensd.store import Partitions, Reader, Store, StoreError, StoreLockedError
 
-if TYPE_CHECKING:
-    from prodlensd.compaction import Compacted
+#: A log that could not be proven is not read again sooner.
+LOG_PATIENCE_US = US_PER_DAY
+#: Others wait for our transactions no longer than this in a row.
+_LONGEST_PAUSE_S = 0.1
 
 
 @click.command()
 @config_option
-@click.option("-q", "--quiet", is_flag=True, help="Print nothing.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing; what is deleted is logged.")
 def command(config_path: Path | None, quiet: bool) -> None:
-    """Bring the Parquet snapshots up to date now.
+    """Bring the Parquet snapshots up to date now, and keep to the [retention].
 
     Exit code: 0, 1 when it failed, 75 when another compaction or a reader holds the folder.
     """
-    from prodlensd.compaction import CompactionLockedError  # noqa: PLC0415 - loads pyarrow
-    from prodlensd.store import StoreError, StoreLockedError  # noqa: PLC0415
+    from prodlensd.compaction import SnapshotLostError  # noqa: PLC0415 - loads pyarrow
+    from prodlensd.snapshots import LockedError  # noqa: PLC0415
 
     config = load_config(config_path)
     os.umask(0o077)
+    gc.disable()  # what becomes columns by the million holds no cycles
+    service_log.configure(config.log.level)
     if not config.store.path.exists():
         raise fail(f"no ledger at {config.store.path}: has the daemon run yet?")
+    done = 0
     try:
-        written = compact_now(config)
-    except (CompactionLockedError, StoreLockedError) as error:
+        for done, said in enumerate(compact_now(config), start=1):  # noqa: B007 - counted for after
+            if not quiet:
+                click.echo(said)
+    except (LockedError, StoreLockedError) as error:
         raise fail(str(error), EXIT_LOCKED) from error
-    except (StoreError, OSError) as error:
+    except (SnapshotLostError, StoreError, OSError) as error:
         raise fail(f"compaction failed: {error}") from error
-    if quiet:
-        return
-    for snapshot in written:
-        click.echo(
-            f"{shown(str(snapshot.path))}: {snapshot.rows} rows, {snapshot.size_bytes} bytes"
-        )
-    click.echo(f"{len(written)} snapshots written" if written else "all snapshots are up to date")
+    if not done and not quiet:
+        click.echo("all snapshots are up to date")
 
 
-def compact_now(config: Config) -> list[Compacted]:
-    """Brings the snapshots up to date.
+def compact_now(config: Config) -> Iterator[str]:
+    """Brings the snapshots up to date, prunes, and deletes logs; says what it did.
 
-    Raises CompactionLockedError, StoreError or OSError.
+    Raises LockedError, SnapshotLostError, StoreError or OSError.
     """
-    from prodlensd.compaction import compact  # noqa: PLC0415 - loads pyarrow
-    from prodlensd.store import Reader, Store  # noqa: PLC0415
+    # Each step is durable, whatever `store.durability` says: files follow on it.
+    with Store(config.store.path) as store, Reader(config.store.path) as reader:
+        partitions = Partitions(store)
+        if config.parquet.enabled:
+            yield from _write_snapshots(config, partitions, reader)
+        if config.retention.log_days:
+            yield from _delete_logs(config, partitions, reader)
 
-    with (
-        Store(config.store.path, durability=config.store.durability) as store,
-        Reader(config.store.path) as reader,
+
+def has_work(config: Config, partitions: Partitions) -> bool:
+    """Whether `compact` would find anything to do."""
+    if config.parquet.enabled and partitions.has_work(_prune_before(config.retention)):
+        return True
+    log_days = config.retention.log_days
+    before_us = now_us() - log_days * US_PER_DAY
+    return log_days > 0 and partitions.has_finished_logs(before_us, now_us() - LOG_PATIENCE_US)
+
+
+def _prune_before(retention: Retention) -> int | None:
+    """The day (since 1970) before which days are pruned; None: none are."""
+    return now_us() // US_PER_DAY - retention.store_days if retention.store_days else None
+
+
+def _write_snapshots(config: Config, partitions: Partitions, reader: Reader) -> Iterator[str]:
+    from prodlensd import compaction, retention, snapshots  # noqa: PLC0415 - load pyarrow
+
+    with snapshots.exclusive_lock(config.parquet.directory):
+        for written in compaction.Compaction(
+            partitions=partitions,
+            reader=reader,
+            directory=config.parquet.directory,
+            host=config.host,
+            price_book=price_book() or "none",
+            now=now_us,
+        ).run():
+            yield f"{shown(str(written.path))}: {written.rows} rows, {written.size_bytes} bytes"
+        before_day = _prune_before(config.retention)
+        if before_day is None:
+            return
+        for pruned in retention.prune(
+            partitions,
+            reader,
+            partial(snapshot_path, config),
+            compaction.proven,
+            before_day=before_day,
+            pause=_Turns().give,
+        ):
+            yield f"{shown(str(pruned.path))}: {pruned.rows} rows pruned from the ledger"
+
+
+def _delete_logs(config: Config, partitions: Partitions, reader: Reader) -> Iterator[str]:
+    from prodlensd import retention  # noqa: PLC0415 - loads pyarrow
+    from prodlensd.verify import proven  # noqa: PLC0415
+
+    log = structlog.get_logger()
+    for verdict in retention.delete_logs(
+        partitions,
+        reader,
+        partial(proven, reader, **rereading(config.logs)),
+        untouched_us=config.retention.log_days * US_PER_DAY,
+        patience_us=LOG_PATIENCE_US,
+        now_us=now_us(),
     ):
-        return compact(store, reader, config.parquet.directory, config.host, now=now_us)
+        if verdict.kept is None:
+            log.info("deleted a log: all of it is in the ledger", path=verdict.path)
+            yield f"{shown(verdict.path)}: deleted"
+        else:
+            log.warning("kept an old log", path=verdict.path, reason=verdict.kept)
+
+
+class _Turns:
+    """Leaves others as much time between transactions as these took. The state: since when."""
+
+    def __init__(self) -> None:
+        self._since_s = time.monotonic()
+
+    def give(self) -> None:
+        took_s = time.monotonic() - self._since_s
+        threading.Event().wait(min(took_s, _LONGEST_PAUSE_S))
+        self._since_s = time.monotonic()

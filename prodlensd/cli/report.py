@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields
 from datetime import UTC, tzinfo
 from decimal import ROUND_HALF_EVEN, Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from zoneinfo import ZoneInfo
@@ -16,6 +17,7 @@ from zoneinfo import ZoneInfo
 import click
 
 from prodlensd.cli import as_json, config_option, fail, load_config, now_us, shown
+from prodlensd.cli.snapshots import read_snapshot
 from prodlensd.model import NANOUSD_PER_USD
 from prodlensd.report import (
     BY,
@@ -101,7 +103,7 @@ def command(
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     try:
-        found = report(config.store.path, names, period)
+        found = report(config.store.path, names, period, partial(read_snapshot, config))
     except StoreError as error:
         raise fail(str(error)) from error
     click.echo(_FORMS[form](found), nl=False)

@@ -113,11 +113,12 @@ def _reprice(config: Config, selection: Selection, *, dry_run: bool, quiet: bool
         if prices is not None and selection == _EVERYTHING:
             prices.note_fingerprint(told)
     if repriced.changes and not dry_run and config.parquet.enabled:
-        from prodlensd.compaction import CompactionLockedError  # noqa: PLC0415 - loads pyarrow
+        from prodlensd.snapshots import LockedError  # noqa: PLC0415 - loads pyarrow
 
         try:
-            compact_now(config)
-        except CompactionLockedError:
+            for _ in compact_now(config):
+                pass
+        except LockedError:
             if not quiet:
                 click.echo("the snapshots are locked just now; they follow later", err=True)
     return repriced

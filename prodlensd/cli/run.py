@@ -18,17 +18,19 @@ from structlog.typing import FilteringBoundLogger
 from prodlensd import __version__, formats
 from prodlensd.bell import Bell
 from prodlensd.cli import EXIT_LOCKED, config_option, fail, load_config, now_us
+from prodlensd.cli.compact import has_work
 from prodlensd.cli.metrics import http_server
 from prodlensd.cli.pricing import Books, fingerprint
+from prodlensd.cli.publish import has_backlog
 from prodlensd.config import Config, ConfigError, load
-from prodlensd.daemon import Daemon, Pace, Start
+from prodlensd.daemon import Daemon, Pace, Work
 from prodlensd.pipeline import build
 from prodlensd.pricing.child import own_path
 from prodlensd.service import log as service_log
 from prodlensd.service.lock import AlreadyRunningError, InstanceLock
 from prodlensd.service.notify import Notifier
 from prodlensd.service.signals import Signals
-from prodlensd.store import LedgerLostError, Prices, Store, StoreError
+from prodlensd.store import LedgerLostError, Partitions, Prices, Store, StoreError
 from prodlensd.tailer import Tailer
 
 
@@ -88,10 +90,15 @@ def _run(
             stack.enter_context(http_server(config, log))
             books.start()
         signals.wake = bell.ring
-        compaction = partial(_start, config_path, "compact") if config.parquet.enabled else None
-        repricing = partial(_start, config_path, "reprice")
         told = fingerprint(config.pricing)
         new_prices = partial(_has_new_prices, prices, told, prices.fingerprint())
+        repricing = Work(partial(_start, config_path, "reprice"), new_prices)
+        compaction = Work(
+            partial(_start, config_path, "compact"), partial(has_work, config, Partitions(store))
+        )
+        publication = Work(
+            partial(_start, config_path, "publish"), partial(has_backlog, config, Partitions(store))
+        )
         tailer = Tailer(
             config.logs.directories,
             include=config.logs.include,
@@ -110,31 +117,32 @@ def _run(
             pace=Pace(
                 batch_max_lines=config.store.batch_max_lines,
                 rescan_interval_s=config.logs.rescan_interval_s,
-                compact_interval_s=config.parquet.interval_s,
+                chore_interval_s=config.parquet.interval_s,
             ),
-            start_compaction=compaction,
-            start_repricing=repricing,
-            has_new_prices=new_prices,
+            compaction=compaction,
+            repricing=repricing,
+            publication=publication,
             on_idle=books.rest,
             notifier=notifier,
             now=now_us,
         )
         if once:
-            chores = [repricing, compaction] if new_prices() else [compaction]
-            _run_once(daemon, signals, chores)
+            _run_once(daemon, signals, (repricing, compaction))
+            if not signals.stop.is_set() and publication.is_there():
+                publication.start().wait()  # that it fails, it says itself; there may be no network
             return False
         books.warm_up()
         daemon.run(interrupted=lambda: signals.reload_asked)
     return signals.take_reload() and not signals.stop.is_set()
 
 
-def _run_once(daemon: Daemon, signals: Signals, chores: Iterable[Start | None]) -> None:
+def _run_once(daemon: Daemon, signals: Signals, chores: Iterable[Work]) -> None:
     daemon.begin()
     while daemon.ingest() and not signals.stop.is_set():
         pass
     daemon.beat("stopped", force=True)
     for chore in chores:
-        if chore is not None and not signals.stop.is_set() and chore().wait() != 0:
+        if not signals.stop.is_set() and chore.is_there() and chore.start().wait() != 0:
             raise fail("everything is ingested, but what follows failed; see above")
 
 

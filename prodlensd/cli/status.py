@@ -86,6 +86,7 @@ def command(
         limits=config.status,
         logs=config.logs,
         proxy_url=config.proxy.url,
+        publish_url=config.publish.url,
     )
     if not quiet:
         click.echo({None: _text, "json": _json, "line": _line}[form](health))

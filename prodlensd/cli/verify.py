@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import TypedDict
 
 import click
 
 from prodlensd import formats
 from prodlensd.cli import as_json, config_option, fail, load_config
 from prodlensd.cli.bar import Progress, bar
-from prodlensd.config import Config
-from prodlensd.model import Checkpoint, Price, Trace
+from prodlensd.cli.snapshots import snapshot_path
+from prodlensd.config import Config, Logs
+from prodlensd.model import Checkpoint, Chunk, Part, Price, Trace
 from prodlensd.pipeline import build
 from prodlensd.store import Store, StoreError
 from prodlensd.tailer import Tailer
-from prodlensd.verify import BROKEN, COMPLETE, EXIT_CODES, GAPS, Difference, Verdict, verify
+from prodlensd.verify import (
+    BROKEN,
+    COMPLETE,
+    EXIT_CODES,
+    GAPS,
+    Difference,
+    Follow,
+    Verdict,
+    verify,
+)
 
 _SAID = {
     COMPLETE: click.style("proven complete", fg="green", bold=True),
@@ -68,31 +79,38 @@ def _acknowledge_gaps(config: Config) -> None:
 
 
 def _verify(config: Config, progress: Progress) -> Verdict:
+    return verify(
+        config.store.path,
+        **rereading(config.logs),
+        snapshot_path=partial(snapshot_path, config) if config.parquet.enabled else None,
+        progress=progress,
+    )
+
+
+class Rereading(TypedDict):
+    """How logs are read again."""
+
+    follow: Follow
+    build: Callable[[Chunk], Part]
+
+
+def rereading(logs: Logs) -> Rereading:
+    """How `verify` reads the logs again: as the daemon does, but for prices."""
+
     def unpriced(_trace: Trace) -> Price:
         """No key depends on a price."""
         return Price(None, "unpriced")
 
-    def snapshot_path(day: int) -> Path:
-        from prodlensd import snapshots  # noqa: PLC0415 - loads pyarrow
-
-        return snapshots.snapshot_path(config.parquet.directory, day, config.host)
-
     def follow(checkpoints: Iterable[Checkpoint]) -> Tailer:
         return Tailer(
-            config.logs.directories,
-            include=config.logs.include,
-            recursive=config.logs.recursive,
-            max_line_bytes=config.logs.max_line_bytes,
+            logs.directories,
+            include=logs.include,
+            recursive=logs.recursive,
+            max_line_bytes=logs.max_line_bytes,
             checkpoints=checkpoints,
         )
 
-    return verify(
-        config.store.path,
-        follow=follow,
-        build=partial(build, parse=formats.parse, price=unpriced),
-        snapshot_path=snapshot_path if config.parquet.enabled else None,
-        progress=progress,
-    )
+    return {"follow": follow, "build": partial(build, parse=formats.parse, price=unpriced)}
 
 
 def _print(verdict: Verdict) -> None:

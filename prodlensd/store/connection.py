@@ -6,11 +6,13 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
 import apsw
 
+from prodlensd.model import DIGEST_BYTES
 from prodlensd.store.schema import APPLICATION_ID, MIGRATIONS, SCHEMA_VERSION
 
 #: Older ones can corrupt a WAL database that has two connections (sqlite.org/wal.html#walresetbug).
@@ -110,6 +112,13 @@ def _open(path: Path, named: Path, durability: str) -> apsw.Connection:
     return db
 
 
+def key_digest(key: str | bytes) -> bytes:
+    """What stands for the key of a trace in `pruned`: itself where it is a digest."""
+    if isinstance(key, bytes):
+        return key
+    return blake2b(key.encode(), digest_size=DIGEST_BYTES).digest()
+
+
 def open_reader(path: Path) -> apsw.Connection:
     """A read-only connection; raises StoreError when there is no ledger yet.
 
@@ -124,7 +133,7 @@ def open_reader(path: Path) -> apsw.Connection:
         try:
             db.set_busy_timeout(BUSY_TIMEOUT_MS)
             _restrict(db, path)
-            _check_version(db, path)
+            _check_is_current(db, path)
         except (apsw.ReadOnlyError, apsw.CantOpenError):
             db.close()
             log = path.with_name(f"{path.name}-wal")
@@ -136,7 +145,7 @@ def open_reader(path: Path) -> apsw.Connection:
             flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
             db = apsw.Connection(f"{path.resolve().as_uri()}?immutable=1", flags=flags)
             _restrict(db, path)
-            _check_version(db, path)
+            _check_is_current(db, path)
         except BaseException:
             db.close()
             raise
@@ -182,6 +191,8 @@ def _configure(db: apsw.Connection, durability: str) -> None:
     # not.
     db.transaction_mode = "IMMEDIATE"
     db.execute("PRAGMA page_size = 8192")
+    # Takes effect in a new database only: pages that pruning frees can be given back later.
+    db.execute("PRAGMA auto_vacuum = INCREMENTAL")
     db.execute("PRAGMA journal_mode = WAL")
     db.execute(f"PRAGMA synchronous = {_DURABILITY[durability]}")
     if sys.platform == "darwin":
@@ -189,6 +200,8 @@ def _configure(db: apsw.Connection, durability: str) -> None:
         db.execute("PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON")
     db.execute(f"PRAGMA journal_size_limit = {_WAL_SIZE_LIMIT_BYTES}")
     db.execute("PRAGMA foreign_keys = ON; PRAGMA cell_size_check = ON")
+    # A key is text or a blob, never another of the types that such a function may be given.
+    db.create_scalar_function("key_digest", key_digest, 1, deterministic=True)  # type: ignore[arg-type]
 
 
 def _migrate(db: apsw.Connection, path: Path) -> None:
@@ -200,6 +213,15 @@ def _migrate(db: apsw.Connection, path: Path) -> None:
             db.execute(script)
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _check_is_current(db: apsw.Connection, path: Path) -> None:
+    """Raises StoreError for a schema that a reader, which changes nothing, cannot read."""
+    if (version := _check_version(db, path)) < SCHEMA_VERSION:
+        raise StoreError(
+            f"{path}: schema {version} is of an earlier prodlensd (this one's is "
+            f"{SCHEMA_VERSION}): start the daemon again, which brings it up to date"
+        )
 
 
 def _check_version(db: apsw.Connection, path: Path) -> int:

@@ -1,5 +1,7 @@
 """The reading side of the ledger, on a connection that cannot write."""
 
+# ruff: noqa: S608 - statements are put together from names of columns
+
 from __future__ import annotations
 
 from collections import Counter
@@ -11,7 +13,7 @@ from typing import Any, Final, NamedTuple, Self
 import apsw
 
 from prodlensd.model import US_PER_DAY, Checkpoint
-from prodlensd.store.connection import open_reader, translated
+from prodlensd.store.connection import key_digest, open_reader, translated
 
 
 class Heartbeat(NamedTuple):
@@ -64,6 +66,7 @@ class Snapshots(NamedTuple):
     days: int
     dirty_days: int
     last_compacted_us: int | None
+    pruned_traces: int  # those that are in no other place any more
 
 
 class Counts(NamedTuple):
@@ -84,28 +87,77 @@ class Source(NamedTuple):
     counts: Counts
 
 
-class Group(NamedTuple):
-    """Traces of one day (days since 1970) that have these values in common; the sum of costs."""
+class Partition(NamedTuple):
+    """How far the snapshot of one day (days since 1970) is: a row of the manifest.
+
+    rows, file_bytes, sha256   of the file, when it was written; None before the first
+    host         the name of the file, from the first one on
+    next_sha256  of a file that was about to take its place
+    pruned       how many of the rows are in no other place any more
+    """
 
     day: int
-    source_id: int
-    cost_source: str
-    anomalies: str | None
-    disputed: str | None
-    traces: int
-    nanousd: int
-
-
-class Partition(NamedTuple):
-    """How far the snapshot of one day is; `rows` is what it held when it was written."""
-
     version: int
     compacted_version: int
+    host: str | None
     rows: int | None
+    file_bytes: int | None
+    sha256: bytes | None
+    next_sha256: bytes | None
+    pruned: int
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether the snapshot holds what the ledger has of the day."""
+        return self.version == self.compacted_version
+
+
+PARTITION_COLUMNS: Final = ", ".join(Partition._fields)
+
+
+#: Sources that are read to their end, last before a time, and not looked at since another.
+FINISHED: Final = (
+    "WHERE state = 'live' AND offset > 0 AND offset >= size_bytes AND last_read_us < ? "
+    "AND coalesce(kept_us, 0) < ? AND source_id NOT IN (SELECT source_id FROM dead_letter "
+    "WHERE reason = 'too_long' AND length > length(raw))"
+)
+
+
+class Publishing(NamedTuple):
+    """Attempts to publish that failed in a row, since when, when the next is due, and why."""
+
+    failures: int
+    since_us: int
+    next_us: int
+    fault: str
+
+
+class Published(NamedTuple):
+    """What is at an address, and what is not there yet."""
+
+    days: int
+    due_days: int
+    last_us: int | None
+    failing: Publishing | None
+
+
+#: Days whose snapshot is up to date and not, as it is now, at the address.
+UNPUBLISHED: Final = """
+    FROM partition AS p LEFT JOIN publication AS q ON q.day = p.day AND q.url = ?
+    WHERE p.version = p.compacted_version AND q.sha256 IS NOT p.sha256
+"""
+PUBLISHING: Final = "SELECT failures, since_us, next_us, fault FROM publishing"
 
 
 #: Where a line was first read: source id, offset.
 Place = tuple[int, int]
+#: [from_us, until_us), in microseconds since 1970.
+Span = tuple[int, int]
+
+
+def span_of(day: int) -> Span:
+    """A UTC day (days since 1970)."""
+    return day * US_PER_DAY, (day + 1) * US_PER_DAY
 
 
 class Refused(NamedTuple):
@@ -137,6 +189,11 @@ class Reader:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._db: apsw.Connection
+
+    @property
+    def path(self) -> Path:
+        """Where the ledger is."""
+        return self._path
 
     def __enter__(self) -> Self:
         self._db = open_reader(self._path)
@@ -256,21 +313,45 @@ class Reader:
         """How far the Parquet files are."""
         return Snapshots(
             *self._row(
-                "SELECT count(*), coalesce(sum(version > compacted_version), 0), max(compacted_us) "
-                "FROM partition"
+                "SELECT count(*), coalesce(sum(version > compacted_version), 0), "
+                "max(compacted_us), coalesce(sum(pruned), 0) FROM partition"
             )
         )
+
+    # What snapshots are made from
 
     def day(self, day: int, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
         """These columns of one UTC day's traces (days since 1970), in time order, read as one view.
 
         Beside the columns of the `traces` view there are `started_us` and `cost_nanousd`, exact.
         """
+        return self.between(*span_of(day), columns)
+
+    def between(
+        self, from_us: int, until_us: int, columns: Sequence[str]
+    ) -> Iterator[tuple[Any, ...]]:
+        """The same of the traces that started in [from_us, until_us)."""
         return self._all(
-            f"SELECT {', '.join(columns)} FROM trace_exact "  # noqa: S608 - names of columns
+            f"SELECT {', '.join(columns)} FROM trace_exact "
             "WHERE started_us >= ? AND started_us < ? ORDER BY started_us",
-            (day * US_PER_DAY, (day + 1) * US_PER_DAY),
+            (from_us, until_us),
         )
+
+    def has_more_than(self, count: int, day: int) -> bool:
+        """Whether a day has more than so many traces here, without counting them all."""
+        sql = "SELECT 1 FROM trace WHERE started_us >= ? AND started_us < ? LIMIT 1 OFFSET ?"
+        return next(self._all(sql, (*span_of(day), count)), None) is not None
+
+    def count(self, day: int) -> int:
+        """How many traces of a day are here, and not in its snapshot only."""
+        sql = "SELECT count(*) FROM trace WHERE started_us >= ? AND started_us < ?"
+        ((traces,),) = self._all(sql, span_of(day))
+        return int(traces)
+
+    def pruned_places(self, from_us: int, to_us: int) -> set[Place]:
+        """Where the pruned traces that started in [from_us, to_us] were first read."""
+        sql = "SELECT source_id, source_offset FROM pruned WHERE started_us BETWEEN ? AND ?"
+        return set(self._all(sql, (from_us, to_us)))
 
     # What `verify` asks
 
@@ -287,41 +368,44 @@ class Reader:
 
     def sources(self) -> list[Source]:
         """Every source, live or not."""
+        return self._sources("ORDER BY source_id")
+
+    def finished_sources(self, read_before_us: int, kept_before_us: int) -> list[Source]:
+        """The live sources that are read to their end, the last time before then, and not empty.
+
+        Not those of whose lines only the head is kept, nor those that could lately not be proven.
+        """
+        which = f"{FINISHED} ORDER BY last_read_us"
+        return self._sources(which, (read_before_us, kept_before_us))
+
+    def _sources(self, which: str, bindings: tuple[object, ...] = ()) -> list[Source]:
         return [
             Source(Checkpoint(*row[:9]), row[9], Counts(*row[10:]))
             for row in self._all(
                 "SELECT source_id, path, dev, inode, offset, size_bytes, chain, "
                 "record_bytes, record_digest, state, lines, traces, duplicates, dead_letters, "
-                "blanks FROM source ORDER BY source_id"
+                f"blanks FROM source {which}",
+                bindings,
             )
         ]
 
     def places_of_traces(self, keys: Iterable[tuple[Any, ...]]) -> Iterator[Place | None]:
         """For each (start time, key) in turn, where that trace was read; None when it is not."""
-        # An aggregate gives one row for each key, whether the trace is there or not.
-        sql = (
-            "SELECT max(source_id), max(source_offset) FROM trace WHERE started_us = ? AND key = ?"
+        places = (
+            f"SELECT source_id, source_offset FROM {table} WHERE started_us = ?1 AND key = {key}"
+            for table, key in (("trace", "?2"), ("pruned", "?3"))
         )
+        # An aggregate gives one row for each key, whether the trace is there or not.
+        sql = f"SELECT max(source_id), max(source_offset) FROM ({' UNION ALL '.join(places)})"
         with translated(self._path):
-            for source_id, offset in self._db.executemany(sql, keys):
+            asked = ((started_us, key, key_digest(key)) for started_us, key in keys)
+            for source_id, offset in self._db.executemany(sql, asked):
                 yield None if source_id is None else (source_id, offset)
 
     def place_of_dead_letter(self, key: bytes) -> Place | None:
         """Where the dead letter of this key was read; None when there is none."""
         sql = "SELECT source_id, source_offset FROM dead_letter WHERE key = ?"
         return next(self._all(sql, (key,)), None)
-
-    def groups(self) -> Iterator[Group]:
-        """All traces, counted. Looks at each of them."""
-        # Before 1970 the quotient is to be rounded down as well.
-        day = f"(started_us - (started_us % {US_PER_DAY} + {US_PER_DAY}) % {US_PER_DAY})"
-        return (
-            Group(*row)
-            for row in self._all(
-                f"SELECT {day} / {US_PER_DAY}, source_id, cost_source, anomalies, disputed, "  # noqa: S608
-                "count(*), coalesce(sum(cost_nanousd), 0) FROM trace GROUP BY 1, 2, 3, 4, 5"
-            )
-        )
 
     def dead_letters_of_sources(self) -> dict[int, int]:
         """How many dead letters each source has."""
@@ -334,8 +418,28 @@ class Reader:
 
     def partitions(self) -> dict[int, Partition]:
         """Every day (days since 1970) that has or had traces."""
-        rows = self._all("SELECT day, version, compacted_version, rows FROM partition ORDER BY day")
-        return {day: Partition(*row) for day, *row in rows}
+        rows = self._all(f"SELECT {PARTITION_COLUMNS} FROM partition ORDER BY day")
+        return {row[0]: Partition(*row) for row in rows}
+
+    # Publishing
+
+    def unpublished(self, url: str) -> list[Partition]:
+        """The days whose snapshot is up to date and is yet to be copied there, oldest first."""
+        columns = ", ".join(f"p.{name}" for name in Partition._fields)
+        sql = f"SELECT {columns} {UNPUBLISHED} ORDER BY p.day"
+        return [Partition(*row) for row in self._all(sql, (url,))]
+
+    def published(self, url: str) -> Published:
+        """How many days' snapshots are there, how many are to be copied, and the last copy."""
+        sql = "SELECT count(*), max(published_us) FROM publication WHERE url = ?"
+        days, last_us = next(self._all(sql, (url,)))
+        ((due,),) = self._all(f"SELECT count(*) {UNPUBLISHED}", (url,))
+        return Published(days, due, last_us, self.publishing())
+
+    def publishing(self) -> Publishing | None:
+        """The attempts that failed since the last that did not; None when there are none."""
+        row = self._one(PUBLISHING)
+        return None if row is None else Publishing(*row)
 
     def faults(self, count: int) -> list[str]:
         """What SQLite finds wrong with the database, so many at most. Reads all of it."""

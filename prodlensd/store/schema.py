@@ -286,6 +286,71 @@ FROM cost_change AS c JOIN repricing AS r USING (repricing_id)
 LEFT JOIN trace_exact AS t ON t.started_us = c.started_us AND t.key = c.key;
 """
 
+_RETENTION: Final = f"""
+-- A call whose row was pruned: it is in the snapshot of its day now, and nowhere else. What stays
+-- here tells it from other calls, says where in the snapshot it is (a place is of one line only),
+-- and keeps what a snapshot has no column for.
+CREATE TABLE pruned (
+    started_us INTEGER NOT NULL,
+    key BLOB NOT NULL,              -- digest of the trace's key (see connection.key_digest)
+    source_id INTEGER NOT NULL,
+    source_offset INTEGER NOT NULL,
+    fact_id INTEGER NOT NULL,
+    cache_write_1h_tokens INTEGER,
+    audio_in_tokens INTEGER,
+    audio_out_tokens INTEGER,
+    cache_hit INTEGER NOT NULL,
+    gateway_nanousd INTEGER,
+    table_nanousd INTEGER,
+    price_id INTEGER,
+    PRIMARY KEY (started_us, key)
+) STRICT, WITHOUT ROWID;
+
+-- What many pruned calls have in common.
+CREATE TABLE fact (
+    fact_id INTEGER PRIMARY KEY,
+    facts TEXT NOT NULL UNIQUE      -- JSON: see partitions.FACTS
+) STRICT;
+
+-- The manifest: the file of a day is <parquet.directory>/event_date=<day>/<host>.parquet, for good,
+-- and has this digest. Between the announcement of a new file and its being marked clean it may
+-- already have the next one.
+ALTER TABLE partition ADD COLUMN host TEXT;
+ALTER TABLE partition ADD COLUMN sha256 BLOB;
+ALTER TABLE partition ADD COLUMN next_sha256 BLOB;
+ALTER TABLE partition ADD COLUMN pruned INTEGER NOT NULL DEFAULT 0;
+UPDATE partition SET version = version + 1;
+
+-- When this log was last found to be older than `retention.log_days` and could not be proven.
+ALTER TABLE source ADD COLUMN kept_us INTEGER;
+
+-- Which snapshots were copied where.
+CREATE TABLE publication (
+    url TEXT NOT NULL,
+    day INTEGER NOT NULL,
+    sha256 BLOB NOT NULL,
+    file_bytes INTEGER NOT NULL,
+    published_us INTEGER NOT NULL,
+    PRIMARY KEY (url, day)
+) STRICT, WITHOUT ROWID;
+
+-- How many attempts to publish have failed in a row, why, and when the next one is due: one row.
+CREATE TABLE publishing (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    failures INTEGER NOT NULL,
+    since_us INTEGER NOT NULL,
+    next_us INTEGER NOT NULL,
+    fault TEXT NOT NULL
+) STRICT;
+
+CREATE VIEW snapshots AS SELECT
+    date(day * 86400, 'unixepoch') AS event_date, host,
+    iif(version > compacted_version, 'dirty', 'clean') AS state,
+    rows, file_bytes, lower(hex(sha256)) AS sha256, pruned AS pruned_rows,
+    {_iso("compacted_us")} AS written_at
+FROM partition;
+"""
+
 #: MIGRATIONS[n] leads from schema version n to n + 1. Published ones never change.
-MIGRATIONS: Final[tuple[str, ...]] = (_TABLES + _VIEWS,)
+MIGRATIONS: Final[tuple[str, ...]] = (_TABLES + _VIEWS, _RETENTION)
 SCHEMA_VERSION: Final = len(MIGRATIONS)

@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple, Self
 import apsw
 
 from prodlensd.model import US_PER_DAY, Checkpoint, DeadLetter, Doubt, Gap, Part, Sighting
-from prodlensd.store.connection import LedgerLostError, open_writer, translated
+from prodlensd.store.connection import LedgerLostError, key_digest, open_writer, translated
 
 _Row = tuple[Any, ...]
 #: The columns of `trace`, in its order: those of a `pipeline.row`.
@@ -156,13 +156,6 @@ class Redeemed(NamedTuple):
 
     keys: list[bytes]
     duplicates: int
-
-
-class Dirty(NamedTuple):
-    """A UTC day whose snapshot is behind the ledger."""
-
-    day: int
-    version: int
 
 
 class Store:
@@ -378,12 +371,25 @@ class Store:
         Duplicates are rare, so all rows are tried at once, and one by one only where that finds
         any.
         """
+        rows = self._not_pruned(rows)
         try:
             with self._db:
                 self._db.executemany(_INSERT, rows)
         except apsw.ConstraintError:
             return self._insert_one_by_one(rows)
         return rows, []
+
+    def _not_pruned(self, rows: list[_Row]) -> list[_Row]:
+        """Without the rows of calls that are only in a snapshot any more: duplicates."""
+        last_us = self._db.execute("SELECT max(started_us) FROM pruned").get
+        if last_us is None:
+            return rows
+        known = "SELECT 1 FROM pruned WHERE started_us = ? AND key = ?"
+        return [
+            row
+            for row in rows
+            if row[0] > last_us or self._db.execute(known, (row[0], key_digest(row[1]))).get is None
+        ]
 
     def _insert_one_by_one(self, rows: list[_Row]) -> tuple[list[_Row], list[_Row]]:
         changed, replaced = [], []
@@ -468,25 +474,3 @@ class Store:
                     self._db.execute(_BEAT, beat)
             finally:
                 self._db.execute(f"PRAGMA synchronous = {synchronous}")
-
-    # Snapshots
-
-    def dirty_days(self) -> list[Dirty]:
-        """The days whose snapshot is behind the ledger, oldest first."""
-        with translated(self.path):
-            return [
-                Dirty(*row)
-                for row in self._db.execute(
-                    "SELECT day, version FROM partition "
-                    "WHERE version > compacted_version ORDER BY day"
-                )
-            ]
-
-    def mark_clean(self, dirty: Dirty, *, rows: int, file_bytes: int, now_us: int) -> None:
-        """Notes which version of the day its snapshot holds; later changes have raised it."""
-        with self.transaction():
-            self._db.execute(
-                "UPDATE partition SET compacted_version = ?, rows = ?, file_bytes = ?, "
-                "compacted_us = ? WHERE day = ?",
-                (dirty.version, rows, file_bytes, now_us, dirty.day),
-            )

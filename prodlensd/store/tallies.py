@@ -6,15 +6,29 @@ And the same, counted again from the rows themselves, for `verify` to compare.
 from __future__ import annotations
 
 from collections import Counter
-from typing import Final
+from collections.abc import Iterator
+from typing import Final, NamedTuple
 
-from prodlensd.store.reading import Reader
+from prodlensd.model import US_PER_DAY
+from prodlensd.store.calls import CallReader
 from prodlensd.store.store import TOTALLED, Totals
 
 _SUMS: Final = ", ".join(f"coalesce(sum({name}), 0)" for name in TOTALLED)
 
 
-class TallyReader(Reader):
+class Group(NamedTuple):
+    """Traces of one day (days since 1970) that have these values in common; the sum of costs."""
+
+    day: int
+    source_id: int
+    cost_source: str
+    anomalies: str | None
+    disputed: str | None
+    traces: int
+    nanousd: int
+
+
+class TallyReader(CallReader):
     """A read-only view of the ledger's tallies and totals."""
 
     def totals_by_source(self) -> Totals:
@@ -22,15 +36,30 @@ class TallyReader(Reader):
         sql = f"SELECT cost_source, {', '.join(TOTALLED)} FROM total ORDER BY 1"  # noqa: S608
         return {source: sums for source, *sums in self._all(sql)}
 
-    def recount(self) -> tuple[Totals, Counter[tuple[str, str]]]:
-        """The totals, and the tallies of `status` and `reason`. Looks at each row."""
+    def recount(self, calls: str = "trace") -> tuple[Totals, Counter[tuple[str, str]]]:
+        """The totals, and the tallies of `status`, counted from the rows of `calls`."""
         totals: Totals = {}
         tallies: Counter[tuple[str, str]] = Counter()
-        sql = f"SELECT cost_source, status, count(*), {_SUMS} FROM trace GROUP BY 1, 2"  # noqa: S608
+        sql = f"SELECT cost_source, status, count(*), {_SUMS} FROM {calls} GROUP BY 1, 2"  # noqa: S608
         for source, status, traces, *sums in self._all(sql):
             tallies["status", status] += traces
             before = totals.get(source, [0] * len(TOTALLED))
             totals[source] = [old + new for old, new in zip(before, sums, strict=True)]
-        letters = self._all("SELECT reason, count(*) FROM dead_letter GROUP BY 1")
-        tallies.update({("reason", reason): count for reason, count in letters})
         return totals, tallies
+
+    def recount_reasons(self) -> Counter[tuple[str, str]]:
+        """The tallies of `reason`, counted from the dead letters themselves."""
+        letters = self._all("SELECT reason, count(*) FROM dead_letter GROUP BY 1")
+        return Counter({("reason", reason): count for reason, count in letters})
+
+    def groups(self, calls: str = "trace") -> Iterator[Group]:
+        """All rows of `calls`, counted."""
+        # Before 1970 the quotient is to be rounded down as well.
+        day = f"(started_us - (started_us % {US_PER_DAY} + {US_PER_DAY}) % {US_PER_DAY})"
+        return (
+            Group(*row)
+            for row in self._all(
+                f"SELECT {day} / {US_PER_DAY}, source_id, cost_source, anomalies, disputed, "  # noqa: S608
+                f"count(*), coalesce(sum(cost_nanousd), 0) FROM {calls} GROUP BY 1, 2, 3, 4, 5"
+            )
+        )

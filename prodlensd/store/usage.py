@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
-from prodlensd.store.reading import Reader
+from prodlensd.store.calls import CallReader
 
 #: What calls can be told apart by → its column, and the column that says how it was found.
 COLUMNS: Final[dict[str, tuple[str, str | None]]] = {
@@ -22,7 +22,8 @@ COLUMNS: Final[dict[str, tuple[str, str | None]]] = {
 #: One value for each name in `by`; None where calls have none.
 Key = tuple[str | None, ...]
 
-_SPAN: Final = "FROM trace WHERE started_us >= ? AND started_us < ?"
+# ruff: noqa: S608 - statements are put together from names of columns
+_SPAN: Final = "WHERE started_us >= ? AND started_us < ?"
 # The gateway's id of the client's request, which its retries and fallbacks share. A call that has
 # none is a request of its own, known by its digest.
 _REQUEST: Final = (
@@ -71,25 +72,37 @@ class Latency(NamedTuple):
     p95_ms: float | None = None
 
 
-class UsageReader(Reader):
+class UsageReader(CallReader):
     """A read-only view of the ledger that adds up calls; `by` are names out of COLUMNS."""
+
+    @property
+    def _span(self) -> str:
+        return f"FROM {self._calls} {_SPAN}"
 
     def first_call_us(self, from_us: int, until_us: int) -> int | None:
         """When the first call of the span started; None when it has none."""
-        sql = f"SELECT started_us {_SPAN} ORDER BY started_us LIMIT 1"
-        return next((at_us for (at_us,) in self._all(sql, (from_us, until_us))), None)
+        first = [
+            f"SELECT min(started_us) AS at_us FROM {table} {_SPAN}" for table in ("trace", "pruned")
+        ]
+        sql = f"SELECT min(at_us) FROM ({' UNION ALL '.join(first)})"
+        ((at_us,),) = self._all(sql, (from_us, until_us) * 2)
+        return None if at_us is None else int(at_us)
 
     def last_call_us(self) -> int | None:
         """When the last call of all started."""
-        row = self._one("SELECT max(started_us) FROM trace")
-        return None if row is None else row[0]
+        sql = (
+            "SELECT max(at_us) FROM (SELECT max(started_us) AS at_us FROM trace "
+            "UNION ALL SELECT max(started_us) FROM pruned)"
+        )
+        ((at_us,),) = self._all(sql)
+        return None if at_us is None else int(at_us)
 
     def sums(self, by: Sequence[str], from_us: int, until_us: int) -> Iterator[Sums]:
         """The calls of the span, counted and added up."""
         columns, vias = _columns(by), [via or "NULL" for _, via in map(COLUMNS.__getitem__, by)]
         keys = ", ".join([*columns, *vias, "cost_source"])
         groups = ", ".join(str(number) for number in range(1, 2 * len(by) + 2))
-        sql = f"SELECT {keys}, {_SUMS} {_SPAN} GROUP BY {groups}"
+        sql = f"SELECT {keys}, {_SUMS} {self._span} GROUP BY {groups}"
         middle, end = len(by), 2 * len(by)
         for row in self._all(sql, (from_us, until_us)):
             yield Sums(row[:middle], row[middle:end], *row[end:])
@@ -99,7 +112,7 @@ class UsageReader(Reader):
         columns = _columns(by)
         each = ", ".join([*columns, "max(status = 'success') AS succeeded"])
         request = ", ".join([*columns, _REQUEST])
-        origin = f"FROM (SELECT {each} {_SPAN} GROUP BY {request})"
+        origin = f"FROM (SELECT {each} {self._span} GROUP BY {request})"
         counts = ["count(*)", "coalesce(sum(NOT succeeded), 0)"]
         return {
             key: Requests(*values)
@@ -112,7 +125,7 @@ class UsageReader(Reader):
         shares = [f"percentile_cont({took}, {share})" for share in (0.5, 0.95)]
         return {
             key: Latency(*values)
-            for key, values in self._grouped(_columns(by), shares, _SPAN, (from_us, until_us))
+            for key, values in self._grouped(_columns(by), shares, self._span, (from_us, until_us))
         }
 
     def _grouped(

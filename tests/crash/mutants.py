@@ -5,16 +5,17 @@ Each mutant is a function that makes the mistake through the `setattr` it is giv
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from prodlensd import compaction, snapshots, tailer
-from prodlensd.compaction import Compacted
 from prodlensd.model import Checkpoint, Part, Sighting
-from prodlensd.store import Committed, Store
+from prodlensd.store import Committed, Store, Written
+from prodlensd.store.reading import Partition
 
 SetAttr = Callable[[Any, str, Any], None]
 
@@ -124,41 +125,35 @@ class _Within(Store):
 
 def clean_before_written(set_attribute: SetAttr) -> None:
     """A day is marked clean, and then its snapshot is written."""
+    real = compaction.Compaction._write
 
-    def compact(store: Store, reader: Any, directory: Path, host: str, *, now: Any) -> Any:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for dirty in store.dirty_days():
-            store.mark_clean(dirty, rows=0, file_bytes=0, now_us=now())
-            path = snapshots.snapshot_path(directory, dirty.day, host)
-            snapshots.write_snapshot(path, reader.day(dirty.day, snapshots.LEDGER_COLUMNS))
-        return [Compacted(directory, 0, 0)]
+    def write(self: compaction.Compaction, partition: Partition, helpers: Any) -> Any:
+        written = Written(0, 0, b"")
+        self.partitions.mark_clean(partition.day, partition.version, written, self.now())
+        return real(self, partition, helpers)
 
-    set_attribute(compaction, "compact", compact)
+    set_attribute(compaction.Compaction, "_write", write)
 
 
 def written_in_place(set_attribute: SetAttr) -> None:
     """A snapshot is written where readers look for it."""
 
-    def write_snapshot(path: Path, rows: Iterator[Sequence[Any]]) -> tuple[int, int]:
-        import os
-
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    @contextmanager
+    def replacing(path: Path) -> Iterator[BinaryIO]:
         with path.open("wb") as file:
-            file.flush()
             os.fsync(file.fileno())
-            written = snapshots._write(file, rows)
-            return written, file.tell()
+            yield file
 
-    set_attribute(snapshots, "write_snapshot", write_snapshot)
+    set_attribute(snapshots, "replacing", replacing)
 
 
 def appended_to(set_attribute: SetAttr) -> None:
     """A snapshot is a file more, beside those from before."""
     real = snapshots.write_snapshot
 
-    def write_snapshot(path: Path, rows: Iterator[Sequence[Any]]) -> tuple[int, int]:
+    def write_snapshot(path: Path, *arguments: Any, **named: Any) -> snapshots.File:
         number = len(list(path.parent.glob("*.parquet")))
-        return real(path.with_name(f"{number}.parquet"), rows)
+        return real(path.with_name(f"{number}.parquet"), *arguments, **named)
 
     set_attribute(snapshots, "write_snapshot", write_snapshot)
 

@@ -20,7 +20,6 @@ import pytest
 
 from prodlensd import daemon as daemon_module
 from prodlensd import tailer as tailer_module
-from prodlensd.compaction import compact
 from prodlensd.store import Reader, StoreError
 from tests.crash.ledger import wrong_in_ledger
 from tests.scenario.conftest import World
@@ -183,7 +182,7 @@ def test_a_snapshot_that_cannot_be_written_leaves_the_old_one_and_comes_later(
     days = len(world.query("SELECT day FROM partition"))
     assert days > 1
     with Reader(world.ledger) as reader:
-        compact(world.store, reader, folder, "laptop", now=lambda: 0)
+        list(world.compaction(reader, folder).run())
         before = {path: path.read_bytes() for path in folder.glob("*/*.parquet")}
         world.step()
         struck = 0
@@ -197,14 +196,14 @@ def test_a_snapshot_that_cannot_be_written_leaves_the_old_one_and_comes_later(
                 # A plain function, for methods to be bound.
                 patch.setattr(owner, name, lambda *a, _faulty=faulty, **k: _faulty(*a, **k))
                 with suppress(OSError):
-                    compact(world.store, reader, folder, "laptop", now=lambda: 0)
+                    list(world.compaction(reader, folder).run())
             if not faulty.struck:
                 break
             struck += 1
             assert {path.suffix for path in folder.glob("*/*")} == {".parquet"}
-            assert len(world.store.dirty_days()) > 0
-            compact(world.store, reader, folder, "laptop", now=lambda: 0)
-            assert world.store.dirty_days() == []
+            assert len(world.dirty_days()) > 0
+            list(world.compaction(reader, folder).run())
+            assert world.dirty_days() == set()
             rows = sum(pq.read_metadata(p).num_rows for p in folder.glob("*/*.parquet"))
             assert [rows] == world.query("SELECT count(*) FROM traces")
     assert struck >= days

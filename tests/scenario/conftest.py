@@ -16,10 +16,13 @@ import structlog
 
 from prodlensd import formats
 from prodlensd.bell import Bell
+from prodlensd.compaction import Compacted, Compaction, proven
 from prodlensd.daemon import Daemon, Pace
 from prodlensd.model import Price, Trace
 from prodlensd.pipeline import build
-from prodlensd.store import Store
+from prodlensd.retention import prune
+from prodlensd.snapshots import snapshot_path
+from prodlensd.store import Partitions, Reader, Store
 from prodlensd.store.store import TOTALLED
 from prodlensd.tailer import Tailer
 
@@ -102,6 +105,40 @@ class World:
             assert self.query(counted) == self.query(f"SELECT total({table}s) FROM source")
         days = "SELECT started_us / 86400000000 FROM trace EXCEPT SELECT day FROM partition"
         assert self.query(days) == []
+
+    def compaction(self, reader: Reader, folder: Path, host: str = "laptop") -> Compaction:
+        """One round over the dirty days, into this folder."""
+        return Compaction(
+            partitions=Partitions(self.store),
+            reader=reader,
+            directory=folder,
+            host=host,
+            price_book="none",
+            now=lambda: 1,
+        )
+
+    def compact(self, folder: Path, host: str = "laptop") -> list[Compacted]:
+        """Writes the snapshots of the dirty days into this folder."""
+        with Reader(self.ledger) as reader:
+            return list(self.compaction(reader, folder, host).run())
+
+    def prune(self, folder: Path, before_day: int = 1 << 20) -> int:
+        """Prunes the days before this one; returns how many rows went."""
+        with Reader(self.ledger) as reader:
+            pruned = prune(
+                Partitions(self.store),
+                reader,
+                lambda partition: snapshot_path(folder, partition.day, partition.host or ""),
+                proven,
+                before_day=before_day,
+                pause=lambda: None,
+            )
+            return sum(day.rows for day in pruned)
+
+    def dirty_days(self) -> set[int]:
+        """The days whose snapshot is behind the ledger."""
+        with Reader(self.ledger) as reader:
+            return {p.day for p in reader.partitions().values() if not p.is_clean}
 
     def append(self, name: str, *parts: bytes) -> None:
         with (self.logs / name).open("ab") as file:

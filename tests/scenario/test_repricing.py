@@ -17,14 +17,13 @@ import apsw
 import pytest
 
 from prodlensd import formats
-from prodlensd.compaction import compact
 from prodlensd.model import US_PER_DAY, Price
 from prodlensd.pipeline import build
 from prodlensd.pricing import ALWAYS, FOREVER, Override, Pricer, Quote, flat_rates
 from prodlensd.pricing.rates import Origin
 from prodlensd.reprice import Repriced, reprice, write_nothing
 from prodlensd.snapshots import snapshot_path
-from prodlensd.store import Change, PriceReader, Prices, Reader, Selection, Store
+from prodlensd.store import Change, PriceReader, Prices, Selection, Store
 from prodlensd.store.store import disputed
 from prodlensd.tailer import Tailer
 from prodlensd.verify import verify
@@ -135,9 +134,9 @@ def history(world: Any) -> list[Any]:
     return rows
 
 
-def dirty(world: Any) -> set[int]:
+def dirty(world: World) -> set[int]:
     """The days whose snapshot is behind; all are marked clean."""
-    days = {dirty.day for dirty in world.store.dirty_days()}
+    days = world.dirty_days()
     with world.store.db as db:
         db.execute("UPDATE partition SET compacted_version = version")
     return days
@@ -550,14 +549,13 @@ def test_the_ledger_and_its_snapshots_are_proven_after_it(
             world.ledger,
             follow=follow,
             build=partial(build, parse=formats.parse, price=lambda _: Price(None, "unpriced")),
-            snapshot_path=lambda day: snapshot_path(tmp_path, day, "laptop"),
+            snapshot_path=lambda day: snapshot_path(tmp_path, day.day, "laptop"),
         )
         assert (found.state, found.differences) == ("complete", ())
         return found.snapshots, found.snapshots_due
 
     def write_snapshots() -> int:
-        with Reader(world.ledger) as reader:
-            return len(compact(world.store, reader, tmp_path, "laptop", now=lambda: 1))
+        return len(world.compact(tmp_path))
 
     assert write_snapshots() == 3
     assert proven() == (3, 0)

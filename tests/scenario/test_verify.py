@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -11,10 +10,8 @@ from typing import Any
 import pytest
 
 from prodlensd import formats, snapshots
-from prodlensd.compaction import compact
 from prodlensd.model import Checkpoint, Price, Trace
 from prodlensd.pipeline import build
-from prodlensd.store import Reader
 from prodlensd.tailer import Tailer
 from prodlensd.verify import Verdict, verify
 
@@ -40,7 +37,7 @@ def prove(world: Any, parquet: Path, meanwhile: Callable[[], None]) -> Verdict:
         world.ledger,
         follow=follow,
         build=partial(build, parse=formats.parse, price=unpriced),
-        snapshot_path=lambda day: snapshots.snapshot_path(parquet, day, "laptop"),
+        snapshot_path=lambda day: snapshots.snapshot_path(parquet, day.day, "laptop"),
         progress=lambda _done, _total: pending.pop()() if pending else None,
     )
 
@@ -50,13 +47,8 @@ def parquet(world: Any, make_line: Any, tmp_path: Path) -> Path:
     """The snapshots of a ledger of ten lines."""
     world.append("a.jsonl", *(make_line(n, ids=n % 2 == 0) for n in range(10)))
     world.step()
-    write_snapshots(world, tmp_path)
+    world.compact(tmp_path)
     return tmp_path
-
-
-def write_snapshots(world: Any, parquet: Path) -> None:
-    with Reader(world.ledger) as reader:
-        compact(world.store, reader, parquet, "laptop", now=lambda: time.time_ns() // 1000)
 
 
 def test_lines_that_are_ingested_meanwhile_are_of_another_moment(
@@ -79,7 +71,7 @@ def test_a_snapshot_that_is_written_meanwhile_is_not_compared(
     def meanwhile() -> None:
         world.append("a.jsonl", make_line(11))
         world.step()
-        write_snapshots(world, parquet)
+        world.compact(parquet)
 
     verdict = prove(world, parquet, meanwhile)
     assert (verdict.state, verdict.differences) == ("complete", ())

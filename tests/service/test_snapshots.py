@@ -113,14 +113,19 @@ def test_a_snapshot_that_cannot_be_written_leaves_the_old_one_whole(
     path = snapshots.snapshot_path(tmp_path, 20000, "laptop")
     columns = dict.fromkeys(snapshots.LEDGER_COLUMNS)
     row = tuple((columns | {"started_us": 1, "status": "success", "session_id": "old"}).values())
-    assert snapshots.write_snapshot(path, iter([row]))[0] == 1
+
+    def write(*rows: tuple[Any, ...]) -> snapshots.File:
+        tables = snapshots.tables(iter(rows))
+        return snapshots.write_snapshot(path, tables, metadata={}, announce=lambda _file: None)
+
+    assert write(row).rows == 1
 
     def no_space(_file: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", no_space)
     with pytest.raises(OSError, match="No space left"):
-        snapshots.write_snapshot(path, iter([row, row]))
+        write(row, row)
     monkeypatch.undo()
     assert pq.read_table(path).num_rows == 1
     assert [file.name for file in path.parent.iterdir()] == ["laptop.parquet"]

@@ -1,0 +1,88 @@
+"""`prodlensd publish`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import structlog
+
+from prodlensd.cli import EXIT_LOCKED, config_option, fail, load_config, now_us, shown
+from prodlensd.cli.snapshots import snapshot_path
+from prodlensd.config import Config
+from prodlensd.service import log as service_log
+from prodlensd.store import Partitions, Reader, Store, StoreError
+
+if TYPE_CHECKING:
+    from prodlensd.publication import Copied
+
+
+@click.command()
+@config_option
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but the log.")
+def command(config_path: Path | None, quiet: bool) -> None:
+    """Copy the snapshots that are up to date to publish.url now.
+
+    Exit code: 0, 1 when there is no ledger or no address, 75 when not all could be copied: the
+    daemon tries again.
+    """
+    from prodlensd.publication import PublishError  # noqa: PLC0415 - loads pyarrow
+
+    config = load_config(config_path)
+    os.umask(0o077)
+    service_log.configure(config.log.level)
+    if not config.publish.url:
+        raise fail("publish.url is not set: there is nowhere to copy snapshots to")
+    if not config.store.path.exists():
+        raise fail(f"no ledger at {config.store.path}: has the daemon run yet?")
+    done = 0
+    try:
+        for copied in _publish(config):
+            done += 1
+            if not quiet:
+                click.echo(f"{shown(copied.key)}: {copied.size_bytes} bytes")
+    except PublishError as error:
+        if quiet:
+            raise SystemExit(EXIT_LOCKED) from error
+        raise fail(
+            f"cannot publish to {shown(config.publish.url)}: {error}", EXIT_LOCKED
+        ) from error
+    except StoreError as error:
+        raise fail(str(error)) from error
+    if not quiet:
+        click.echo(f"{done} snapshots copied" if done else "all snapshots are published")
+
+
+def _publish(config: Config) -> Iterator[Copied]:
+    """Copies what is due; that it fails, or does no longer, is logged once."""
+    from prodlensd.publication import PublishError, publish  # noqa: PLC0415 - loads pyarrow
+    from prodlensd.publish import destination  # noqa: PLC0415
+
+    log, url = structlog.get_logger(), config.publish.url
+    with Store(config.store.path) as store, Reader(config.store.path) as reader:
+        was_failing = reader.publishing() is not None
+        try:
+            yield from publish(
+                Partitions(store),
+                reader,
+                url,
+                open_destination=destination,
+                path_of=partial(snapshot_path, config),
+                now=now_us,
+            )
+        except PublishError as error:
+            if not was_failing:
+                log.warning("cannot publish just now; will keep trying", url=url, fault=str(error))
+            raise
+        if was_failing:
+            log.info("publishing again", url=url)
+
+
+def has_backlog(config: Config, partitions: Partitions) -> bool:
+    """Whether `publish` would find anything to do, and an attempt is due."""
+    url = config.publish.url
+    return bool(url) and partitions.has_backlog(url, now_us())
