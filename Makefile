@@ -3,7 +3,7 @@
 PYTHON ?= python3
 ARGS ?=
 SOAK_MINUTES ?= 30
-SYSTEM_PACKAGES := debootstrap systemd-container prometheus strace
+SYSTEM_PACKAGES := debootstrap systemd-container prometheus strace default-jre-headless
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -38,12 +38,12 @@ soak: $(READY) ## destroy files and kill daemons for SOAK_MINUTES (30), with SOA
 	@$(BIN)/python -m pytest -q -o cache_dir=.cache/pytest --hypothesis-profile=explore tests/unit
 	@SOAK_MINUTES=$(SOAK_MINUTES) $(BIN)/python -m pytest -q -o cache_dir=.cache/pytest -m soak $(ARGS)
 
-# Some tests ask real programs: a systemd in a small system of its own, Prometheus, strace. Where these
-# cannot be had, those tests are skipped and say so. (RUNLEVEL=1: nothing that is installed is started.)
+# Some tests ask real programs: a systemd in a small system of its own, Prometheus, strace, Spark (on Java).
+# Where these cannot be had, those tests are skipped and say so. (RUNLEVEL=1: nothing that is installed is started.)
 system-packages:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
 	  && ! { command -v debootstrap && command -v systemd-nspawn && command -v prometheus \
-	    && command -v strace; } >/dev/null; then \
+	    && command -v strace && command -v java; } >/dev/null; then \
 	  echo "Installing $(SYSTEM_PACKAGES), once."; \
 	  { apt-get -qq update && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
 	    apt-get -qq -y --no-install-recommends install $(SYSTEM_PACKAGES); } >/dev/null 2>&1 \

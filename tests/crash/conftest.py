@@ -20,6 +20,8 @@ import pytest
 from tests.crash.ledger import wrong_in_ledger
 from tests.scenario.file_actions import Written
 
+_ROW = ("session_id", "tokens_out", "call_id")
+_PLACE = ("source_id", "source_offset")
 _KINDS = ["ids", "no ids", "garbage", "blank", "no ids", "ids", "no ids"]
 
 
@@ -36,8 +38,10 @@ class Driver:
         )
         self._homes = (folder / f"home-{number}" for number in count())
 
-    def home(self, mutant: str = "", folder: Path | None = None) -> Home:
-        return Home(self, folder or next(self._homes), mutant)
+    def home(
+        self, mutant: str = "", folder: Path | None = None, *, retention: bool = False
+    ) -> Home:
+        return Home(self, folder or next(self._homes), mutant, retention=retention)
 
     def run(self, **case: Any) -> int:
         assert self._process.stdin is not None
@@ -55,9 +59,13 @@ class Driver:
 
 
 class Home:
-    """Log files, a ledger and snapshots; and what was written, line by line."""
+    """Log files, a ledger and snapshots; and what was written, line by line.
 
-    def __init__(self, driver: Driver, folder: Path, mutant: str) -> None:
+    With `retention` nothing is young: rows are pruned once their snapshot is proven, logs deleted
+    once they are, and snapshots copied to a folder of the team's.
+    """
+
+    def __init__(self, driver: Driver, folder: Path, mutant: str, *, retention: bool) -> None:
         self._driver = driver
         self._mutant = mutant
         self.folder = folder
@@ -66,9 +74,14 @@ class Home:
         self.parquet = folder / "parquet"
         self.written = Written()
         self.logs.mkdir(parents=True)
-        (folder / "config.toml").write_text(
-            "[store]\nbatch_max_lines = 4\n[parquet]\nenabled = true\n"
-        )
+        config = "[store]\nbatch_max_lines = 4\n[parquet]\nenabled = true\n"
+        self.team = folder / "team"
+        self._retention = retention
+        if retention:
+            self.team.mkdir()
+            config += "[retention]\nstore_days = 1\nlog_days = 1\n"
+            config += f"[publish]\nurl = '{self.team.as_uri()}'\n"
+        (folder / "config.toml").write_text(config)
 
     def run(self, seam: str = "", when: str = "before", nth: int = 0) -> int:
         """The exit code of `run --once`, or minus the signal that it died of."""
@@ -102,6 +115,15 @@ class Home:
         self.write("a.jsonl", ["no ids", "ids"])
         self.write("a.jsonl.1", ["no ids"])
 
+    def late_lines(self) -> None:
+        """New lines of days that are pruned, and lines that are known, read from other files."""
+        known = [line for line in self.written.lines if b"litellm_call_id" in line]
+        with (self.logs / "copy.jsonl").open("ab") as file:
+            file.write(b"".join(line + b"\n" for line in known))
+        self.written.note(known)
+        self.write("a.jsonl", _KINDS, twice=True)
+        self.write("d.jsonl", _KINDS)
+
     def said(self) -> str:
         return (self.folder / "said.log").read_text()
 
@@ -114,21 +136,48 @@ class Home:
 
     def snapshots(self) -> Counter[tuple[Any, ...]]:
         """The rows of all snapshots, as any reader sees them just now."""
-        rows: Counter[tuple[Any, ...]] = Counter()
+        return Counter(row for row, _ in self._archived())
+
+    def pruned(self) -> list[tuple[Any, ...]]:
+        """The rows that are in snapshots only, as a reader of ledger and snapshots sees them."""
+        pruned = set(self.query("SELECT source_id, source_offset FROM pruned"))
+        return [row for row, place in self._archived() if place in pruned]
+
+    def _archived(self) -> Iterator[tuple[tuple[Any, ...], tuple[int, int]]]:
         for path in self.parquet.glob("*/*.parquet"):
-            columns = pq.ParquetFile(path).read(["session_id", "tokens_out", "call_id"]).to_pydict()
-            rows.update(zip(*columns.values(), strict=True))
-        return rows
+            columns = pq.ParquetFile(path).read([*_ROW, *_PLACE]).to_pydict()
+            rows, places = (
+                zip(*(columns[name] for name in names), strict=True) for names in (_ROW, _PLACE)
+            )
+            yield from zip(rows, places, strict=True)
+
+    def now(self) -> list[tuple[Any, ...]]:
+        """All rows there are, as a reader of ledger and snapshots sees them."""
+        if not self.ledger.exists():
+            return []
+        return [*self.query("SELECT session_id, tokens_out, call_id FROM traces"), *self.pruned()]
 
     def wrong(self) -> list[str]:
         """What is not as it must be after a clean run: nothing."""
-        rows = Counter(self.query("SELECT session_id, tokens_out, call_id FROM traces"))
-        faults = {
+        rows = Counter(self.now())
+        faults: dict[str, Any] = {
             "missing in the snapshots": rows - self.snapshots(),
             "doubled in the snapshots": self.snapshots() - rows,
         }
+        if self._retention:
+            faults |= {
+                "not pruned": self.query("SELECT count(*) FROM trace") != [0],
+                "logs left": [path.name for path in self.logs.iterdir()],
+                "not published": _contents(self.parquet).items() ^ _contents(self.team).items(),
+            }
         wrong = [f"{what}: {which}" for what, which in faults.items() if which]
-        return wrong + wrong_in_ledger(self.query, self.written)
+        return wrong + wrong_in_ledger(self.query, self.written, self.pruned())
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    """Every snapshot, and every file that was left behind beside them."""
+    files = (path for path in folder.glob("*/*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 @pytest.fixture(scope="session")

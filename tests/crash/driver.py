@@ -25,7 +25,7 @@ import apsw
 import click
 
 from prodlensd import daemon, tailer
-from prodlensd.cli import compact, run
+from prodlensd.cli import compact, now_us, publish, run
 from tests.crash.mutants import MUTANTS  # imports the snapshots as well: no child has to
 
 #: Where to die: the module, and the name in it.
@@ -45,7 +45,20 @@ SEAMS = {
     "os.fsync": ("os", "fsync"),
     "Path.replace": ("pathlib", "Path.replace"),
 }
+#: The same, of what only happens where there is something to prune, to delete or to publish.
+RETENTION_SEAMS = {
+    "Partitions.prune": ("prodlensd.store.partitions", "Partitions.prune"),
+    "Partitions.give_back": ("prodlensd.store.partitions", "Partitions.give_back"),
+    "Partitions.mark_published": ("prodlensd.store.partitions", "Partitions.mark_published"),
+    "merged": ("prodlensd.snapshots", "merged"),
+    "os.rename": ("os", "rename"),
+    "_delete": ("prodlensd.retention", "_delete"),
+    "Folder.put": ("prodlensd.publish", "Folder.put"),
+    "copyfileobj": ("shutil", "copyfileobj"),
+}
 _READ_BYTES = 1000
+#: Later than anything is young.
+_LATER_US = 100 * 86_400_000_000
 
 
 def die() -> None:
@@ -53,7 +66,7 @@ def die() -> None:
 
 
 def _die_at(seam: str, when: str, nth: int) -> None:
-    module_name, dotted = SEAMS[seam]
+    module_name, dotted = (SEAMS | RETENTION_SEAMS)[seam]
     owner: Any = import_module(module_name)
     *parents, name = dotted.split(".")
     for parent in parents:
@@ -90,11 +103,14 @@ def _die_at_statement(nth: int) -> None:
     apsw.connection_hooks.append(hook)
 
 
-class _Compaction:
-    """In place of the process that the daemon would start."""
+class _Child:
+    """In place of a process that the daemon would start."""
+
+    def __init__(self, command: click.Command) -> None:
+        self._command = command
 
     def wait(self) -> int:
-        return _called(compact.command, ["--quiet"])
+        return _called(self._command, ["--quiet"])
 
 
 def _called(command: click.Command, arguments: list[str]) -> int:
@@ -115,7 +131,9 @@ def _run_case(case: dict[str, Any]) -> int:
     os.dup2(said, 2)
     for module in (tailer, daemon):
         setattr(module, "READ_BYTES", _READ_BYTES)  # noqa: B010 - a Final, but not for us
-    run._start = lambda _config, _command: _Compaction()  # type: ignore[assignment,return-value]
+    commands = {"compact": compact.command, "publish": publish.command}
+    run._start = lambda _config, name: _Child(commands[name])  # type: ignore[assignment,return-value]
+    setattr(compact, "now_us", lambda: now_us() + _LATER_US)  # noqa: B010 - imported there
     if case.get("mutant"):
         MUTANTS[case["mutant"]](setattr)
     if case.get("seam") == "sql":

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import signal
+from collections import Counter
 from collections.abc import Iterator
-from itertools import count
+from itertools import count, product
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from tests.crash.driver import SEAMS
+from tests.crash.driver import RETENTION_SEAMS, SEAMS
 
 
 class Kill(NamedTuple):
@@ -20,6 +21,7 @@ class Kill(NamedTuple):
     nth: int
     second_run: bool
     later_lines: bool
+    retention: bool = False
 
 
 class Result(NamedTuple):
@@ -31,15 +33,20 @@ class Result(NamedTuple):
 
 def outcome(driver: Any, kill: Kill, mutant: str = "") -> Result:
     """What a kill leads to, after one clean run."""
-    home = driver.home(mutant)
+    home = driver.home(mutant, retention=kill.retention)
     home.first_lines()
     if kill.second_run:
         assert home.run() == 0, (home.folder / "said.log").read_text()
-        home.rotate()
+        if kill.retention:
+            home.late_lines()
+        else:
+            home.rotate()
+    before = Counter(home.now())
     code = home.run(kill.seam, kill.when, kill.nth)
     assert code in (0, -signal.SIGKILL), (home.folder / "said.log").read_text()
     wrong = []
     try:
+        wrong += _lost_or_doubled(before, Counter(home.now()))
         home.snapshots()
     except (pa.ArrowInvalid, OSError) as error:
         wrong.append(f"a torn snapshot: {error}")
@@ -49,13 +56,20 @@ def outcome(driver: Any, kill: Kill, mutant: str = "") -> Result:
     return Result(code == -signal.SIGKILL, wrong + home.wrong())
 
 
+def _lost_or_doubled(before: Counter[Any], after: Counter[Any]) -> list[str]:
+    """What of the rows that were there before is not there, wherever the process died."""
+    lost = before - after
+    return [f"lost by the kill: {lost}"] if lost else []
+
+
 def sweep(driver: Any, mutant: str = "") -> Iterator[tuple[Kill, Result]]:
     """Every seam, before and after, and every SQL statement, at each call until none is left."""
-    places = [("sql", "before"), *((seam, when) for seam in SEAMS for when in ("before", "after"))]
-    for seam, when in places:
-        for second_run, later_lines in ((False, False), (True, False), (True, True)):
+    ways = [(False, False), (True, False), (True, True)]
+    for retention, seams in ((False, SEAMS), (True, SEAMS | RETENTION_SEAMS)):
+        places = [("sql", "before"), *product(seams, ("before", "after"))]
+        for (seam, when), (second_run, later_lines) in product(places, ways):
             for nth in count(1):
-                kill = Kill(seam, when, nth, second_run, later_lines)
+                kill = Kill(seam, when, nth, second_run, later_lines, retention)
                 result = outcome(driver, kill, mutant)
                 if not result.died:
                     break

@@ -18,8 +18,7 @@ sys.path.append(str(Path(__file__).parents[2]))
 from prodlensd import proxy
 from tests.e2e import traffic
 from tests.e2e.fake_upstream import FakeUpstream
-from tests.e2e.litellm_proxy import running_proxy
-from tests.e2e.litellm_venv import VERSIONS, litellm_python
+from tests.e2e.litellm_proxy import VERSIONS, litellm_python, running_proxy
 
 CALLBACKS = {"1.106.2": proxy.INSTALLED_CALLBACK, "1.80.0": proxy.COPIED_CALLBACK}
 LINES_WITHIN_S = 15.0

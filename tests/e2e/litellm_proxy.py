@@ -14,7 +14,9 @@ from socket import socket
 from typing import Final
 
 from prodlensd import proxy
+from tests.venvs import venv_python
 
+VERSIONS: Final = ("1.106.2", "1.80.0")  # the newest these tests know, and one of a year before
 MASTER_KEY: Final = "sk-canary-master-0123456789abcdef0123456789abcdef"
 PROVIDER_KEY: Final = "sk-canary-provider-0123456789abcdef"
 START_WITHIN_S: Final = 90.0
@@ -36,6 +38,11 @@ EXTRA_SETTINGS: Final = """
 class Proxy:
     port: int
     log_folder: Path
+
+
+def litellm_python(version: str) -> Path:
+    """The Python of an environment with exactly this version."""
+    return venv_python(Path(__file__).with_name(f"litellm-{version}.txt"))
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.litellm_venv import VERSIONS, litellm_python
+from tests.e2e.litellm_proxy import VERSIONS, litellm_python
 from tests.e2e.traffic import read_lines
 
 pytestmark = pytest.mark.timeout(900)

@@ -13,8 +13,7 @@ import pytest
 
 from prodlensd import proxy
 from tests.e2e.fake_upstream import FakeUpstream
-from tests.e2e.litellm_proxy import running_proxy
-from tests.e2e.litellm_venv import VERSIONS, litellm_python
+from tests.e2e.litellm_proxy import VERSIONS, litellm_python, running_proxy
 
 pytestmark = pytest.mark.timeout(900)
 
