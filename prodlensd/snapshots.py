@@ -28,18 +28,18 @@ from prodlensd.durable import replacing
 
 LOCK_NAME: Final = ".prodlensd.lock"
 
-_TEXT: Final = pa.dictionary(pa.int32(), pa.string())
-
 #: The columns of the `traces` view but for `event_date`, which is the folder's, with real types.
+#: Texts are dictionary-encoded in the file only: as a type of the column that would be one that
+#: differs from file to file, which not every reader can put together.
 SCHEMA: Final = pa.schema(
     [
         ("session_id", pa.string()),
-        ("developer_id", _TEXT),
-        ("repo_slug", _TEXT),
+        ("developer_id", pa.string()),
+        ("repo_slug", pa.string()),
         ("timestamp", pa.timestamp("us", tz="UTC")),
-        ("model", _TEXT),
-        ("provider", _TEXT),
-        ("call_type", _TEXT),
+        ("model", pa.string()),
+        ("provider", pa.string()),
+        ("call_type", pa.string()),
         ("tokens_in", pa.int64()),
         ("tokens_out", pa.int64()),
         ("total_tokens", pa.int64()),
@@ -48,19 +48,19 @@ SCHEMA: Final = pa.schema(
         ("reasoning_tokens", pa.int64()),
         ("latency_ms", pa.float64()),
         ("ttft_ms", pa.float64()),
-        ("status", _TEXT),
+        ("status", pa.string()),
         ("status_code", pa.int64()),
         ("cost_usd", pa.decimal128(18, 9)),
-        ("cost_source", _TEXT),
+        ("cost_source", pa.string()),
         ("call_id", pa.string()),
-        ("end_user", _TEXT),
-        ("tags", _TEXT),
+        ("end_user", pa.string()),
+        ("tags", pa.string()),
         ("accepted", pa.bool_()),
         ("diff_ratio", pa.float64()),
         ("accepted_lines", pa.int64()),
         ("source_id", pa.int64()),
         ("source_offset", pa.int64()),
-        ("host", _TEXT),
+        ("host", pa.string()),
     ]
 )
 
@@ -147,15 +147,10 @@ def grouped(parts: Iterable[pa.Table]) -> Iterator[pa.Table]:
     for part in parts:
         held.append(part)
         if sum(table.num_rows for table in held) >= GROUP_ROWS:
-            yield _joined(held)
+            yield pa.concat_tables(held)
             held = []
     if held:
-        yield _joined(held)
-
-
-def _joined(parts: list[pa.Table]) -> pa.Table:
-    """One table, with one dictionary a column: where it changed, it would be written out plain."""
-    return pa.concat_tables(parts).unify_dictionaries()
+        yield pa.concat_tables(held)
 
 
 def _slices(rows: Iterator[Sequence[Any]], most: int) -> Iterator[pa.RecordBatch]:
@@ -171,8 +166,6 @@ def _slices(rows: Iterator[Sequence[Any]], most: int) -> Iterator[pa.RecordBatch
 
 def _raw(field: pa.Field) -> pa.Field:
     """What the ledger has of this column."""
-    if pa.types.is_dictionary(field.type):
-        return field.with_type(pa.string())
     if field.name in ("cost_usd", "accepted"):
         return field.with_type(pa.int64())
     return field
@@ -186,8 +179,6 @@ def _typed(column: pa.ChunkedArray, field: pa.Field) -> pa.Array:
     if field.name == "cost_usd":
         nano = array.cast(_NANOUSD)
         return pa.Array.from_buffers(_USD, len(nano), nano.buffers(), nano.null_count)
-    if pa.types.is_dictionary(field.type):
-        return array.dictionary_encode()
     return array.cast(field.type)
 
 
@@ -307,7 +298,6 @@ def _values(column: pa.ChunkedArray) -> list[Any]:
     array = _untyped(column)
     if pa.types.is_string(array.type):
         array = array.dictionary_encode()
-    if pa.types.is_dictionary(array.type):
         texts = [*array.dictionary.to_pylist(), None]
         return [texts[index] for index in _numbers(array.indices.fill_null(-1), "i")]
     if pa.types.is_int64(array.type):
@@ -350,7 +340,7 @@ def merged(ours: Iterator[pa.Table], theirs: Iterator[pa.Table]) -> Iterator[pa.
         # What comes up to here can have nothing before it any more.
         until = min(one["timestamp"][-1].as_py(), other["timestamp"][-1].as_py())
         (first, one), (second, other) = _split(one, until), _split(other, until)
-        yield _joined([first, second]).sort_by("timestamp")
+        yield pa.concat_tables([first, second]).sort_by("timestamp")
         one = one if one.num_rows else next(ours, None)
         other = other if other.num_rows else next(theirs, None)
     for rest, more in ((one, ours), (other, theirs)):
