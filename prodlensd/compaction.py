@@ -95,7 +95,7 @@ class Compaction:
             path,
             snapshots.grouped(tables),
             metadata={
-                "version": str(FILE_VERSION),
+                "schema_version": str(FILE_VERSION),
                 "writer": f"prodlensd {__version__}",
                 "host": host,
                 "watermark": str(partition.version),

@@ -218,6 +218,7 @@ def _write(file: _Output, groups: Iterable[pa.Table], metadata: Mapping[str, str
         use_dictionary=names,
         column_encoding=_ENCODINGS,
         write_statistics=True,
+        store_schema=False,  # Parquet's own types say it all, in 2 kB less
         sorting_columns=[pq.SortingColumn(SCHEMA.get_field_index("timestamp"))],
     ) as writer:
         for group in groups:
