@@ -28,6 +28,7 @@ from benchmarks.growth import growth
 from benchmarks.idle import idle
 from benchmarks.latency import latency
 from benchmarks.sizes import QUICK, Sizes
+from benchmarks.snapshots import snapshots
 from benchmarks.throughput import long_line, payloads, traces
 
 BENCHMARKS: Final[dict[str, Callable[[Path, Sizes], Iterator[Figure]]]] = {
@@ -37,6 +38,7 @@ BENCHMARKS: Final[dict[str, Callable[[Path, Sizes], Iterator[Figure]]]] = {
     "latency": latency,
     "idle": idle,
     "growth": growth,
+    "snapshots": snapshots,
 }
 
 

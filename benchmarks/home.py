@@ -78,10 +78,16 @@ class Home:
         return float(told["wall_s"])
 
     @contextmanager
+    def process(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+        """A prodlensd that runs meanwhile."""
+        command = [sys.executable, "-m", "prodlensd", *arguments]
+        with started(command, self._env, self._log) as process:
+            yield process
+
+    @contextmanager
     def daemon(self) -> Iterator[subprocess.Popen[bytes]]:
         """A running daemon that has said it is alive."""
-        command = [sys.executable, "-m", "prodlensd", "run"]
-        with started(command, self._env, self._log) as process:
+        with self.process("run") as process:
             await_(lambda: self.query("SELECT pid FROM daemon") == [process.pid], "a heartbeat")
             yield process
 

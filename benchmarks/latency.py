@@ -34,7 +34,7 @@ def latency(folder: Path, sizes: Sizes) -> Iterator[Figure]:
         try:
             with home.reader() as probe:
                 for number, line in enumerate(lines.trace_lines(count), start=1):
-                    waits_ms.append(_append(log, line, probe, number) * 1000)
+                    waits_ms.append(append_s(log, line, probe, number) * 1000)
                     threading.Event().wait(max(0.0, _APPEND_INTERVAL_S - waits_ms[-1] / 1000))
         finally:
             os.close(log)
@@ -54,8 +54,14 @@ def latency(folder: Path, sizes: Sizes) -> Iterator[Figure]:
     )
 
 
-def _append(log: int, line: bytes, probe: apsw.Connection, number: int) -> float:
-    """Appends the line as number so-and-so; the seconds until the probe sees as many."""
+def append_s(
+    log: int,
+    line: bytes,
+    probe: apsw.Connection,
+    number: int,
+    counted: str = "SELECT count(*) FROM traces",
+) -> float:
+    """Appends the line as number so-and-so; the seconds until the probe has counted as many."""
     pause = threading.Event()
     version = probe.pragma("data_version")
     began_s = time.perf_counter()
@@ -64,7 +70,7 @@ def _append(log: int, line: bytes, probe: apsw.Connection, number: int) -> float
         # Cheaper than counting; and the daemon's heartbeat changes it as well.
         if probe.pragma("data_version") != version:
             version = probe.pragma("data_version")
-            if probe.execute("SELECT count(*) FROM traces").get == number:
+            if probe.execute(counted).get == number:
                 return time.perf_counter() - began_s
         pause.wait(_POLL_INTERVAL_S)
     raise WrongResultError(f"line {number} was not to be seen within {waited_s:.0f} s")

@@ -52,6 +52,14 @@ def trace_lines(count: int, *, start: int = 0, gateway_only: bool = False) -> It
         ).encode()
 
 
+def day_lines(count: int) -> Iterator[bytes]:
+    """The same, of one day."""
+    step_us = 86_000_000_000 // count
+    for number, line in enumerate(trace_lines(count)):
+        started = _START + timedelta(seconds=1, microseconds=number * step_us)
+        yield b'{"timestamp":"' + started.isoformat()[:-6].encode() + line[line.index(b"Z") :]
+
+
 def payload_lines(count: int) -> Iterator[bytes]:
     """What a real LiteLLM proxy logged, about 13 kB a line, with fresh ids and times."""
     templates = _templates()

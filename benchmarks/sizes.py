@@ -16,6 +16,7 @@ class Sizes:
     idle_files: int = 100
     idle_s: float = 20.0
     status_runs: int = 10
+    snapshot_rows: int = 5_000_000
     growth_rows: int = 2_000_000
     growth_steps: int = 10
     long_line_bytes: int = 64 << 20
@@ -28,5 +29,6 @@ QUICK = Sizes(
     appends=60,
     idle_s=5.0,
     status_runs=3,
+    snapshot_rows=300_000,
     growth_rows=200_000,
 )

@@ -17,7 +17,7 @@ from datetime import date
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -44,6 +44,14 @@ _PUBLISH = (
     r"(?#a file://, s3:// or gs:// address, with no name or password in it)"
     r"\A(file:///[^\0?#]*|(s3|gs)://(anonymous@)?[^\0@/?]+([/?][^\0@]*)?)?\Z"
 )
+
+
+#: What may follow the ? of such an address. Not all that pyarrow knows: with allow_delayed_open
+#: an upload that fails can leave an empty file.
+_PUBLISH_OPTIONS = {
+    "s3": ("region", "endpoint_override", "scheme", "tls_ca_file_path", "tls_verify_certificates"),
+    "gs": ("endpoint_override", "scheme", "project_id", "retry_limit_seconds"),
+}
 
 
 class ConfigError(ValueError):
@@ -110,6 +118,16 @@ class Pricing(_Table, frozen=True, kw_only=True):
 
 class Publish(_Table, frozen=True, kw_only=True):
     url: Annotated[str, Meta(pattern=_PUBLISH)] = ""
+
+    def __post_init__(self) -> None:
+        address = urlsplit(self.url)
+        known = _PUBLISH_OPTIONS.get(address.scheme, ())
+        for name, _ in parse_qsl(address.query, keep_blank_values=True):
+            if name not in known:
+                raise ValueError(f"url: {name!r} is no option; there are {', '.join(known)}")
+        # A key with one of these is another one, or none, to the store.
+        if {"", ".", ".."} & set(address.path.strip("/").split("/")) and address.path.strip("/"):
+            raise ValueError("url: expected a prefix without empty parts, '.' and '..'")
 
 
 class Http(_Table, frozen=True, kw_only=True):

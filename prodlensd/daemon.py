@@ -12,6 +12,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
@@ -352,8 +353,10 @@ class _Chore:
         if not self._work.is_there():
             return False
         self._child = self._work.start()
-        # Ingesting goes first; and where nobody says otherwise, disks serve by this as well.
-        os.setpriority(os.PRIO_PROCESS, self._child.pid, _CHORE_NICENESS)
+        # Ingesting goes first; and where nobody says otherwise, disks serve by this as well. A
+        # service manager may forbid it, and the child may have ended already.
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, self._child.pid, _CHORE_NICENESS)
         return True
 
     def end(self) -> None:

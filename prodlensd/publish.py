@@ -7,16 +7,19 @@ the machine's role); none is ever part of an address.
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import Final, Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pyarrow import fs
 
 from prodlensd.durable import replacing
 
 _BLOCK_BYTES: Final = 4 << 20
+#: Google's library would try for a quarter of an hour; S3's gives up by itself after half a minute.
+_PATIENCE_S: Final = 30
 
 
 class Destination(Protocol):
@@ -57,8 +60,20 @@ class Bucket:
     """A bucket, and a prefix within."""
 
     def __init__(self, url: str) -> None:
+        options = dict(parse_qsl(urlsplit(url).query))
+        if "region" in options:
+            # Else the machine it may run on is asked for it: for eight seconds on a laptop.
+            os.environ.setdefault("AWS_REGION", options["region"])
+        if url.startswith("gs://") and "retry_limit_seconds" not in options:
+            url += f"{'&' if options else '?'}retry_limit_seconds={_PATIENCE_S}"
         self._files, self._root = fs.FileSystem.from_uri(url)
 
     def put(self, file: Path, key: str) -> None:
-        """Uploads the file."""
-        raise NotImplementedError
+        """Uploads the file: all of it is in memory before the first byte goes.
+
+        pyarrow ends an upload by completing it, also one that an error of ours interrupts; nothing
+        of ours may happen in between. An error of the store completes nothing.
+        """
+        content = file.read_bytes()
+        with self._files.open_output_stream(f"{self._root.rstrip('/')}/{key}") as upload:
+            upload.write(content)

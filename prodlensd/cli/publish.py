@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -33,6 +34,8 @@ def command(config_path: Path | None, quiet: bool) -> None:
     from prodlensd.publication import PublishError  # noqa: PLC0415 - loads pyarrow
 
     config = load_config(config_path)
+    # Ctrl-C ends us at once: as an exception it would complete an upload in the middle.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.umask(0o077)
     service_log.configure(config.log.level)
     if not config.publish.url:

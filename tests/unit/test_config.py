@@ -293,6 +293,22 @@ class TestErrors:
                 "pricing.override[0].valid_to: expected a day after valid_from, 2026-02-01, found",
             ),
             ("publish.url = 'http://a'", "publish.url: expected a file://, s3:// or gs:// address"),
+            ("publish.url = 's3://key:secret@b'", 'in it, found "s3://…@b"'),
+            ("publish.url = 'file://mnt/team'", "publish.url: expected a file://"),
+            ("publish.url = 's3://b?x=1'", "publish.url: 'x' is no option; there are region,"),
+            (
+                "publish.url = 's3://b?allow_delayed_open=true'",
+                "publish.url: 'allow_delayed_open' is",
+            ),
+            ("publish.url = 's3://b/a/../c'", "publish.url: expected a prefix without"),
+            (
+                "publish.url = 's3://b'\nparquet.enabled = false",
+                "publish.url: needs snapshots, and parquet.enabled is false",
+            ),
+            (
+                "retention.store_days = 1\nparquet.enabled = false",
+                "retention.store_days: needs snapshots, and parquet.enabled is false",
+            ),
             ("http.listen = '9469'", 'http.listen: expected host:port, found "9469"'),
             ("http.listen = ':9469'", "http.listen: expected host:port"),
             ("http.listen = 'a:70000'", "http.listen: expected a port up to 65535, found 70000"),
