@@ -18,6 +18,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
@@ -214,19 +215,23 @@ class _Helper:
         self._answers: IO[bytes] = self._child.stdout
 
     def ask(self, span: Span) -> None:
-        self._questions.write(json.dumps(span).encode() + b"\n")
-        self._questions.flush()
+        with suppress(BrokenPipeError):  # it has gone: that there is no answer says so
+            self._questions.write(json.dumps(span).encode() + b"\n")
+            self._questions.flush()
 
     def answer(self) -> Iterator[pa.Table]:
         try:
             for batch in pa.ipc.open_stream(self._answers):
                 yield pa.Table.from_batches([batch])
         except pa.ArrowInvalid as error:
-            raise OSError(f"a helper of the compaction failed: {error}") from error
+            raise OSError(f"a helper of the compaction gave no answer: {error}") from error
 
     def end(self) -> None:
         self._child.kill()
-        self._child.communicate()
+        with suppress(BrokenPipeError):
+            self._questions.close()
+        self._answers.close()
+        self._child.wait()
 
 
 def serve(ledger: Path, questions: Iterable[bytes], answers: IO[bytes]) -> None:

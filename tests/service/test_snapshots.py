@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
+import sys
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -11,9 +14,12 @@ from typing import Any
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
+import structlog
+import structlog.testing
 from fasteners import InterProcessReaderWriterLock
 
 from prodlensd import snapshots
+from prodlensd.daemon import EXIT_TRY_LATER, Work, _Chore
 from prodlensd.store.schema import TRACES_COLUMNS
 
 
@@ -144,3 +150,24 @@ def test_the_daemon_compacts_by_itself_and_goes_on_ingesting(machine: Any, wait_
     )
     daemon.send_signal(signal.SIGTERM)
     assert daemon.wait(5) == 0
+
+
+def test_a_chore_runs_at_the_lowest_priority_and_may_ask_to_be_tried_later() -> None:
+    ends = [0, EXIT_TRY_LATER, 3]
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start() -> subprocess.Popen[bytes]:
+        code = f"import sys; sys.stdin.read(); sys.exit({ends[len(started)]})"
+        started.append(subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE))
+        return started[-1]
+
+    with structlog.testing.capture_logs() as said:
+        chore = _Chore("compaction", Work(start, lambda: True), 0.0, structlog.get_logger())
+        for number in range(3):
+            assert chore.step()
+            assert os.getpriority(os.PRIO_PROCESS, started[number].pid) == 19
+            started[number].communicate()
+            chore._work = Work(start, lambda: False)
+            assert not chore.step()
+            chore._work = Work(start, lambda: True)
+    assert [(entry["log_level"], entry["exit_code"]) for entry in said] == [("warning", 3)]
