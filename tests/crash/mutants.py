@@ -12,10 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from prodlensd import compaction, snapshots, tailer
+from prodlensd import compaction, publication, publish, snapshots, tailer
 from prodlensd.model import Checkpoint, Part, Sighting
-from prodlensd.store import Committed, Store, Written
+from prodlensd.store import Committed, Partitions, Store, Written
 from prodlensd.store.reading import Partition
+from prodlensd.store.store import _COLUMNS, _INSERT
 
 SetAttr = Callable[[Any, str, Any], None]
 
@@ -158,7 +159,87 @@ def appended_to(set_attribute: SetAttr) -> None:
     set_attribute(snapshots, "write_snapshot", write_snapshot)
 
 
+def pruned_in_two_steps(set_attribute: SetAttr) -> None:
+    """Rows are deleted in one transaction, and what tells them again is kept in the next."""
+    real = Partitions.prune
+
+    def prune(self: Partitions, day: int, proven: bytes, most: int) -> int:
+        db = self._store.db
+        with self._store.transaction():
+            rows = db.execute(f"SELECT {','.join(_COLUMNS)} FROM trace").fetchall()
+            db.execute("DELETE FROM trace")
+        with self._store.transaction():  # so that it is right as long as nobody dies
+            db.executemany(_INSERT, rows)
+        return real(self, day, proven, most)
+
+    set_attribute(Partitions, "prune", prune)
+
+
+def pruned_calls_not_known(set_attribute: SetAttr) -> None:
+    """Whether a line is of a pruned call is not asked."""
+    set_attribute(Store, "_not_pruned", lambda _self, rows: rows)
+
+
+def pruned_calls_not_copied(set_attribute: SetAttr) -> None:
+    """A day that was pruned is written from what is in the ledger."""
+    set_attribute(snapshots, "merged", lambda ours, _theirs: ours)
+
+
+def pruned_calls_copied_blindly(set_attribute: SetAttr) -> None:
+    """All of the old file is copied into the new one, what is still in the ledger too."""
+    set_attribute(snapshots, "only", lambda tables, _places: tables)
+    set_attribute(Partitions, "prune", _prune_some(Partitions.prune))
+
+
+def _prune_some(real: Callable[..., int]) -> Callable[..., int]:
+    def prune(self: Partitions, day: int, proven: bytes, _most: int) -> int:
+        return real(self, day, proven, 3)
+
+    return prune
+
+
+def files_not_announced(set_attribute: SetAttr) -> None:
+    """That a new file is about to take its place is not noted."""
+
+    def announce(self: Partitions, day: int, host: str, *_digests: bytes | None) -> None:
+        with self._store.transaction():
+            self._store.db.execute("UPDATE partition SET host = ? WHERE day = ?", (host, day))
+
+    set_attribute(Partitions, "announce", announce)
+
+
+def published_before_copied(set_attribute: SetAttr) -> None:
+    """A copy is noted, and then made."""
+    real = publish.Folder.put
+
+    def put(self: publish.Folder, file: Path, key: str) -> None:
+        waiting = getattr(self, "_waiting", None)
+        if waiting is not None:
+            real(self, *waiting)
+        vars(self)["_waiting"] = (file, key)
+
+    def run(*arguments: Any, **named: Any) -> Iterator[Any]:
+        folder = named["open_destination"](arguments[2])
+        named["open_destination"] = lambda _url: folder
+        yield from publishing(*arguments, **named)
+        if waiting := vars(folder).get("_waiting"):
+            real(folder, *waiting)
+
+    publishing = publication.publish
+    set_attribute(publish.Folder, "put", put)
+    set_attribute(publication, "publish", run)
+
+
 #: Those that show when the process dies, and those that show when files change.
 OF_CRASHES = [offset_later, offset_sooner, clean_before_written, written_in_place, appended_to]
 OF_FILES = [inode_trusted, last_record_not_checked, half_lines_taken, keys_of_each_source]
-MUTANTS = {mutant.__name__: mutant for mutant in (*OF_CRASHES, *OF_FILES)}
+#: Those that show where rows are pruned and snapshots copied, when the process dies or anyway.
+OF_RETENTION = [
+    pruned_in_two_steps,
+    pruned_calls_not_known,
+    pruned_calls_not_copied,
+    pruned_calls_copied_blindly,
+    files_not_announced,
+    published_before_copied,
+]
+MUTANTS = {mutant.__name__: mutant for mutant in (*OF_CRASHES, *OF_FILES, *OF_RETENTION)}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.crash.kills import Kill, outcome, sweep
-from tests.crash.mutants import MUTANTS, OF_CRASHES, OF_FILES
+from tests.crash.mutants import MUTANTS, OF_CRASHES, OF_FILES, OF_RETENTION
 from tests.scenario.conftest import World
 from tests.scenario.file_actions import Machine, Totals, histories
 
@@ -33,6 +33,22 @@ def test_a_mistake_that_shows_when_the_process_dies_is_found(driver: Any, mutant
     )
     assert undisturbed == (False, []), "not a mistake in what happens at a crash"
     results = ((kill, outcome(driver, kill, mutant)) for kill in short_sweep())
+    found = next(((kill, result) for kill, result in results if result.wrong), None)
+    assert found is not None, f"{mutant} lives"
+
+
+def sweep_of_retention() -> Iterator[Kill]:
+    """None, and kills while rows are moved, and between what is done and its note."""
+    yield Kill("", "before", 0, second_run=True, later_lines=False, retention=True)
+    for seam, when in (("Partitions.mark_clean", "before"), ("Partitions.mark_published", "after")):
+        yield Kill(seam, when, 1, second_run=True, later_lines=False, retention=True)
+    for nth in range(100, 500, 15):
+        yield Kill("sql", "before", nth, second_run=False, later_lines=False, retention=True)
+
+
+@pytest.mark.parametrize("mutant", [mutant.__name__ for mutant in OF_RETENTION])
+def test_a_mistake_where_rows_are_pruned_or_copied_is_found(driver: Any, mutant: str) -> None:
+    results = ((kill, outcome(driver, kill, mutant)) for kill in sweep_of_retention())
     found = next(((kill, result) for kill, result in results if result.wrong), None)
     assert found is not None, f"{mutant} lives"
 
