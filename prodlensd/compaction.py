@@ -114,15 +114,17 @@ class Compaction:
         return snapshots.tables(self.reader.day(day, LEDGER_COLUMNS))
 
     def _check(self, partition: Partition, path: Path) -> bytes | None:
-        """The digest of the file that stands there, once it is proven to be ours or not needed."""
-        if partition.pruned:
+        """The digest of the file that stands there, once it is proven that it may be replaced."""
+        try:
             return proven(partition, path)
-        is_unknown = partition.sha256 is partition.next_sha256 is None
-        # A ledger that was begun anew may know less than the snapshots that outlived the last one.
-        if is_unknown and _rows_in(path) > self.reader.count(partition.day):
+        except SnapshotLostError:
+            if partition.pruned:
+                raise
+        # A ledger that was begun anew, or restored, may know less than the snapshots there.
+        if _rows_in(path) > self.reader.count(partition.day):
             raise SnapshotLostError(
-                f"{path} holds more calls than this ledger, and is not from it: it may be all that "
-                "is left of them; move it away to have it written anew"
+                f"{path} holds more calls than this ledger, and is not what it wrote: it may be "
+                "all that is left of them; move it away to have it written anew"
             )
         return partition.sha256
 

@@ -33,6 +33,8 @@ BEAT_INTERVAL_S: Final = 10.0
 _DRAIN_S: Final = 1.0
 _MAX_BACKOFF_S: Final = 30.0
 _CHORE_NICENESS: Final = 19
+#: What fails is tried less and less often, but for an interval that is longer still.
+_LONGEST_WAIT_S: Final = 3600.0
 #: With this a child says that it could not do its work now, and has said why.
 EXIT_TRY_LATER: Final = 75
 
@@ -337,6 +339,7 @@ class _Chore:
         self._log = log
         self._next = time.monotonic() + min(interval_s, 10.0)
         self._child: subprocess.Popen[bytes] | None = None
+        self._failures = 0
 
     def step(self) -> bool:
         """Starts the work when it is due and there is any, and sees its end; True while it runs."""
@@ -345,8 +348,11 @@ class _Chore:
             if code is None:
                 return True
             self._child = None
-            if code not in (0, EXIT_TRY_LATER):
+            self._failures = self._failures + 1 if code not in (0, EXIT_TRY_LATER) else 0
+            if self._failures:
                 self._log.warning(f"{self._what} failed; it will be tried again", exit_code=code)
+                wait_s = min(self._interval_s * 2**self._failures, _LONGEST_WAIT_S)
+                self._next = max(self._next, time.monotonic() + wait_s)
         if time.monotonic() < self._next:
             return False
         self._next = time.monotonic() + self._interval_s

@@ -37,6 +37,7 @@ class Repriced:
 
     seen: int = 0
     unpriced: int = 0  # of those seen, still without a price
+    pruned: int = 0  # calls of those days that are in snapshots only, and were not looked at
     changes: dict[Kind, Sum] = field(default_factory=dict)
 
     @property
@@ -68,8 +69,8 @@ def reprice(
 
     Raises StoreError, or OSError when a price cannot be asked; the days before are then done.
     """
-    repriced = Repriced()
     days = reader.days(selection)
+    repriced = Repriced(pruned=reader.pruned(days))
     for done, day in enumerate(days):
         progress(done, len(days))
         for change in write(day, _changes(reader, day, selection, price, repriced)):

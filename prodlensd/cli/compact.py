@@ -67,7 +67,8 @@ def compact_now(config: Config) -> Iterator[str]:
     with Store(config.store.path) as store, Reader(config.store.path) as reader:
         partitions = Partitions(store)
         if config.parquet.enabled:
-            yield from _write_snapshots(config, partitions, reader)
+            yield from write_snapshots(config, partitions, reader)
+            yield from _prune(config, partitions, reader)
         if config.retention.log_days:
             yield from _delete_logs(config, partitions, reader)
 
@@ -86,11 +87,13 @@ def _prune_before(retention: Retention) -> int | None:
     return now_us() // US_PER_DAY - retention.store_days if retention.store_days else None
 
 
-def _write_snapshots(config: Config, partitions: Partitions, reader: Reader) -> Iterator[str]:
-    from prodlensd import compaction, retention, snapshots  # noqa: PLC0415 - load pyarrow
+def write_snapshots(config: Config, partitions: Partitions, reader: Reader) -> Iterator[str]:
+    """Brings the snapshots up to date; says what it did. Raises as `compact_now`."""
+    from prodlensd import snapshots  # noqa: PLC0415 - loads pyarrow
+    from prodlensd.compaction import Compaction  # noqa: PLC0415
 
     with snapshots.exclusive_lock(config.parquet.directory):
-        for written in compaction.Compaction(
+        for written in Compaction(
             partitions=partitions,
             reader=reader,
             directory=config.parquet.directory,
@@ -99,9 +102,15 @@ def _write_snapshots(config: Config, partitions: Partitions, reader: Reader) -> 
             now=now_us,
         ).run():
             yield f"{shown(str(written.path))}: {written.rows} rows, {written.size_bytes} bytes"
-        before_day = _prune_before(config.retention)
-        if before_day is None:
-            return
+
+
+def _prune(config: Config, partitions: Partitions, reader: Reader) -> Iterator[str]:
+    from prodlensd import compaction, retention, snapshots  # noqa: PLC0415 - load pyarrow
+
+    before_day = _prune_before(config.retention)
+    if before_day is None:
+        return
+    with snapshots.exclusive_lock(config.parquet.directory):
         for pruned in retention.prune(
             partitions,
             reader,

@@ -11,7 +11,7 @@ import click
 from prodlensd import __version__
 from prodlensd.cli import as_json, config_option, fail, load_config, now_us
 from prodlensd.cli.bar import bar
-from prodlensd.cli.compact import compact_now
+from prodlensd.cli.compact import write_snapshots
 from prodlensd.cli.pricing import Books, fingerprint
 from prodlensd.cli.report import money, time_options, time_zone
 from prodlensd.cli.table import print_table
@@ -19,7 +19,7 @@ from prodlensd.config import Config
 from prodlensd.pricing import ALWAYS, FOREVER
 from prodlensd.report import read_period
 from prodlensd.reprice import Repriced, Write, reprice, write_nothing
-from prodlensd.store import PriceReader, Prices, Selection, Store, StoreError
+from prodlensd.store import Partitions, PriceReader, Prices, Reader, Selection, Store, StoreError
 
 #: Whose price can be another one now; the others have none to be looked up.
 _SOURCES = ("unpriced", "table", "override", "fallback", "free", "gateway")
@@ -113,15 +113,21 @@ def _reprice(config: Config, selection: Selection, *, dry_run: bool, quiet: bool
         if prices is not None and selection == _EVERYTHING:
             prices.note_fingerprint(told)
     if repriced.changes and not dry_run and config.parquet.enabled:
-        from prodlensd.snapshots import LockedError  # noqa: PLC0415 - loads pyarrow
-
-        try:
-            for _ in compact_now(config):
-                pass
-        except LockedError:
-            if not quiet:
-                click.echo("the snapshots are locked just now; they follow later", err=True)
+        _write_snapshots(config, quiet=quiet)
     return repriced
+
+
+def _write_snapshots(config: Config, *, quiet: bool) -> None:
+    from prodlensd.compaction import SnapshotLostError  # noqa: PLC0415 - loads pyarrow
+    from prodlensd.snapshots import LockedError  # noqa: PLC0415
+
+    try:
+        with Store(config.store.path) as store, Reader(config.store.path) as reader:
+            for _ in write_snapshots(config, Partitions(store), reader):
+                pass
+    except (LockedError, SnapshotLostError) as error:
+        if not quiet:
+            click.echo(f"{error}; the snapshots follow later", err=True)
 
 
 def _as_dict(repriced: Repriced, *, dry_run: bool) -> dict[str, object]:
@@ -131,6 +137,7 @@ def _as_dict(repriced: Repriced, *, dry_run: bool) -> dict[str, object]:
         "calls_seen": repriced.seen,
         "calls_changed": total.calls,
         "calls_unpriced": repriced.unpriced,
+        "calls_pruned": repriced.pruned,
         "old_cost_nanousd": total.old_nanousd,
         "new_cost_nanousd": total.new_nanousd,
         "changes": [
@@ -174,6 +181,8 @@ def _print(repriced: Repriced, *, dry_run: bool) -> None:
         said += f": {'-' if delta < 0 else '+'}{money(abs(delta))}"
     if repriced.unpriced:
         said += f"; {repriced.unpriced:,} stay unpriced (see prodlensd prices check)"
+    if repriced.pruned:
+        said += f"; {repriced.pruned:,} pruned calls of these days keep their prices"
     click.echo(said)
 
 

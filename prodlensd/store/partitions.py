@@ -99,7 +99,7 @@ class Partitions:
     def prune(self, day: int, proven: bytes, most: int) -> int:
         """Moves the first rows of the day, so many at most, to `pruned`; returns how many.
 
-        None when its snapshot is no longer the one with the digest `proven`, or behind the ledger.
+        0 as well when its snapshot is not the one with the digest `proven`, or behind the ledger.
         """
         with self._store.transaction():
             partition = self.get(day)

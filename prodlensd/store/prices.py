@@ -201,6 +201,15 @@ class PriceReader(Reader):
         sql = "SELECT day FROM partition WHERE day BETWEEN ? AND ? ORDER BY day"
         return [day for (day,) in self._all(sql, (first, last))]
 
+    def pruned(self, days: list[int]) -> int:
+        """How many calls of these days are in snapshots only: they keep their prices."""
+        sql = (
+            "SELECT coalesce(sum(pruned), 0) FROM partition "
+            "WHERE day IN (SELECT value FROM json_each(?))"
+        )
+        ((calls,),) = self._all(sql, (json.dumps(days),))
+        return int(calls)
+
     def calls(self, day: int, selection: Selection) -> Iterator[tuple[Trace, int | None, Price]]:
         """The calls of one day: as logged, the gateway's cost, and what each costs so far."""
         start = max(day * US_PER_DAY, selection.since_us)

@@ -6,6 +6,7 @@ import fcntl
 import gzip
 import json
 import os
+import shutil
 import signal
 import threading
 from collections import Counter
@@ -23,6 +24,7 @@ from prodlensd.compaction import SnapshotLostError
 from prodlensd.model import US_PER_DAY, Checkpoint, Price, Trace
 from prodlensd.pipeline import build
 from prodlensd.report import Period, report
+from prodlensd.reprice import reprice, write_nothing
 from prodlensd.retention import Verdict, delete_logs
 from prodlensd.store import Change, Partitions, PriceReader, Prices, Reader, Selection, StoreError
 from prodlensd.store.reading import Partition, Source
@@ -248,6 +250,39 @@ def test_a_repriced_row_and_an_enriched_one_make_their_day_dirty_again(
 
 def _change(trace: Trace, gateway: int | None, old: Price) -> Any:
     return Change(trace, gateway, old, Price(77, "override"))
+
+
+def test_a_pruned_call_keeps_its_price_and_reprice_says_how_many_do(
+    days: World, folder: Path
+) -> None:
+    days.prune(folder, NEW_YEAR + 2)
+    everything = Selection(("unpriced", "table"), 0, 2**62)
+    with PriceReader(days.ledger) as reader:
+        found = reprice(reader, everything, price=lambda _: Price(9, "table"), write=write_nothing)
+    assert (40, 80) == (found.seen, found.pruned)
+
+
+def test_a_restored_ledger_does_not_write_over_what_it_has_forgotten(
+    days: World, folder: Path, tmp_path: Path
+) -> None:
+    days.stop()
+    backup = tmp_path / "backup.db"
+    shutil.copy(days.ledger, backup)
+    days._start()
+    days.append("b.jsonl", call(50, day=1), call(51, day=1))
+    days.step()
+    days.compact(folder)
+    path = next(folder.glob("*01-01/*"))
+    content = path.read_bytes()
+    days.stop()
+    shutil.copy(backup, days.ledger)
+    (days.logs / "b.jsonl").unlink()
+    days._start()
+    days.append("c.jsonl", call(52, day=1))
+    days.step()
+    with pytest.raises(SnapshotLostError, match="holds more calls than this ledger"):
+        days.compact(folder)
+    assert content == path.read_bytes()
 
 
 @pytest.mark.parametrize("damage", ["gone", "changed", "cut"])

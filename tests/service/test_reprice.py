@@ -190,6 +190,7 @@ def test_a_program_gets_the_same_keys_when_nothing_changed(desk: Any) -> None:
         "calls_seen": 2,
         "calls_changed": 0,
         "calls_unpriced": 2,
+        "calls_pruned": 0,
         "old_cost_nanousd": 0,
         "new_cost_nanousd": 0,
         "changes": [],
