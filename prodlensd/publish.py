@@ -18,7 +18,8 @@ from pyarrow import fs
 from prodlensd.durable import replacing
 
 _BLOCK_BYTES: Final = 4 << 20
-#: Google's library would try for a quarter of an hour; S3's gives up by itself after half a minute.
+#: Google's library would try for a quarter of an hour; like this, for less than a minute, or
+#: for two where it is never answered. S3's gives up by itself after half a minute.
 _PATIENCE_S: Final = 30
 
 

@@ -173,7 +173,11 @@ class Spark:
             )
 
     def sums(self, folder: Path, column: str) -> Groups:
-        return groups(self._ask(folder, spark_sql(column))["rows"])
+        return groups(self.rows(folder, spark_sql(column)))
+
+    def rows(self, folder: Path, sql: str) -> list[Any]:
+        rows: list[Any] = self._ask(folder, sql)["rows"]
+        return rows
 
     def types(self, folder: Path) -> dict[str, str]:
         types: dict[str, str] = self._ask(folder, "SELECT 1")["types"]

@@ -2,39 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-from prodlensd import formats
+from prodlensd import formats, snapshots
 from prodlensd.model import Checkpoint, Price, Trace
 from prodlensd.pipeline import build
+from prodlensd.store.reading import Partition
 from prodlensd.tailer import Tailer
-from prodlensd.verify import verify
+from prodlensd.verify import Verdict, verify
+
+PROVEN: tuple[str, list[str]] = ("complete", [])
+
+
+def unpriced(_trace: Trace) -> Price:
+    return Price(None, "unpriced")
+
+
+#: How `verify` builds what it reads again.
+REBUILD: Callable[..., Any] = partial(build, parse=formats.parse, price=unpriced)
+
+
+def follow(world: Any, checkpoints: Iterable[Checkpoint]) -> Tailer:
+    """A tailer on the world's logs that begins there."""
+    return Tailer(
+        [world.logs],
+        include=["*.jsonl", "*.jsonl.*"],
+        recursive=False,
+        max_line_bytes=world.max_line_bytes,
+        checkpoints=checkpoints,
+    )
+
+
+def proof(world: Any, parquet: Path | None = None, **more: Any) -> Verdict:
+    """All that verify has to say, of the snapshots in this folder too."""
+
+    def snapshot_path(partition: Partition) -> Path:
+        assert parquet is not None
+        return snapshots.snapshot_path(parquet, partition.day, partition.host or "")
+
+    return verify(
+        world.ledger,
+        follow=partial(follow, world),
+        build=REBUILD,
+        snapshot_path=snapshot_path if parquet else None,
+        **more,
+    )
 
 
 def verdict(world: Any) -> tuple[str, list[str]]:
-    """Whether the ledger is "complete", has "gaps" or "differs"; and what differs."""
-
-    def follow(checkpoints: Iterable[Checkpoint]) -> Tailer:
-        return Tailer(
-            [world.logs],
-            include=["*.jsonl", "*.jsonl.*"],
-            recursive=False,
-            max_line_bytes=world.max_line_bytes,
-            checkpoints=checkpoints,
-        )
-
-    def unpriced(_trace: Trace) -> Price:
-        return Price(None, "unpriced")
-
-    found = verify(
-        world.ledger,
-        follow=follow,
-        build=partial(build, parse=formats.parse, price=unpriced),
-        snapshot_path=None,
-    )
+    """Whether the ledger is "complete", has "gaps" or is "broken"; and what differs."""
+    found = proof(world)
     return found.state, [str(difference) for difference in found.differences]
-
-
-PROVEN: tuple[str, list[str]] = ("complete", [])

@@ -19,18 +19,17 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from prodlensd import formats, retention, snapshots
+from prodlensd import retention, snapshots
 from prodlensd.compaction import SnapshotLostError
-from prodlensd.model import US_PER_DAY, Checkpoint, Price, Trace
-from prodlensd.pipeline import build
+from prodlensd.model import US_PER_DAY, Price, Trace
 from prodlensd.report import Period, report
 from prodlensd.reprice import reprice, write_nothing
 from prodlensd.retention import Verdict, delete_logs
 from prodlensd.store import Change, Partitions, PriceReader, Prices, Reader, Selection, StoreError
 from prodlensd.store.reading import Partition, Source
-from prodlensd.tailer import Tailer
-from prodlensd.verify import proven, verify
+from prodlensd.verify import proven
 from tests.scenario.conftest import World
+from tests.scenario.proving import REBUILD, follow, proof
 
 NEW_YEAR = 20454  # days since 1970
 #: One question to every column that a report can be asked for.
@@ -72,30 +71,8 @@ def reports(world: World, folder: Path) -> list[Any]:
     return [(found.groups, found.total, found.ledger) for found in asked]
 
 
-def follow(world: World, checkpoints: Iterable[Checkpoint]) -> Tailer:
-    return Tailer(
-        [world.logs],
-        include=["*.jsonl", "*.jsonl.*"],
-        recursive=False,
-        max_line_bytes=world.max_line_bytes,
-        checkpoints=checkpoints,
-    )
-
-
-def unpriced(_trace: Trace) -> Price:
-    return Price(None, "unpriced")
-
-
-REBUILD: Callable[..., Any] = partial(build, parse=formats.parse, price=unpriced)
-
-
 def verdict(world: World, folder: Path) -> tuple[str, list[str], int]:
-    found = verify(
-        world.ledger,
-        follow=partial(follow, world),
-        build=REBUILD,
-        snapshot_path=lambda p: snapshots.snapshot_path(folder, p.day, p.host or ""),
-    )
+    found = proof(world, folder)
     return found.state, [str(difference) for difference in found.differences], found.snapshots
 
 

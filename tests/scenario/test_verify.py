@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from prodlensd import formats, snapshots
-from prodlensd.model import Checkpoint, Price, Trace
-from prodlensd.pipeline import build
+from prodlensd.model import Price, Trace
 from prodlensd.tailer import Tailer
-from prodlensd.verify import Verdict, verify
+from prodlensd.verify import Verdict
+from tests.scenario.proving import proof
 
 
 def unpriced(_trace: Trace) -> Price:
@@ -23,21 +21,9 @@ def unpriced(_trace: Trace) -> Price:
 def prove(world: Any, parquet: Path, meanwhile: Callable[[], None]) -> Verdict:
     """The verdict, with something happening after the moment that it is about."""
     pending = [meanwhile]
-
-    def follow(checkpoints: Iterable[Checkpoint]) -> Tailer:
-        return Tailer(
-            [world.logs],
-            include=["*.jsonl", "*.jsonl.*"],
-            recursive=False,
-            max_line_bytes=world.max_line_bytes,
-            checkpoints=checkpoints,
-        )
-
-    return verify(
-        world.ledger,
-        follow=follow,
-        build=partial(build, parse=formats.parse, price=unpriced),
-        snapshot_path=lambda day: snapshots.snapshot_path(parquet, day.day, "laptop"),
+    return proof(
+        world,
+        parquet,
         progress=lambda _done, _total: pending.pop()() if pending else None,
     )
 
