@@ -29,7 +29,7 @@ import pyarrow as pa
 from prodlensd import __version__, snapshots
 from prodlensd.pricing.child import own_path
 from prodlensd.snapshots import LEDGER_COLUMNS
-from prodlensd.store import Partitions, Reader, Written
+from prodlensd.store import Partitions, Reader
 from prodlensd.store.reading import Partition, Span, span_of
 
 #: The version of what a snapshot's file holds, told in its schema's metadata.
@@ -104,7 +104,7 @@ class Compaction:
             },
             announce=lambda file: self.partitions.announce(day, host, there, file.sha256),
         )
-        self.partitions.mark_clean(day, partition.version, Written(*file), self.now())
+        self.partitions.mark_clean(day, partition.version, file, self.now())
         return Compacted(path, file.rows, file.size_bytes)
 
     def _read(self, day: int, helpers: Helpers) -> Iterator[pa.Table]:

@@ -152,6 +152,14 @@ class PinnedPrice(NamedTuple):
     rates: str
 
 
+class SnapshotFile(NamedTuple):
+    """The Parquet file of one day, as it was written."""
+
+    rows: int
+    size_bytes: int
+    sha256: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """How far a source is committed, and what to find there before reading on.

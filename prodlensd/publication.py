@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from prodlensd import snapshots
-from prodlensd.model import US_PER_S
+from prodlensd.model import US_PER_S, SnapshotFile
 from prodlensd.publish import Destination
-from prodlensd.store import Partitions, Reader, Written
+from prodlensd.store import Partitions, Reader
 from prodlensd.store.reading import Partition, Publishing
 
 _FIRST_WAIT_S: Final = 60
@@ -49,7 +49,7 @@ def publish(
         target = open_destination(url)
         for partition in reader.unpublished(url):
             path = path_of(partition)
-            file = Written(partition.rows or 0, path.stat().st_size, snapshots.digest(path))
+            file = SnapshotFile(partition.rows or 0, path.stat().st_size, snapshots.digest(path))
             if file.sha256 != partition.sha256:
                 _check_is_new(partition, partitions, path)
                 continue

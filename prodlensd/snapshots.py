@@ -17,7 +17,7 @@ from datetime import date, timedelta
 from hashlib import file_digest, sha256
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Literal, NamedTuple
+from typing import Any, BinaryIO, Final, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 from fasteners import InterProcessReaderWriterLock
 
 from prodlensd.durable import replacing
+from prodlensd.model import SnapshotFile
 
 LOCK_NAME: Final = ".prodlensd.lock"
 
@@ -85,14 +86,6 @@ _UNLIKE: Final = ("call_id", "latency_ms", "ttft_ms", "cost_usd")
 
 class LockedError(Exception):
     """Somebody else holds the folder: a compaction, or a reader of all days."""
-
-
-class File(NamedTuple):
-    """A snapshot's file as it was written."""
-
-    rows: int
-    size_bytes: int
-    sha256: bytes
 
 
 @contextmanager
@@ -192,8 +185,8 @@ def write_snapshot(
     groups: Iterable[pa.Table],
     *,
     metadata: Mapping[str, str],
-    announce: Callable[[File], None],
-) -> File:
+    announce: Callable[[SnapshotFile], None],
+) -> SnapshotFile:
     """Writes the row groups in place of the file at `path`, with the metadata in its schema.
 
     `announce` is told of the file before it takes its place. Raises OSError; what stood at `path`
@@ -203,7 +196,7 @@ def write_snapshot(
     with replacing(path) as file:
         output = _Output(file)
         rows = _write(output, groups, metadata)
-        written = File(rows, output.tell(), output.sha256.digest())
+        written = SnapshotFile(rows, output.tell(), output.sha256.digest())
         announce(written)
     return written
 

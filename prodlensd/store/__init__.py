@@ -1,7 +1,7 @@
 """The ledger: one SQLite database, and all SQL of the program."""
 
 from prodlensd.store.connection import LedgerLostError, StoreError, StoreLockedError
-from prodlensd.store.partitions import Partitions, Written
+from prodlensd.store.partitions import Partitions
 from prodlensd.store.prices import Change, Doubtful, PriceReader, Prices, Selection
 from prodlensd.store.reading import Reader, Refused
 from prodlensd.store.store import Committed, Redeemed, Store
@@ -23,5 +23,4 @@ __all__ = [
     "StoreError",
     "StoreLockedError",
     "UsageReader",
-    "Written",
 ]

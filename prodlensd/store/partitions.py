@@ -7,9 +7,9 @@ holds it was proven.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
-from prodlensd.model import US_PER_DAY
+from prodlensd.model import US_PER_DAY, SnapshotFile
 from prodlensd.store.connection import translated
 from prodlensd.store.reading import (
     FINISHED,
@@ -37,14 +37,6 @@ _KEEP: Final = f"""
         gateway_nanousd, table_nanousd, price_id
     {_CHOSEN}
 """
-
-
-class Written(NamedTuple):
-    """The file of a snapshot."""
-
-    rows: int
-    size_bytes: int
-    sha256: bytes
 
 
 class Partitions:
@@ -76,13 +68,13 @@ class Partitions:
                 (host, there, coming, day),
             )
 
-    def mark_clean(self, day: int, version: int, written: Written, now_us: int) -> None:
+    def mark_clean(self, day: int, version: int, file: SnapshotFile, now_us: int) -> None:
         """Notes which version of the day its snapshot holds; later changes have raised it."""
         with self._store.transaction():
             self._db.execute(
                 "UPDATE partition SET compacted_version = ?, rows = ?, file_bytes = ?, sha256 = ?, "
                 "next_sha256 = NULL, compacted_us = ? WHERE day = ?",
-                (version, written.rows, written.size_bytes, written.sha256, now_us, day),
+                (version, file.rows, file.size_bytes, file.sha256, now_us, day),
             )
 
     def has_work(self, prune_before_day: int | None) -> bool:
@@ -151,12 +143,12 @@ class Partitions:
 
     # Publishing
 
-    def mark_published(self, url: str, day: int, written: Written, now_us: int) -> None:
+    def mark_published(self, url: str, day: int, file: SnapshotFile, now_us: int) -> None:
         """Notes that this file of the day was copied there."""
         with self._store.transaction():
             self._db.execute(
                 "INSERT OR REPLACE INTO publication VALUES (?, ?, ?, ?, ?)",
-                (url, day, written.sha256, written.size_bytes, now_us),
+                (url, day, file.sha256, file.size_bytes, now_us),
             )
 
     def has_backlog(self, url: str, now_us: int) -> bool:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from prodlensd import compaction, publication, publish, snapshots, tailer
-from prodlensd.model import Checkpoint, Part, Sighting
-from prodlensd.store import Committed, Partitions, Store, Written
+from prodlensd.model import Checkpoint, Part, Sighting, SnapshotFile
+from prodlensd.store import Committed, Partitions, Store
 from prodlensd.store.reading import Partition
 from prodlensd.store.store import _COLUMNS, _INSERT
 
@@ -129,7 +129,7 @@ def clean_before_written(set_attribute: SetAttr) -> None:
     real = compaction.Compaction._write
 
     def write(self: compaction.Compaction, partition: Partition, helpers: Any) -> Any:
-        written = Written(0, 0, b"")
+        written = SnapshotFile(0, 0, b"")
         self.partitions.mark_clean(partition.day, partition.version, written, self.now())
         return real(self, partition, helpers)
 
@@ -152,7 +152,7 @@ def appended_to(set_attribute: SetAttr) -> None:
     """A snapshot is a file more, beside those from before."""
     real = snapshots.write_snapshot
 
-    def write_snapshot(path: Path, *arguments: Any, **named: Any) -> snapshots.File:
+    def write_snapshot(path: Path, *arguments: Any, **named: Any) -> SnapshotFile:
         number = len(list(path.parent.glob("*.parquet")))
         return real(path.with_name(f"{number}.parquet"), *arguments, **named)
 

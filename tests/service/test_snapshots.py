@@ -20,6 +20,7 @@ from fasteners import InterProcessReaderWriterLock
 
 from prodlensd import snapshots
 from prodlensd.daemon import EXIT_TRY_LATER, Work, _Chore
+from prodlensd.model import SnapshotFile
 from prodlensd.store.schema import TRACES_COLUMNS
 
 
@@ -120,7 +121,7 @@ def test_a_snapshot_that_cannot_be_written_leaves_the_old_one_whole(
     columns = dict.fromkeys(snapshots.LEDGER_COLUMNS)
     row = tuple((columns | {"started_us": 1, "status": "success", "session_id": "old"}).values())
 
-    def write(*rows: tuple[Any, ...]) -> snapshots.File:
+    def write(*rows: tuple[Any, ...]) -> SnapshotFile:
         tables = snapshots.tables(iter(rows))
         return snapshots.write_snapshot(path, tables, metadata={}, announce=lambda _file: None)
 
