@@ -115,11 +115,15 @@ class Compaction:
 
     def _check(self, partition: Partition, path: Path) -> bytes | None:
         """The digest of the file that stands there, once it is proven that it may be replaced."""
-        try:
-            return proven(partition, path)
-        except SnapshotLostError:
-            if partition.pruned:
-                raise
+        if (found := proven(partition, path)) is not None:
+            return found
+        if partition.pruned:
+            told = "none" if partition.sha256 is None else partition.sha256.hex()
+            raise SnapshotLostError(
+                f"{path} {'was changed' if path.exists() else 'is gone'}, and {partition.pruned} "
+                "pruned calls are in no other place: put the file back from a copy (its SHA-256 is "
+                f"{told})"
+            )
         # A ledger that was begun anew, or restored, may know less than the snapshots there.
         if _rows_in(path) > self.reader.count(partition.day):
             raise SnapshotLostError(
@@ -136,24 +140,13 @@ class Compaction:
         return snapshots.only(tables, self.reader.pruned_places)
 
 
-def proven(partition: Partition, path: Path) -> bytes:
-    """The digest of the file at `path`, which is one that the manifest names.
-
-    Raises SnapshotLostError when it is not.
-    """
+def proven(partition: Partition, path: Path) -> bytes | None:
+    """The digest of the file at `path`, if it is one that the manifest names. Raises OSError."""
     try:
         found = snapshots.digest(path)
     except FileNotFoundError:
-        what = "is gone"
-    else:
-        if found in (partition.sha256, partition.next_sha256):
-            return found
-        what = "was changed"
-    told = "none" if partition.sha256 is None else partition.sha256.hex()
-    raise SnapshotLostError(
-        f"{path} {what}, and {partition.pruned} pruned calls are in no other place: put the file "
-        f"back from a copy (SHA-256 {told})"
-    )
+        return None
+    return found if found in (partition.sha256, partition.next_sha256) else None
 
 
 def _rows_in(path: Path) -> int:

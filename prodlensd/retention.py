@@ -36,22 +36,26 @@ def prune(
     partitions: Partitions,
     reader: Reader,
     path_of: Callable[[Partition], Path],
-    prove: Callable[[Partition, Path], bytes],
+    prove: Callable[[Partition, Path], bytes | None],
     *,
     before_day: int,
     pause: Callable[[], None],
 ) -> Iterator[Pruned]:
     """Moves the rows of days before this one (days since 1970) out of the ledger.
 
-    `prove` gives the digest of a snapshot that is the manifest's, or raises. `pause` is called
-    after each transaction, for others to have theirs. To be called within
-    `snapshots.exclusive_lock`. Raises StoreError or OSError.
+    `prove` gives the digest of a snapshot that is the manifest's; where it is not, the day is
+    marked for the next compaction, to be written again. `pause` is called after each transaction,
+    for others to have theirs. To be called within `snapshots.exclusive_lock`. Raises StoreError or
+    OSError.
     """
     for partition in reader.partitions().values():
         if not _is_due(partition, before_day):
             continue
         path = path_of(partition)
         proven = prove(partition, path)
+        if proven is None:
+            partitions.mark_dirty(partition.day)
+            continue
         held, expected = snapshots.count(path), reader.count(partition.day) + partition.pruned
         if held != expected:
             if partitions.get(partition.day) != partition:

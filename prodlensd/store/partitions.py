@@ -77,6 +77,11 @@ class Partitions:
                 (version, file.rows, file.size_bytes, file.sha256, now_us, day),
             )
 
+    def mark_dirty(self, day: int) -> None:
+        """Has the snapshot of this day written again."""
+        with self._store.transaction():
+            self._store.mark_dirty([day])
+
     def has_work(self, prune_before_day: int | None) -> bool:
         """Whether a day's snapshot is behind, or a day before this one has rows to prune."""
         sql = (

@@ -263,17 +263,32 @@ def test_a_restored_ledger_does_not_write_over_what_it_has_forgotten(
 
 
 @pytest.mark.parametrize("damage", ["gone", "changed", "cut"])
-def test_a_snapshot_that_is_not_the_one_written_is_not_pruned_by(
+def test_a_snapshot_that_is_not_the_one_written_is_written_again_before_its_day_is_pruned(
     days: World, folder: Path, damage: str
 ) -> None:
-    path = next(folder.glob("*01-01/*"))
-    content = path.read_bytes()
-    _damage(path, damage)
-    with pytest.raises(SnapshotLostError, match=r"laptop\.parquet"):
-        days.prune(folder)
-    assert days.query("SELECT count(*) FROM trace") == [120]
-    path.write_bytes(content)
-    assert days.prune(folder) == 120
+    before = reports(days, folder)
+    _damage(next(folder.glob("*01-01/*")), damage)
+    assert days.prune(folder) == 80, "the other days"
+    assert days.query("SELECT count(*) FROM trace") == [40]
+    assert before == reports(days, folder)
+    assert [written.rows for written in days.compact(folder)] == [40]
+    assert days.prune(folder) == 40
+    assert before == reports(days, folder)
+    assert verdict(days, folder) == ("complete", [], 3)
+
+
+def test_a_half_pruned_day_whose_snapshot_is_gone_is_pruned_no_further(
+    days: World, folder: Path
+) -> None:
+    partitions = Partitions(days.store)
+    proof_of_day = partitions.get(NEW_YEAR).sha256
+    assert proof_of_day is not None
+    assert partitions.prune(NEW_YEAR, proof_of_day, 15) == 15
+    next(folder.glob("*01-01/*")).unlink()
+    assert days.prune(folder) == 80
+    assert days.query("SELECT count(*) FROM trace") == [25]
+    with pytest.raises(SnapshotLostError, match="15 pruned calls are in no other place"):
+        days.compact(folder)
 
 
 @pytest.mark.parametrize("damage", ["gone", "changed", "cut"])
