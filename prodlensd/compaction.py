@@ -29,8 +29,8 @@ import pyarrow as pa
 from prodlensd import __version__, snapshots
 from prodlensd.pricing.child import own_path
 from prodlensd.snapshots import LEDGER_COLUMNS
-from prodlensd.store import Partitions, Reader
-from prodlensd.store.reading import Partition, Span, span_of
+from prodlensd.store import DayReader, Partitions
+from prodlensd.store.days import Partition, Span, span_of
 
 #: The version of what a snapshot's file holds, told in its schema's metadata.
 FILE_VERSION: Final = 1
@@ -61,7 +61,7 @@ class Compaction:
     """
 
     partitions: Partitions
-    reader: Reader
+    reader: DayReader
     directory: Path
     host: str
     price_book: str
@@ -231,7 +231,7 @@ class _Helper:
 
 def serve(ledger: Path, questions: Iterable[bytes], answers: IO[bytes]) -> None:
     """Answers each span, a line of JSON, with a stream of its rows, until there are no more."""
-    with Reader(ledger) as reader:
+    with DayReader(ledger) as reader:
         for question in questions:
             from_us, until_us = json.loads(question)
             rows = reader.between(from_us, until_us, LEDGER_COLUMNS)

@@ -13,8 +13,8 @@ from typing import Final, NamedTuple
 from prodlensd import snapshots
 from prodlensd.model import US_PER_S, SnapshotFile
 from prodlensd.publish import Destination
-from prodlensd.store import Partitions, Reader
-from prodlensd.store.reading import Partition, Publishing
+from prodlensd.store import DayReader, Partitions
+from prodlensd.store.days import Partition, Publishing
 
 _FIRST_WAIT_S: Final = 60
 _LONGEST_WAIT_S: Final = 3600
@@ -33,7 +33,7 @@ class PublishError(Exception):
 
 def publish(
     partitions: Partitions,
-    reader: Reader,
+    reader: DayReader,
     url: str,
     *,
     open_destination: Callable[[str], Destination],

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from prodlensd.model import US_PER_S
 from prodlensd.store import StoreError, UsageReader
 from prodlensd.store.calls import LOADED
-from prodlensd.store.reading import Partition
+from prodlensd.store.days import Partition
 from prodlensd.store.usage import COLUMNS, Key, Latency, Requests, Sums
 
 UNITS: Final = ("day", "week", "month")

@@ -16,8 +16,9 @@ from typing import Final, NamedTuple
 
 from prodlensd import snapshots
 from prodlensd.content import keeping_writers_out
-from prodlensd.store import Partitions, Reader
-from prodlensd.store.reading import Partition, Source
+from prodlensd.store import DayReader, Partitions
+from prodlensd.store.days import Partition
+from prodlensd.store.reading import Source
 
 #: Small enough for the daemon to commit in between without anybody noticing.
 _ROWS_AT_ONCE: Final = 2_000
@@ -34,7 +35,7 @@ class Pruned(NamedTuple):
 
 def prune(
     partitions: Partitions,
-    reader: Reader,
+    reader: DayReader,
     path_of: Callable[[Partition], Path],
     prove: Callable[[Partition, Path], bytes | None],
     *,
@@ -87,7 +88,7 @@ class Verdict(NamedTuple):
 
 def delete_logs(
     partitions: Partitions,
-    reader: Reader,
+    reader: DayReader,
     prove: Callable[[list[Source]], set[int]],
     *,
     untouched_us: int,
@@ -114,7 +115,7 @@ def delete_logs(
 
 
 def _old_logs(
-    partitions: Partitions, reader: Reader, before_us: int, kept_before_us: int, now_us: int
+    partitions: Partitions, reader: DayReader, before_us: int, kept_before_us: int, now_us: int
 ) -> Iterator[tuple[Source, os.stat_result]]:
     for source in reader.finished_sources(before_us, kept_before_us):
         status = _untouched(source, before_us)

@@ -31,8 +31,9 @@ from prodlensd.config import Status as Limits
 from prodlensd.meter import Measures
 from prodlensd.model import US_PER_DAY, US_PER_S, Checkpoint
 from prodlensd.service.lock import is_held, lock_path
-from prodlensd.store import Reader, StoreError
-from prodlensd.store.reading import Heartbeat, Published, Snapshots, Tail, Totals
+from prodlensd.store import DayReader, StoreError
+from prodlensd.store.days import Published, Snapshots
+from prodlensd.store.reading import Heartbeat, Tail, Totals
 from prodlensd.tailer import Tailer
 
 OK: Final = "ok"
@@ -154,7 +155,7 @@ def look(
     try:
         if not _may_read(store_path):
             raise PermissionError(store_path)
-        with Reader(store_path) as reader:
+        with DayReader(store_path) as reader:
             facts = _gather(reader, store_path, logs, publish_url, now_us)
     except (StoreError, OSError) as error:
         checks = [*_without_ledger(store_path, str(error), held=held), _version(None)]
@@ -234,7 +235,7 @@ class _Facts:
 
 
 def _gather(
-    reader: Reader, store_path: Path, logs: Logs | None, publish_url: str, now_us: int
+    reader: DayReader, store_path: Path, logs: Logs | None, publish_url: str, now_us: int
 ) -> _Facts:
     beat, tails = reader.heartbeat(), reader.tails()
     seen, unlisted = (tails, []) if logs is None else _seen_now(tails, logs)

@@ -26,9 +26,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from prodlensd.model import CHAIN_ROOT, Checkpoint, Chunk, Doubt, Part
-from prodlensd.store import Reader, StoreError
+from prodlensd.store import DayReader, Reader, StoreError
 from prodlensd.store.calls import LOADED, PRUNED_CALLS
-from prodlensd.store.reading import Counts, Partition, Place, Source
+from prodlensd.store.days import Partition
+from prodlensd.store.reading import Counts, Place, Source
 from prodlensd.store.store import TOTALLED, Totals
 from prodlensd.store.tallies import TallyReader
 from prodlensd.tailer import Tailer
@@ -544,7 +545,7 @@ class _Ledger:
             differences = Differences()
             self._compare_snapshot(partition, snapshot_path(partition), differences)
             if differences.count:
-                with Reader(store_path) as now:
+                with DayReader(store_path) as now:
                     if now.partitions().get(day) != partition:
                         due += partition.is_clean
                         continue

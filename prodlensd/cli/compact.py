@@ -20,7 +20,7 @@ from prodlensd.config import Config, Retention
 from prodlensd.model import US_PER_DAY
 from prodlensd.service import log as service_log
 from prodlensd.status import price_book
-from prodlensd.store import Partitions, Reader, Store, StoreError, StoreLockedError
+from prodlensd.store import DayReader, Partitions, Store, StoreError, StoreLockedError
 
 #: A log that could not be proven is not read again sooner.
 LOG_PATIENCE_US = US_PER_DAY
@@ -64,7 +64,7 @@ def compact_now(config: Config) -> Iterator[str]:
     Raises LockedError, SnapshotLostError, StoreError or OSError.
     """
     # Each step is durable, whatever `store.durability` says: files follow on it.
-    with Store(config.store.path) as store, Reader(config.store.path) as reader:
+    with Store(config.store.path) as store, DayReader(config.store.path) as reader:
         partitions = Partitions(store)
         if config.parquet.enabled:
             yield from write_snapshots(config, partitions, reader)
@@ -87,7 +87,7 @@ def _prune_before(retention: Retention) -> int | None:
     return now_us() // US_PER_DAY - retention.store_days if retention.store_days else None
 
 
-def write_snapshots(config: Config, partitions: Partitions, reader: Reader) -> Iterator[str]:
+def write_snapshots(config: Config, partitions: Partitions, reader: DayReader) -> Iterator[str]:
     """Brings the snapshots up to date; says what it did. Raises as `compact_now`."""
     from prodlensd import snapshots  # noqa: PLC0415 - loads pyarrow
     from prodlensd.compaction import Compaction  # noqa: PLC0415
@@ -104,7 +104,7 @@ def write_snapshots(config: Config, partitions: Partitions, reader: Reader) -> I
             yield f"{shown(str(written.path))}: {written.rows} rows, {written.size_bytes} bytes"
 
 
-def _prune(config: Config, partitions: Partitions, reader: Reader) -> Iterator[str]:
+def _prune(config: Config, partitions: Partitions, reader: DayReader) -> Iterator[str]:
     from prodlensd import compaction, retention, snapshots  # noqa: PLC0415 - load pyarrow
 
     before_day = _prune_before(config.retention)
@@ -122,7 +122,7 @@ def _prune(config: Config, partitions: Partitions, reader: Reader) -> Iterator[s
             yield f"{shown(str(pruned.path))}: {pruned.rows} rows pruned from the ledger"
 
 
-def _delete_logs(config: Config, partitions: Partitions, reader: Reader) -> Iterator[str]:
+def _delete_logs(config: Config, partitions: Partitions, reader: DayReader) -> Iterator[str]:
     from prodlensd import retention  # noqa: PLC0415 - loads pyarrow
     from prodlensd.verify import proven  # noqa: PLC0415
 

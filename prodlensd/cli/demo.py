@@ -19,7 +19,7 @@ import orjson
 from prodlensd.cli import config_option, fail
 from prodlensd.cli.table import print_table
 from prodlensd.pricing.child import own_path
-from prodlensd.store import Reader, StoreError
+from prodlensd.store import DayReader, StoreError
 
 #: session, developer, model, tokens in, tokens out, latency in ms, time
 _CALLS: Final = (
@@ -109,7 +109,7 @@ def _trace_line(
 def _lines(home: Path) -> int | None:
     """How many lines the ledger has; None while there is no ledger."""
     try:
-        with Reader(home / "prodlens.db") as reader:
+        with DayReader(home / "prodlens.db") as reader:
             return reader.totals().lines if reader.heartbeat() else None
     except StoreError:
         return None
@@ -131,7 +131,7 @@ def _await(condition: Callable[[], bool], home: Path) -> None:
 
 
 def _print_costs(home: Path) -> None:
-    with Reader(home / "prodlens.db") as reader:
+    with DayReader(home / "prodlens.db") as reader:
         rows = [(*row[:5], f"${row[5] / 1e9:.5f}", row[6]) for row in reader.day(20373, _SHOWN)]
     titles = (*_SHOWN[:5], "cost", "source")
     print_table(titles, [tuple(map(str, row)) for row in rows], right=())

@@ -16,7 +16,7 @@ from prodlensd.cli import EXIT_LOCKED, config_option, fail, load_config, now_us,
 from prodlensd.cli.snapshots import snapshot_path
 from prodlensd.config import Config
 from prodlensd.service import log as service_log
-from prodlensd.store import Partitions, Reader, Store, StoreError
+from prodlensd.store import DayReader, Partitions, Store, StoreError
 
 if TYPE_CHECKING:
     from prodlensd.publication import Copied
@@ -66,7 +66,7 @@ def _publish(config: Config) -> Iterator[Copied]:
     from prodlensd.publish import destination  # noqa: PLC0415
 
     log, url = structlog.get_logger(), config.publish.url
-    with Store(config.store.path) as store, Reader(config.store.path) as reader:
+    with Store(config.store.path) as store, DayReader(config.store.path) as reader:
         was_failing = reader.publishing() is not None
         try:
             yield from publish(

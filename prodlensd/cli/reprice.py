@@ -19,7 +19,7 @@ from prodlensd.config import Config
 from prodlensd.pricing import ALWAYS, FOREVER
 from prodlensd.report import read_period
 from prodlensd.reprice import Repriced, Write, reprice, write_nothing
-from prodlensd.store import Partitions, PriceReader, Prices, Reader, Selection, Store, StoreError
+from prodlensd.store import DayReader, Partitions, PriceReader, Prices, Selection, Store, StoreError
 
 #: Whose price can be another one now; the others have none to be looked up.
 _SOURCES = ("unpriced", "table", "override", "fallback", "free", "gateway")
@@ -122,7 +122,7 @@ def _write_snapshots(config: Config, *, quiet: bool) -> None:
     from prodlensd.snapshots import LockedError  # noqa: PLC0415
 
     try:
-        with Store(config.store.path) as store, Reader(config.store.path) as reader:
+        with Store(config.store.path) as store, DayReader(config.store.path) as reader:
             for _ in write_snapshots(config, Partitions(store), reader):
                 pass
     except (LockedError, SnapshotLostError) as error:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from prodlensd.config import Config
-from prodlensd.store.reading import Partition
+from prodlensd.store.days import Partition
 
 
 def snapshot_path(config: Config, partition: Partition) -> Path:

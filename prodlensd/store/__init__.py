@@ -1,6 +1,7 @@
 """The ledger: one SQLite database, and all SQL of the program."""
 
 from prodlensd.store.connection import LedgerLostError, StoreError, StoreLockedError
+from prodlensd.store.days import DayReader
 from prodlensd.store.partitions import Partitions
 from prodlensd.store.prices import Change, Doubtful, PriceReader, Prices, Selection
 from prodlensd.store.reading import Reader, Refused
@@ -10,6 +11,7 @@ from prodlensd.store.usage import UsageReader
 __all__ = [
     "Change",
     "Committed",
+    "DayReader",
     "Doubtful",
     "LedgerLostError",
     "Partitions",

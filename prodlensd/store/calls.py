@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from prodlensd.model import US_PER_DAY
 from prodlensd.store.connection import StoreError, translated
-from prodlensd.store.reading import Partition, Reader
+from prodlensd.store.days import DayReader, Partition, span_of
 
 #: What is loaded of a snapshot's row.
 LOADED: Final = (
@@ -46,7 +46,7 @@ _JOIN: Final = f"""
 """
 
 
-class CallReader(Reader):
+class CallReader(DayReader):
     """A read-only view of the ledger, to which pruned calls can be added.
 
     The mutable state: the temporary tables of its connection, and `_calls`, what to ask for calls.
@@ -69,8 +69,7 @@ class CallReader(Reader):
                 self._db.execute(_CREATE)
                 self._calls = "temp.call"
             self._db.executemany(_LOAD, rows)
-            from_us = partition.day * US_PER_DAY
-            self._db.execute(_JOIN, (from_us, from_us + US_PER_DAY))
+            self._db.execute(_JOIN, span_of(partition.day))
             found = self._db.changes()
             self._db.execute("DELETE FROM temp.loaded")
             if found != partition.pruned:

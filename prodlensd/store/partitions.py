@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from prodlensd.model import US_PER_DAY, SnapshotFile
+from prodlensd.model import SnapshotFile
 from prodlensd.store.connection import translated
-from prodlensd.store.reading import (
-    FINISHED,
+from prodlensd.store.days import (
     PARTITION_COLUMNS,
     PUBLISHING,
     UNPUBLISHED,
     Partition,
     Publishing,
+    span_of,
 )
+from prodlensd.store.reading import FINISHED
 from prodlensd.store.store import Store
 
 #: The facts of a trace that many others share and no snapshot holds, in the order of `fact.facts`.
@@ -102,9 +103,9 @@ class Partitions:
             partition = self.get(day)
             if not partition.is_clean or partition.sha256 != proven:
                 return 0
-            from_us = day * US_PER_DAY
-            span = (from_us, from_us + US_PER_DAY, most)
-            keys = self._db.execute(f"SELECT started_us, key {_NEXT} LIMIT ?3", span).fetchall()
+            from_us, until_us = span_of(day)
+            next_rows = f"SELECT started_us, key {_NEXT} LIMIT ?3"
+            keys = self._db.execute(next_rows, (from_us, until_us, most)).fetchall()
             if not keys:
                 return 0
             chosen = (from_us, *keys[-1])

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 from prodlensd import compaction, publication, publish, snapshots, tailer
 from prodlensd.model import Checkpoint, Part, Sighting, SnapshotFile
 from prodlensd.store import Committed, Partitions, Store
-from prodlensd.store.reading import Partition
+from prodlensd.store.days import Partition
 from prodlensd.store.store import _COLUMNS, _INSERT
 
 SetAttr = Callable[[Any, str, Any], None]

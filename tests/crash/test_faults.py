@@ -20,7 +20,7 @@ import pytest
 
 from prodlensd import daemon as daemon_module
 from prodlensd import tailer as tailer_module
-from prodlensd.store import Reader, StoreError
+from prodlensd.store import DayReader, StoreError
 from tests.crash.ledger import wrong_in_ledger
 from tests.scenario.conftest import World
 from tests.scenario.file_actions import KINDS, Files, Totals, Written
@@ -181,7 +181,7 @@ def test_a_snapshot_that_cannot_be_written_leaves_the_old_one_and_comes_later(
     world, folder = rotated.world, tmp_path / "parquet"
     days = len(world.query("SELECT day FROM partition"))
     assert days > 1
-    with Reader(world.ledger) as reader:
+    with DayReader(world.ledger) as reader:
         list(world.compaction(reader, folder).run())
         before = {path: path.read_bytes() for path in folder.glob("*/*.parquet")}
         world.step()

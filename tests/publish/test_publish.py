@@ -18,8 +18,8 @@ import pytest
 
 from prodlensd import publication
 from prodlensd.publish import destination
-from prodlensd.store import Partitions, Reader, Store
-from prodlensd.store.reading import Publishing
+from prodlensd.store import DayReader, Partitions, Store
+from prodlensd.store.days import Publishing
 from tests.publish.fault_proxy import Cut, FaultProxy
 from tests.publish.s3 import S3
 
@@ -321,7 +321,7 @@ def test_the_wait_between_attempts_doubles_up_to_an_hour(tmp_path: Path) -> None
     def fail(_url: str) -> Any:
         raise OSError("no network")
 
-    with Store(tmp_path / "ledger.db") as store, Reader(tmp_path / "ledger.db") as reader:
+    with Store(tmp_path / "ledger.db") as store, DayReader(tmp_path / "ledger.db") as reader:
         for _ in range(9):
             with pytest.raises(publication.PublishError, match="no network"):
                 list(

@@ -22,7 +22,7 @@ from prodlensd.model import Price, Trace
 from prodlensd.pipeline import build
 from prodlensd.retention import prune
 from prodlensd.snapshots import snapshot_path
-from prodlensd.store import Partitions, Reader, Store
+from prodlensd.store import DayReader, Partitions, Store
 from prodlensd.store.store import TOTALLED
 from prodlensd.tailer import Tailer
 
@@ -106,7 +106,7 @@ class World:
         days = "SELECT started_us / 86400000000 FROM trace EXCEPT SELECT day FROM partition"
         assert self.query(days) == []
 
-    def compaction(self, reader: Reader, folder: Path, host: str = "laptop") -> Compaction:
+    def compaction(self, reader: DayReader, folder: Path, host: str = "laptop") -> Compaction:
         """One round over the dirty days, into this folder."""
         return Compaction(
             partitions=Partitions(self.store),
@@ -119,12 +119,12 @@ class World:
 
     def compact(self, folder: Path, host: str = "laptop") -> list[Compacted]:
         """Writes the snapshots of the dirty days into this folder."""
-        with Reader(self.ledger) as reader:
+        with DayReader(self.ledger) as reader:
             return list(self.compaction(reader, folder, host).run())
 
     def prune(self, folder: Path, before_day: int = 1 << 20) -> int:
         """Prunes the days before this one; returns how many rows went."""
-        with Reader(self.ledger) as reader:
+        with DayReader(self.ledger) as reader:
             pruned = prune(
                 Partitions(self.store),
                 reader,
@@ -137,7 +137,7 @@ class World:
 
     def dirty_days(self) -> set[int]:
         """The days whose snapshot is behind the ledger."""
-        with Reader(self.ledger) as reader:
+        with DayReader(self.ledger) as reader:
             return {p.day for p in reader.partitions().values() if not p.is_clean}
 
     def append(self, name: str, *parts: bytes) -> None:

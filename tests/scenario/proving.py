@@ -10,7 +10,7 @@ from typing import Any
 from prodlensd import formats, snapshots
 from prodlensd.model import Checkpoint, Price, Trace
 from prodlensd.pipeline import build
-from prodlensd.store.reading import Partition
+from prodlensd.store.days import Partition
 from prodlensd.tailer import Tailer
 from prodlensd.verify import Verdict, verify
 

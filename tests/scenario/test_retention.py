@@ -25,8 +25,17 @@ from prodlensd.model import US_PER_DAY, Price, Trace
 from prodlensd.report import Period, report
 from prodlensd.reprice import reprice, write_nothing
 from prodlensd.retention import Verdict, delete_logs
-from prodlensd.store import Change, Partitions, PriceReader, Prices, Reader, Selection, StoreError
-from prodlensd.store.reading import Partition, Source
+from prodlensd.store import (
+    Change,
+    DayReader,
+    Partitions,
+    PriceReader,
+    Prices,
+    Selection,
+    StoreError,
+)
+from prodlensd.store.days import Partition
+from prodlensd.store.reading import Source
 from prodlensd.verify import proven
 from tests.scenario.conftest import World
 from tests.scenario.proving import REBUILD, follow, proof
@@ -170,7 +179,7 @@ def test_a_day_that_is_pruned_halfway_is_whole_for_every_reader(
     monkeypatch.setattr(retention, "_ROWS_AT_ONCE", 7)
     before = reports(days, folder)
     seen = 0
-    with Reader(days.ledger) as reader:
+    with DayReader(days.ledger) as reader:
         partitions = Partitions(days.store)
         for day in range(NEW_YEAR, NEW_YEAR + 3):
             proof = partitions.get(day).sha256
@@ -385,12 +394,12 @@ def delete(
     """Deletes what was untouched for ten days; `meanwhile` happens after the proof."""
 
     def prove(sources: list[Source]) -> set[int]:
-        with Reader(world.ledger) as reader:
+        with DayReader(world.ledger) as reader:
             found = proven(reader, sources, follow=partial(follow, world), build=REBUILD)
         meanwhile()
         return found
 
-    with Reader(world.ledger) as reader:
+    with DayReader(world.ledger) as reader:
         verdicts = delete_logs(
             Partitions(world.store),
             reader,
