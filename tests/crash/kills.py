@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from tests.crash.driver import RETENTION_SEAMS, SEAMS
+from tests.crash.ledger import what_was
 
 
 class Kill(NamedTuple):
@@ -47,7 +48,9 @@ def outcome(driver: Any, kill: Kill, mutant: str = "") -> Result:
         return Result(died=False, wrong=[f"exit code {code}: {home.said()[-500:]}"])
     wrong = []
     try:
-        wrong += _lost_or_doubled(before, Counter(home.now()))
+        now = Counter(home.now())
+        faults = {"lost": before - now, "doubled": now - what_was(home.written)[0]}
+        wrong += [f"{what} by the kill: {which}" for what, which in faults.items() if which]
         home.snapshots()
     except (pa.ArrowInvalid, OSError) as error:
         wrong.append(f"a torn snapshot: {error}")
@@ -56,12 +59,6 @@ def outcome(driver: Any, kill: Kill, mutant: str = "") -> Result:
     if (code_after := home.run()) != 0:
         return Result(code == -signal.SIGKILL, [*wrong, f"exit code {code_after} after it"])
     return Result(code == -signal.SIGKILL, wrong + home.wrong())
-
-
-def _lost_or_doubled(before: Counter[Any], after: Counter[Any]) -> list[str]:
-    """What of the rows that were there before is not there, wherever the process died."""
-    lost = before - after
-    return [f"lost by the kill: {lost}"] if lost else []
 
 
 def sweep(driver: Any, mutant: str = "") -> Iterator[tuple[Kill, Result]]:

@@ -18,15 +18,7 @@ def wrong_in_ledger(
 
     `pruned` are the rows that are in snapshots only: session, tokens_out, call_id.
     """
-    expected: Counter[tuple[Any, ...]] = Counter()
-    garbage: Counter[bytes] = Counter()
-    for line, times in written.lines.items():
-        if session := written.session(line):
-            number = int(session[1:])
-            call_id = f"call-{number}" if b"litellm_call_id" in line else None
-            expected[session, number, call_id] = times
-        else:
-            garbage[line] = times
+    expected, garbage = what_was(written)
     rows = Counter([*query("SELECT session_id, tokens_out, call_id FROM traces"), *pruned])
     dead_letters = Counter(query("SELECT raw FROM dead_letters"))
     faults = {
@@ -40,3 +32,17 @@ def wrong_in_ledger(
     if counted != [(rows.total(), dead_letters.total())]:
         wrong.append(f"counters: {counted}, not {rows.total()}, {dead_letters.total()}")
     return wrong
+
+
+def what_was(written: Written) -> tuple[Counter[tuple[Any, ...]], Counter[bytes]]:
+    """The rows, as session, tokens_out and call_id, and the dead letters of what was written."""
+    rows: Counter[tuple[Any, ...]] = Counter()
+    garbage: Counter[bytes] = Counter()
+    for line, times in written.lines.items():
+        if session := written.session(line):
+            number = int(session[1:])
+            call_id = f"call-{number}" if b"litellm_call_id" in line else None
+            rows[session, number, call_id] = times
+        else:
+            garbage[line] = times
+    return rows, garbage

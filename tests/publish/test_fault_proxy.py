@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from typing import Final
 
 import pytest
@@ -120,8 +121,10 @@ def test_who_hangs_is_cut_in_the_end(bucket: str, proxy: FaultProxy, end: str) -
             client.recv(1)
         getattr(proxy, end)()
         client.settimeout(10)
-        with pytest.raises(ConnectionResetError):
-            client.recv(1)
+        said = b""
+        with suppress(ConnectionResetError):  # or a mere end, whichever comes first
+            said = client.recv(1)
+        assert said == b""
 
 
 def test_a_body_that_is_cut_is_not_stored(s3: S3, bucket: str, proxy: FaultProxy) -> None:

@@ -172,3 +172,28 @@ def test_a_chore_runs_at_the_lowest_priority_and_may_ask_to_be_tried_later() -> 
             assert not chore.step()
             chore._work = Work(start, lambda: True)
     assert [(entry["log_level"], entry["exit_code"]) for entry in said] == [("warning", 3)]
+
+
+def test_the_daemon_prunes_by_itself_and_every_question_is_answered_as_before(
+    machine: Any, wait_until: Any
+) -> None:
+    write(machine, 1, "a", "b")
+    write(machine, 2, "c")
+    assert machine.command("run", "--once").returncode == 0
+    asked = ("report", "--since", "always", "--by", "session", "--format", "json")
+    before = machine.command(*asked).stdout
+    assert json.loads(before)["total"]["calls"] == 3
+    machine.config.write_text("[parquet]\ninterval_s = 0.2\n[retention]\nstore_days = 1\n")
+    daemon = machine.start()
+    wait_until(lambda: machine.query("SELECT count(*) FROM pruned") == [3], "all pruned", 30)
+    write(machine, 1, "late")
+    wait_until(lambda: machine.query("SELECT count(*) FROM pruned") == [4], "the late one", 30)
+    assert machine.query("SELECT count(*) FROM traces") == [0]
+    daemon.send_signal(signal.SIGTERM)
+    assert daemon.wait(5) == 0
+    after = json.loads(machine.command(*asked).stdout)
+    assert [group["session"] for group in after["groups"]] == ["a", "b", "c", "late"]
+    verified = machine.command("verify")
+    assert (verified.returncode, "proven complete" in verified.stdout) == (0, True)
+    status = json.loads(machine.command("status", "--json").stdout)["figures"]
+    assert (status["pruned_traces"], status["traces"]) == (4, 4)
