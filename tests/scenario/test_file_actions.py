@@ -36,8 +36,8 @@ def test_every_line_counts_once_whatever_happens(
     world: Any, tmp_path: Path, machine: type[Machine], expected: list[str]
 ) -> None:
     totals = Totals()
-    # What was drawn next hangs on what the machine was fast enough for; once in a while a thing that
-    # is rare then waits for the next round.
+    # What is drawn next hangs on what the machine was fast enough for; once in a while something
+    # rare then waits for the next round.
     for seeded in (None, 1, 2):
         histories(machine, type(world), tmp_path, _HISTORIES, totals, seeded)
         if all(totals[what] for what in expected):

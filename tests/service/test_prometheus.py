@@ -224,8 +224,13 @@ def test_dashboard_and_alerts_use_only_what_is_exported(ingested: config.Config)
     assert {*by} <= labels
     shown = {_SUFFIX.sub("", name) for name in _NAME.findall(" ".join(expressions()))}
     unseen = {_SUFFIX.sub("", name) for name in exported} - shown
-    assert unseen == {"prodlensd_build_info", "prodlensd_log_files", "prodlensd_start_time_seconds",
-                      "prodlensd_last_snapshot_timestamp_seconds", "prodlensd_pruned_calls"}  # fmt: skip
+    assert unseen == {
+        "prodlensd_build_info",
+        "prodlensd_last_snapshot_timestamp_seconds",
+        "prodlensd_log_files",
+        "prodlensd_pruned_calls",
+        "prodlensd_start_time_seconds",
+    }
 
 
 def test_the_alerts_are_sound() -> None:
