@@ -44,7 +44,7 @@ def command(config_path: Path | None, quiet: bool) -> None:
         raise fail(f"no ledger at {config.store.path}: has the daemon run yet?")
     done = 0
     try:
-        for copied in _publish(config):
+        for copied in _publish(config, is_logged=quiet):
             done += 1
             if not quiet:
                 click.echo(f"{shown(copied.key)}: {copied.size_bytes} bytes")
@@ -60,8 +60,8 @@ def command(config_path: Path | None, quiet: bool) -> None:
         click.echo(f"{done} snapshots copied" if done else "all snapshots are published")
 
 
-def _publish(config: Config) -> Iterator[Copied]:
-    """Copies what is due; that it fails, or does no longer, is logged once."""
+def _publish(config: Config, *, is_logged: bool) -> Iterator[Copied]:
+    """Copies what is due; with `is_logged`, that it fails, or does no longer, is logged once."""
     from prodlensd.publication import PublishError, publish  # noqa: PLC0415 - loads pyarrow
     from prodlensd.publish import destination  # noqa: PLC0415
 
@@ -78,10 +78,10 @@ def _publish(config: Config) -> Iterator[Copied]:
                 now=now_us,
             )
         except PublishError as error:
-            if not was_failing:
+            if is_logged and not was_failing:
                 log.warning("cannot publish just now; will keep trying", url=url, fault=str(error))
             raise
-        if was_failing:
+        if is_logged and was_failing:
             log.info("publishing again", url=url)
 
 
