@@ -15,12 +15,14 @@ import pytest
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from prodlensd import formats, metrics, verify
+from prodlensd import formats, metrics
 from prodlensd.meter import Meter
 from prodlensd.model import REASONS, Chunk, Price, Sighting, Trace
 from prodlensd.pipeline import build
 from prodlensd.store import Store
 from prodlensd.store.tallies import TallyReader
+from prodlensd.verify.differences import Differences
+from prodlensd.verify.ledger import Ledger as VerifiedLedger
 
 NOW_US = 1_800_000_000_000_000
 STALLED_S = 30.0
@@ -415,7 +417,7 @@ def test_verify_names_a_total_that_is_wrong(ledger: Ledger, damage: str, what: s
 
 
 def differences(ledger: Ledger) -> list[str]:
-    found = verify.Differences()
+    found = Differences()
     with TallyReader(ledger.path) as reader:
-        verify._Ledger(reader, "ledger", found).compare_tables(reader.sources())
+        VerifiedLedger(reader, "ledger", found).compare_tables(reader.sources())
     return [difference.what for difference in found.named]

@@ -1,0 +1,50 @@
+"""What does not hold, named up to a number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+#: So many differences are named, the others counted.
+MAX_NAMED: Final = 20
+#: What is found where something was expected.
+NOTHING: Final = "nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing that does not hold: in which file, at which byte of it (None: not at one)."""
+
+    path: str
+    offset: int | None
+    what: str
+    expected: str
+    found: str
+
+
+@dataclass(slots=True)
+class Differences:
+    """The first MAX_NAMED of them, and the number of all."""
+
+    named: list[Difference] = field(default_factory=list)
+    count: int = 0
+
+    def add(self, difference: Difference) -> None:
+        """Adds one."""
+        self.count += 1
+        if len(self.named) < MAX_NAMED:
+            self.named.append(difference)
+
+    def expect(self, path: str, what: str, expected: object, found: object) -> None:
+        """Adds one when the two are not equal."""
+        if expected != found:
+            self.add(Difference(path, None, what, _said(expected), _said(found)))
+
+    def take(self, others: Differences) -> None:
+        """Adds all of these."""
+        self.named += others.named[: MAX_NAMED - len(self.named)]
+        self.count += others.count
+
+
+def _said(value: object) -> str:
+    return value.hex() if isinstance(value, bytes) else str(value)
