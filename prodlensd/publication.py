@@ -49,14 +49,16 @@ def publish(
         target = open_destination(url)
         for partition in reader.unpublished(url):
             path = path_of(partition)
-            file = SnapshotFile(partition.rows or 0, path.stat().st_size, snapshots.digest(path))
-            if file.sha256 != partition.sha256:
-                _check_is_new(partition, partitions, path)
+            found = snapshots.digest(path) if path.exists() else b""
+            if found != partition.sha256:
+                _have_written_again(partition, partitions)
                 continue
             key = "/".join(path.parts[-2:])
             target.put(path, key)
+            size_bytes = partition.file_bytes or 0
+            file = SnapshotFile(partition.rows or 0, size_bytes, found)
             partitions.mark_published(url, partition.day, file, now())
-            yield Copied(key, file.size_bytes)
+            yield Copied(key, size_bytes)
     except (OSError, ValueError) as error:
         failing = _failing_since(before, str(error), now())
         partitions.note_publishing(failing)
@@ -65,10 +67,13 @@ def publish(
         partitions.note_publishing(None)
 
 
-def _check_is_new(partition: Partition, partitions: Partitions, path: Path) -> None:
-    """Passes when the file was written anew meanwhile: the next attempt has it."""
+def _have_written_again(partition: Partition, partitions: Partitions) -> None:
+    """Leaves a file that is gone or damaged to the next compaction, which knows what to do.
+
+    Not when it is another one by now: then it was written meanwhile, and the next attempt has it.
+    """
     if partitions.get(partition.day) == partition:
-        raise OSError(f"{path} is not what was written: see prodlensd verify")
+        partitions.mark_dirty(partition.day)
 
 
 def _failing_since(before: Publishing | None, fault: str, now_us: int) -> Publishing:
