@@ -5,13 +5,14 @@ from __future__ import annotations
 import platform
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import apsw
 import pyarrow as pa
 import pytest
+import structlog
 from hypothesis import settings
 from hypothesis.configuration import set_hypothesis_home_dir
 
@@ -50,6 +51,13 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for variable in ("PRODLENSD_CONFIG", "LITELLM_LOG_DIR", "NOTIFY_SOCKET"):
         monkeypatch.delenv(variable, raising=False)
     return own
+
+
+@pytest.fixture(autouse=True)
+def log() -> Iterator[None]:
+    """The log as it is by default, whatever a command that was called within us had set up."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture
