@@ -126,7 +126,8 @@ class Publish(_Table, frozen=True, kw_only=True):
             if name not in known:
                 raise ValueError(f"url: {name!r} is no option; there are {', '.join(known)}")
         # A key with one of these is another one, or none, to the store.
-        if {"", ".", ".."} & set(address.path.strip("/").split("/")) and address.path.strip("/"):
+        prefix = address.path.strip("/")
+        if prefix and {"", ".", ".."} & set(prefix.split("/")):
             raise ValueError("url: expected a prefix without empty parts, '.' and '..'")
 
 

@@ -174,14 +174,10 @@ def has_writer(file: int) -> bool | None:
     Linux grants a read lease only on a file that nobody writes. Ask only of a file without a name:
     an open by somebody else would break the lease with a signal that we do not expect.
     """
-    if not hasattr(fcntl, "F_SETLEASE"):
-        return None
-    try:
-        fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-    except OSError as error:
-        return True if error.errno == errno.EAGAIN else None
-    fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-    return False
+    is_leased = _lease(file)
+    if is_leased:
+        _end_lease(file)
+    return None if is_leased is None else not is_leased
 
 
 @contextmanager
@@ -193,14 +189,28 @@ def keeping_writers_out(file: int) -> Iterator[Callable[[], bool]]:
     """
     before = signal.signal(signal.SIGIO, signal.SIG_IGN)
     try:
-        if has_writer(file) is not False:
+        if not _lease(file):
             yield lambda: True
             return
-        fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         try:
             # A lease that is being broken is no longer the one that was taken.
             yield lambda: fcntl.fcntl(file, fcntl.F_GETLEASE) != fcntl.F_RDLCK
         finally:
-            fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+            _end_lease(file)
     finally:
         signal.signal(signal.SIGIO, before)
+
+
+def _lease(file: int) -> bool | None:
+    """Takes a read lease; False when somebody writes, None where there are no leases for us."""
+    if not hasattr(fcntl, "F_SETLEASE"):
+        return None
+    try:
+        fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except OSError as error:
+        return False if error.errno == errno.EAGAIN else None
+    return True
+
+
+def _end_lease(file: int) -> None:
+    fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_UNLCK)

@@ -221,10 +221,10 @@ class Daemon:
 
     # Chores and heartbeat
 
-    def do_chores(self) -> bool:
-        """Starts each chore that is due, and sees those that have ended; True when one runs."""
-        running = [chore.step() for chore in self._chores]
-        return any(running)
+    def do_chores(self) -> None:
+        """Starts each chore that is due, and sees those that have ended."""
+        for chore in self._chores:
+            chore.step()
 
     def beat(self, phase: str, *, force: bool = False) -> None:
         """Says in the store, every ten seconds, that the daemon is alive, and what troubles it."""

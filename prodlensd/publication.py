@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from prodlensd import snapshots
-from prodlensd.model import US_PER_S, SnapshotFile
+from prodlensd.model import US_PER_S
 from prodlensd.publish import Destination
 from prodlensd.store import DayReader, Partitions
 from prodlensd.store.days import Partition, Publishing
@@ -55,10 +55,8 @@ def publish(
                 continue
             key = "/".join(path.parts[-2:])
             target.put(path, key)
-            size_bytes = partition.file_bytes or 0
-            file = SnapshotFile(partition.rows or 0, size_bytes, found)
-            partitions.mark_published(url, partition.day, file, now())
-            yield Copied(key, size_bytes)
+            partitions.mark_published(url, partition, now())
+            yield Copied(key, partition.file_bytes or 0)
     except (OSError, ValueError) as error:
         failing = _failing_since(before, str(error), now())
         partitions.note_publishing(failing)

@@ -149,12 +149,12 @@ class Partitions:
 
     # Publishing
 
-    def mark_published(self, url: str, day: int, file: SnapshotFile, now_us: int) -> None:
-        """Notes that this file of the day was copied there."""
+    def mark_published(self, url: str, partition: Partition, now_us: int) -> None:
+        """Notes that the file of this day that the manifest names was copied there."""
         with self._store.transaction():
             self._db.execute(
                 "INSERT OR REPLACE INTO publication VALUES (?, ?, ?, ?, ?)",
-                (url, day, file.sha256, file.size_bytes, now_us),
+                (url, partition.day, partition.sha256, partition.file_bytes, now_us),
             )
 
     def has_backlog(self, url: str, now_us: int) -> bool:
