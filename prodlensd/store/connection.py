@@ -13,7 +13,7 @@ from typing import Final
 import apsw
 
 from prodlensd.model import DIGEST_BYTES
-from prodlensd.store.schema import APPLICATION_ID, MIGRATIONS, SCHEMA_VERSION
+from prodlensd.store.schema import APPLICATION_ID, MIGRATIONS, SCHEMA_VERSION, VIEWS
 
 #: Older ones can corrupt a WAL database that has two connections (sqlite.org/wal.html#walresetbug).
 MIN_SQLITE: Final = (3, 51, 3)
@@ -209,7 +209,9 @@ def _migrate(db: apsw.Connection, path: Path) -> None:
         version = _check_version(db, path)
         if version == SCHEMA_VERSION:
             return
-        for script in MIGRATIONS[version:]:
+        for (view,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'view'").fetchall():
+            db.execute(f"DROP VIEW {view}")
+        for script in (*MIGRATIONS[version:], VIEWS):
             db.execute(script)
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")

@@ -16,6 +16,7 @@ from prodlensd.model import US_PER_DAY, PinnedPrice, Price, Trace
 from prodlensd.store.connection import translated
 from prodlensd.store.reading import Reader
 from prodlensd.store.store import TOTALLED, Store, Totals, disputed
+from prodlensd.store.sums import exact_sums, joined
 
 # ruff: noqa: S608 - statements are put together from names of columns
 _FACTS: Final = Trace._fields[: Trace._fields.index("cost_gateway_usd")]
@@ -231,10 +232,14 @@ class PriceReader(Reader):
         return self._doubtful("disputed = 'yes'")
 
     def _doubtful(self, which: str) -> list[Doubtful]:
+        sums = exact_sums(
+            [
+                "coalesce(total_tokens, coalesce(tokens_in, 0) + coalesce(tokens_out, 0))",
+                *("gateway_nanousd", "table_nanousd"),
+            ]
+        )
         rows = self._all(
-            "SELECT provider, model, service_tier, count(*), "
-            "sum(coalesce(total_tokens, coalesce(tokens_in, 0) + coalesce(tokens_out, 0))), "
-            "sum(gateway_nanousd), sum(table_nanousd), max(started_us) "
+            f"SELECT provider, model, service_tier, count(*), max(started_us), {sums} "
             f"FROM trace WHERE {which} GROUP BY 1, 2, 3 ORDER BY 4 DESC, 1, 2, 3"
         )
-        return [Doubtful(*row) for row in rows]
+        return [Doubtful._make((*row[:4], *joined(row[5:]), row[4])) for row in rows]

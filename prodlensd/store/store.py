@@ -90,14 +90,8 @@ TOTALLED: Final = (
     "cache_write_tokens",
     "reasoning_tokens",
 )
-#: Nine billion dollars. Lines can lie their way there, and no lie is to stop the ledger.
-_MAX_TOTAL: Final = (1 << 63) - 1
-_TOTAL: Final = f"""
-    INSERT INTO total (cost_source, {", ".join(TOTALLED)})
-    VALUES ({",".join("?" * (len(TOTALLED) + 1))})
-    ON CONFLICT DO UPDATE SET
-        {", ".join(f"{name} = min({name} + excluded.{name}, {_MAX_TOTAL})" for name in TOTALLED)}
-"""  # noqa: S608
+_TOTAL_OF: Final = f"SELECT {', '.join(TOTALLED)} FROM total WHERE cost_source = ?"  # noqa: S608
+_SET_TOTAL: Final = f"INSERT OR REPLACE INTO total VALUES (?{', ?' * len(TOTALLED)})"  # noqa: S608
 _TOTALLED: Final = tuple(itemgetter(_COLUMNS.index(name)) for name in TOTALLED)
 #: One sum for each of TOTALLED, by cost_source.
 Totals = dict[str, list[int]]
@@ -428,15 +422,13 @@ class Store:
         )
 
     def total(self, totals: Totals) -> None:
-        """Adds to what the traces of each cost_source add up to."""
-        self._db.executemany(
-            _TOTAL,
-            [
-                (source, *(min(value, _MAX_TOTAL) for value in sums))
-                for source, sums in totals.items()
-                if any(sums)
-            ],
-        )
+        """Adds to what the traces of each cost_source add up to, within a transaction."""
+        for source, sums in totals.items():
+            if not any(sums):
+                continue
+            before = self._db.execute(_TOTAL_OF, (source,)).fetchone() or [0] * len(TOTALLED)
+            after = [str(int(old) + new) for old, new in zip(before, sums, strict=True)]
+            self._db.execute(_SET_TOTAL, (source, *after))
 
     def mark_dirty(self, days: Iterable[int]) -> None:
         """Notes that these days' snapshots are behind, within a transaction."""
@@ -445,7 +437,7 @@ class Store:
     def _insert_dead_letter(self, letter: DeadLetter, now_us: int) -> bool:
         before = self._db.total_changes()
         self._db.execute(
-            "INSERT INTO dead_letter VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            "INSERT INTO dead_letter VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'open') ON CONFLICT DO NOTHING",
             (*letter, now_us),
         )
         return self._db.total_changes() > before

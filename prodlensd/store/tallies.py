@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from operator import add
 from typing import Final, NamedTuple
 
 from prodlensd.model import US_PER_DAY
 from prodlensd.store.calls import CallReader
 from prodlensd.store.store import TOTALLED, Totals
+from prodlensd.store.sums import exact_sums, joined
 
-_SUMS: Final = ", ".join(f"coalesce(sum({name}), 0)" for name in TOTALLED)
+_SUMS: Final = exact_sums(TOTALLED)
 
 
 class Group(NamedTuple):
@@ -34,7 +36,7 @@ class TallyReader(CallReader):
     def totals_by_source(self) -> Totals:
         """What the traces of each cost_source add up to: TOTALLED, in its order."""
         sql = f"SELECT cost_source, {', '.join(TOTALLED)} FROM total ORDER BY 1"  # noqa: S608
-        return {source: sums for source, *sums in self._all(sql)}
+        return {source: list(map(int, sums)) for source, *sums in self._all(sql)}
 
     def recount(self, calls: str = "trace") -> tuple[Totals, Counter[tuple[str, str]]]:
         """The totals, and the tallies of `status`, counted from the rows of `calls`."""
@@ -44,22 +46,24 @@ class TallyReader(CallReader):
         for source, status, traces, *sums in self._all(sql):
             tallies["status", status] += traces
             before = totals.get(source, [0] * len(TOTALLED))
-            totals[source] = [old + new for old, new in zip(before, sums, strict=True)]
+            new = [value or 0 for value in joined(sums)]
+            totals[source] = list(map(add, before, new))
         return totals, tallies
 
     def recount_reasons(self) -> Counter[tuple[str, str]]:
-        """The tallies of `reason`, counted from the dead letters themselves."""
-        letters = self._all("SELECT reason, count(*) FROM dead_letter GROUP BY 1")
+        """The tallies of `reason`, counted from the open dead letters themselves."""
+        sql = "SELECT reason, count(*) FROM dead_letter WHERE state = 'open' GROUP BY 1"
+        letters = self._all(sql)
         return Counter({("reason", reason): count for reason, count in letters})
 
     def groups(self, calls: str = "trace") -> Iterator[Group]:
         """All rows of `calls`, counted."""
         # Before 1970 the quotient is to be rounded down as well.
         day = f"(started_us - (started_us % {US_PER_DAY} + {US_PER_DAY}) % {US_PER_DAY})"
-        return (
-            Group(*row)
-            for row in self._all(
-                f"SELECT {day} / {US_PER_DAY}, source_id, cost_source, anomalies, disputed, "  # noqa: S608
-                f"count(*), coalesce(sum(cost_nanousd), 0) FROM {calls} GROUP BY 1, 2, 3, 4, 5"
-            )
+        sql = (
+            f"SELECT {day} / {US_PER_DAY}, source_id, cost_source, anomalies, disputed, "  # noqa: S608
+            f"count(*), {exact_sums(['cost_nanousd'])} FROM {calls} GROUP BY 1, 2, 3, 4, 5"
         )
+        for *group, high, low in self._all(sql):
+            (nanousd,) = joined([high, low])
+            yield Group._make((*group, nanousd or 0))

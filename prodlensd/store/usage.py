@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from prodlensd.store.calls import CallReader
+from prodlensd.store.sums import exact_sums, joined
 
 #: What calls can be told apart by → its column, and the column that says how it was found.
 COLUMNS: Final[dict[str, tuple[str, str | None]]] = {
@@ -29,13 +30,14 @@ _SPAN: Final = "WHERE started_us >= ? AND started_us < ?"
 _REQUEST: Final = (
     "coalesce(call_id, iif(typeof(key) = 'text', substr(key, 1, instr(key, ' ') - 1), key))"
 )
-_SUMS: Final = """
-    count(*), sum(status = 'failure'),
-    sum(tokens_in), sum(tokens_out), sum(cache_read_tokens), sum(cache_write_tokens),
-    sum(reasoning_tokens), sum(cost_nanousd),
-    sum(iif(cost_source = 'unpriced',
-        coalesce(total_tokens, tokens_in + tokens_out, tokens_in, tokens_out), NULL))
-"""
+_ALL_TOKENS: Final = "coalesce(total_tokens, tokens_in + tokens_out, tokens_in, tokens_out)"
+#: What is summed up, in the order of the fields of `Sums` from `tokens_in` on.
+_SUMMED: Final = (
+    *("tokens_in", "tokens_out", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens"),
+    "cost_nanousd",
+    f"iif(cost_source = 'unpriced', {_ALL_TOKENS}, NULL)",
+)
+_SUMS: Final = f"count(*), sum(status = 'failure'), {exact_sums(_SUMMED)}"
 
 
 class Sums(NamedTuple):
@@ -105,7 +107,8 @@ class UsageReader(CallReader):
         sql = f"SELECT {keys}, {_SUMS} {self._span} GROUP BY {groups}"
         middle, end = len(by), 2 * len(by)
         for row in self._all(sql, (from_us, until_us)):
-            yield Sums(row[:middle], row[middle:end], *row[end:])
+            source, calls, errors, *halves = row[end:]
+            yield Sums(row[:middle], row[middle:end], source, calls, errors, *joined(halves))
 
     def requests(self, by: Sequence[str], from_us: int, until_us: int) -> dict[Key, Requests]:
         """The requests behind the calls of each key."""

@@ -179,7 +179,7 @@ def test_an_upgrade_of_the_price_book_changes_no_stored_cost(
     assert repriced.total == (3, 6_000_000, 18_000_000)
     assert dirty(world) == {day // US_PER_DAY for day in DAYS}
     assert history(world) == [
-        (1, f"2026-01-0{n + 1}T00:00:00Z", TABLE, 0.002, TABLE, usd)
+        (1, f"2026-01-0{n + 1}T00:00:00.000000Z", TABLE, 0.002, TABLE, usd)
         for n, usd in enumerate([0.004, 0.006, 0.008])
     ]
     # And once
@@ -269,7 +269,7 @@ def test_unpriced_calls_get_the_price_of_their_day_and_the_others_keep_theirs(
     assert repriced == dry
     assert (repriced.seen, repriced.unpriced, repriced.total) == (2, 1, (1, 0, 10_000_000))
     assert costs(world) == [(TABLE, 10_000), *before[1:]]
-    assert history(world) == [(1, "2026-01-01T00:00:00Z", "unpriced", None, TABLE, 0.01)]
+    assert history(world) == [(1, "2026-01-01T00:00:00.000000Z", "unpriced", None, TABLE, 0.01)]
 
 
 def test_what_the_table_asks_follows_and_with_it_what_is_disputed(world: Any, at: Any) -> None:

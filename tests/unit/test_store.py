@@ -26,7 +26,7 @@ def test_the_traces_view_is_the_contract(tmp_path: Path) -> None:
     with Store(tmp_path / "ledger.db") as store:
         assert columns(store._db, "traces") == TRACES_COLUMNS
         assert columns(store._db, "dead_letters") == (
-            "source_id path source_offset length reason raw received_at".split()
+            "source_id path source_offset length reason raw received_at state".split()
         )
         assert columns(store._db, "gaps") == (
             "source_id path source_offset known_bytes reason state first_seen_at".split()
