@@ -1,14 +1,16 @@
-"""watchdog → one wake-up. The only thing a file event says here is "look again".
+"""watchdog → a wake-up, and which files to look at. Never what happened to them.
 
-Events may be lost, doubled or late: the daemon looks at its own pace as well, so a lost one costs
-latency and never a line.
+Events may be lost, doubled or late: the daemon looks at everything at its own pace as well, so a
+lost one costs latency and never a line.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
@@ -17,23 +19,44 @@ from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 
+from prodlensd.wakeup import Wakeup, wait
+
 #: What changes a log. Opening and closing a file are events too, and some of them are our own.
 _CHANGES: Final = frozenset({"created", "modified", "moved", "deleted"})
+_OF_ONE_FILE: Final = frozenset({"created", "modified"})
+#: More files than this at once, and all are looked at.
+_MAX_CHANGED: Final = 1000
+#: Where watching fails it is tried again after this time, then after twice as long, up to the most.
+_FIRST_RETRY_S: Final = 5.0
+_LAST_RETRY_S: Final = 600.0
 
 
 class Bell(FileSystemEventHandler):
     """Rings when something changes in the directories. A context manager.
 
-    The mutable state: whether it has rung since the last wait, and watchdog's observer.
+    The mutable state: which files changed since they were last taken, watchdog's observer, and when
+    to try again where it fails.
     """
 
-    def __init__(self, directories: Sequence[Path], *, recursive: bool = False) -> None:
+    def __init__(
+        self,
+        directories: Sequence[Path],
+        *,
+        recursive: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._directories = directories
         self._recursive = recursive
-        self._rung = threading.Event()
+        self._clock = clock
+        self.wakeup = Wakeup()
+        self._lock = threading.Lock()  # between watchdog's thread and ours, in no signal handler
+        self._changed: set[str] | None = set()  # None: anything may have
         self._observer: BaseObserver | None = None
         self._fault = ""
         self._folders: list[tuple[int, int] | None] = []
+        self._named: dict[str, str] = {}  # a watched folder, and its name in the configuration
+        self._retry_s = _FIRST_RETRY_S
+        self._next_retry_s = 0.0
 
     def __enter__(self) -> Self:
         self._watch()
@@ -41,20 +64,24 @@ class Bell(FileSystemEventHandler):
 
     def _watch(self) -> None:
         self._folders = self._seen_folders()
-        observer = Observer()
+        self._fault = ""
+        observer: BaseObserver | None = None
         try:
+            observer = Observer()
             for directory in self._directories:
                 # Of a link watchdog would watch the link itself.
                 folder = os.path.realpath(directory)
+                self._named[folder] = os.fspath(directory)
                 observer.schedule(self, folder, recursive=self._recursive)
             observer.start()
-        except (OSError, RuntimeError) as error:
-            # No watches left, or no such folder. Then we look at our own pace only.
-            self._fault = str(error)
-            observer.stop()  # the watches that it did get, and their threads
-        else:
             self._observer = observer
             self._fault = self._unwatched() if self._recursive else ""
+        except (OSError, RuntimeError) as error:
+            # No instance, watch, descriptor or thread left, or no such folder. Then we look at our
+            # own pace only.
+            self._fault = str(error)
+            if observer is not None:
+                observer.stop()  # the watches that it did get, and their threads
 
     def _unwatched(self) -> str:
         """Says how many folders have no watch: watchdog passes over those that it gets none for."""
@@ -80,12 +107,21 @@ class Bell(FileSystemEventHandler):
     def repair(self) -> None:
         """Watches anew where watching has stopped, or a folder was removed and made again.
 
-        watchdog says nothing of either, and of a folder made again it never speaks.
+        watchdog says nothing of either, and of a folder made again it never speaks. Where there are
+        no watches to be had, each attempt costs as much as the first: they become rarer.
         """
-        if self.state == "ok" and self._seen_folders() == self._folders:
+        is_same = self._seen_folders() == self._folders
+        now_s = self._clock()
+        if self.state == "ok" and is_same:
+            self._retry_s = _FIRST_RETRY_S
             return
+        if is_same and now_s < self._next_retry_s:
+            return
+        self._next_retry_s = now_s + self._retry_s
+        self._retry_s = min(2 * self._retry_s, _LAST_RETRY_S)
         self._stop()
         self._watch()
+        self._note(None)  # whatever went unseen
 
     def __exit__(self, *_: object) -> None:
         self._stop()
@@ -106,17 +142,40 @@ class Bell(FileSystemEventHandler):
             return "degraded: watchdog has stopped"
         return "ok"
 
-    def ring(self) -> None:
-        """Wakes the waiter, now or at its next wait. Safe in a signal handler."""
-        self._rung.set()
-
     def wait(self, timeout_s: float) -> bool:
         """Waits for a ring; says whether there was one."""
-        rung = self._rung.wait(timeout_s)
-        self._rung.clear()
-        return rung
+        return wait(timeout_s, self.wakeup)
+
+    def take(self) -> set[str] | None:
+        """The files that changed since the last call, by path; None when anything may have."""
+        with self._lock:
+            changed, self._changed = self._changed, set()
+        return changed
+
+    def _note(self, path: str | None) -> None:
+        """Has this file looked at, or everything, and rings."""
+        with self._lock:
+            if path is None or self._changed is None or len(self._changed) >= _MAX_CHANGED:
+                self._changed = None
+            else:
+                self._changed.add(path)
+        self.wakeup.ring()
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         """Called by watchdog, in its thread."""
-        if event.event_type in _CHANGES:
-            self.ring()
+        kind = event.event_type
+        # Linux says the same of the file that came or went in it.
+        is_echo = event.is_directory and kind == "modified" and sys.platform == "linux"
+        if kind not in _CHANGES or is_echo:
+            return
+        # What moves or goes is rare, and may concern more than one file.
+        of_one = kind in _OF_ONE_FILE and not event.is_directory
+        self._note(self._path(event) if of_one else None)
+
+    def _path(self, event: FileSystemEvent) -> str | None:
+        """The file's path by the names of the configuration; None when it is in none of these."""
+        path = os.fsdecode(event.src_path)
+        for folder, name in self._named.items():
+            if path.startswith(f"{folder}/"):
+                return name + path[len(folder) :]
+        return None

@@ -21,6 +21,8 @@ Pread = Callable[[int, int], bytes]
 _HEAD_BYTES: Final = 64 << 10
 _PROOF_BYTES: Final = 1 << 20
 _ZEROS_AT_ONCE_BYTES: Final = 1 << 20
+#: In smaller steps zlib's buffers would be copied more often than they are read.
+_INFLATED_BYTES: Final = 1 << 20
 #: So many blocks of zeros are one step: a heartbeat, the other files and a signal come in between.
 _ZERO_BLOCKS: Final = 64
 #: How files begin that other programs than gzip have compressed.
@@ -61,14 +63,22 @@ class Unzipped:
         """As os.pread, cheap when `offset` never goes back."""
         if offset < self._start:
             self._stream, self._start, self._window = Gunzip(self._file), 0, b""
-        while self._start + len(self._window) < offset + count:
-            block = self._stream.read(count)
-            if not block:
-                break
-            self._drop_before(offset)
-            self._window += block
-        self._drop_before(offset)
+        while self.pass_over(offset, offset + count):
+            pass
         return self._window[:count]
+
+    def pass_over(self, offset: int, end: int) -> bool:
+        """Inflates a block more, and forgets what is before `offset`; False when `end` is there.
+
+        Also when the file ends before it.
+        """
+        block = b""
+        if self._start + len(self._window) < end:
+            block = self._stream.read(max(_INFLATED_BYTES, end - offset))
+        self._drop_before(offset)
+        self._window += block
+        self._drop_before(offset)
+        return bool(block)
 
     def _drop_before(self, offset: int) -> None:
         dropped = min(len(self._window), offset - self._start)
@@ -77,24 +87,34 @@ class Unzipped:
 
 
 class LongRead:
-    """A line over the limit: read through block by block, and never held."""
+    """A line over the limit: read through block by block, and never held but for its ends."""
 
     def __init__(self, offset: int, chain: bytes) -> None:
         self._offset = offset
         self._length = 0
-        self._head = b""
+        self._first = b""
+        self._last = b""
         self._chain = blake2b(chain, digest_size=DIGEST_BYTES)
 
     def read_on(self, pread: Pread, block_bytes: int) -> LongLine | None:
         """Reads to the line's end; None when it is still being written."""
         while block := pread(block_bytes, self._offset + self._length):
             content, newline, _ = block.partition(b"\n")
-            self._head += content[: _HEAD_BYTES - len(self._head)]
+            self._first += content[: 2 * _PROOF_BYTES - len(self._first)]
+            self._last = (self._last + content)[-_PROOF_BYTES:]
             self._chain.update(content)
             self._length += len(content)
             if newline:
-                return LongLine(self._head, self._length, self._chain.digest())
+                return LongLine(
+                    self._first[:_HEAD_BYTES], self._length, self._chain.digest(), self._proof()
+                )
         return None
+
+    def _proof(self) -> bytes:
+        """Of the bytes that were read: what the file holds by now may be others."""
+        if self._length < 2 * _PROOF_BYTES:
+            return proof_of(self._first + b"\n")
+        return proof_of(self._first[:_PROOF_BYTES] + (self._last + b"\n")[-_PROOF_BYTES:])
 
 
 def read_lines(pread: Pread, offset: int, block_bytes: int, max_line_bytes: int) -> bytes:
@@ -120,12 +140,13 @@ def data_at(file: int, offset: int) -> int:
         return max(offset, size_bytes) if error.errno == errno.ENXIO else offset
 
 
-def zeros_at(pread: Pread, offset: int, data_at: Callable[[int], int] = int) -> int:
-    """How many zero bytes stand from `offset` on, or the first many of them.
+def after_zeros(
+    pread: Pread, offset: int, data_at: Callable[[int], int] = int
+) -> tuple[int, bool | None]:
+    """Where the zeros end that stand from `offset` on, and whether another byte stands there.
 
-    `data_at` says from where on there can be anything else.
-
-    A program that writes on at its old place in a truncated file leaves a hole of them behind.
+    False: the file ends. None: there may be more zeros, and this was enough for one step. `data_at`
+    says from where on there can be anything else.
     """
     end = offset
     for _ in range(_ZERO_BLOCKS):
@@ -134,8 +155,13 @@ def zeros_at(pread: Pread, offset: int, data_at: Callable[[int], int] = int) -> 
         rest = block.lstrip(b"\0")
         end += len(block) - len(rest)
         if rest or not block:
-            break
-    return end - offset
+            return end, bool(rest)
+    return end, None
+
+
+def proof_of_zeros(count: int) -> bytes:
+    """The digest of a record of zeros."""
+    return proof_of(bytes(min(count, 2 * _PROOF_BYTES)))
 
 
 def proof_at(pread: Pread, offset: int, record_bytes: int) -> bytes:

@@ -2,16 +2,16 @@
 
 Each step says whether it found work; the loop drains the work and then waits for the bell. The
 mutable state: `_faults` (what is wrong with the world just now, said once), the back-off, and the
-times of the next heartbeat and chores.
+times of the next look at everything, heartbeat and chores.
 """
 
 from __future__ import annotations
 
 import os
 import subprocess
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,19 +22,30 @@ from structlog.typing import FilteringBoundLogger
 
 from prodlensd import __version__
 from prodlensd.bell import Bell
+from prodlensd.gap_search import GapSearch
 from prodlensd.meter import Meter
-from prodlensd.model import US_PER_S, Chunk, Doubt, Part
+from prodlensd.model import US_PER_S, Chunk, Doubt, Fault, Part
 from prodlensd.service.notify import Notifier
+from prodlensd.service.signals import Signals
 from prodlensd.store import Store, StoreError
-from prodlensd.tailer import READ_BYTES, Busy, Tailer
+from prodlensd.tailer import READ_BYTES, Tailer
+from prodlensd.wakeup import wait
 
 BEAT_INTERVAL_S: Final = 10.0
 #: How long one ingest step may drain before the loop gets to beat and to look at the signals.
 _DRAIN_S: Final = 1.0
+#: How long one step may search for lost bytes.
+_SEARCH_S: Final = 0.02
 _MAX_BACKOFF_S: Final = 30.0
 _CHORE_NICENESS: Final = 19
-#: What fails is tried less and less often, but for an interval that is longer still.
+#: What fails is waited for twice as long each time, up to an hour, or to its interval.
 _LONGEST_WAIT_S: Final = 3600.0
+_MAX_DOUBLINGS: Final = 16
+#: Of the faults that are alike one is named; of those that are not, so many are.
+_MAX_KINDS: Final = 5
+_MAX_FAULT_CHARS: Final = 400
+#: What the environment may do to any step. MemoryError: what is asked for may fit another time.
+_PASSING: Final = (StoreError, OSError, MemoryError)
 #: With this a child says that it could not do its work now, and has said why.
 EXIT_TRY_LATER: Final = 75
 
@@ -70,12 +81,13 @@ class Daemon:
         bell: Bell,
         build: Callable[[Chunk], Part],
         log: FilteringBoundLogger,
-        stop: threading.Event,
+        signals: Signals,
         pace: Pace = Pace(),
         compaction: Work | None = None,
         repricing: Work | None = None,
         publication: Work | None = None,
         now: Callable[[], int],
+        clock: Callable[[], float] = time.monotonic,
         on_idle: Callable[[], None] = lambda: None,
         notifier: Notifier | None = None,
     ) -> None:
@@ -84,22 +96,27 @@ class Daemon:
         self._bell = bell
         self._build = build
         self._log = log
-        self._stop = stop
+        self._signals = signals
         self._pace = pace
         self._on_idle = on_idle
         self._now = now
+        self._clock = clock
         self._started_us = now()
         self._meter = Meter()
-        self._faults: set[str] = set()
+        self._search = GapSearch(tailer, clock)
+        self._are_gaps_known = False
+        self._next_scan = 0.0
+        self._faults: frozenset[Fault] = frozenset()
+        self._trouble = ""  # why the last step could not be done
         self._backoff_s = 0.0
         self._next_beat = 0.0
         self._notifier = notifier or Notifier({})
         self._is_caught_up = False
-        self._told: tuple[bool, frozenset[str]] | None = None
+        self._told: tuple[bool, str] | None = None
         self._next_status = 0.0
         self._committed_us = 0
         self._chores = [
-            _Chore(what, work, pace.chore_interval_s, log)
+            _Chore(what, work, pace.chore_interval_s, log, clock)
             for what, work in (
                 ("compaction", compaction),
                 ("repricing", repricing),
@@ -112,90 +129,108 @@ class Daemon:
         """Takes the ledger over; no other daemon can write to it from here on."""
         self._store.take_over(pid=os.getpid(), version=__version__, started_us=self._started_us)
 
-    def run(self, interrupted: Callable[[], bool] = lambda: False) -> None:
-        """Turns the wheel until asked to stop, or until `interrupted` says so."""
+    def run(self, is_new_configuration: Callable[[], bool] = lambda: False) -> bool:
+        """Turns the wheel until a signal asks to stop; False then.
+
+        True when `is_new_configuration` says so, asked where a signal says to read it again: then
+        another daemon is to go on.
+        """
         self.begin()
-        while not self._stop.is_set() and not interrupted():
+        is_new = False
+        while not self._signals.stop_asked and not is_new:
             self._notifier.alive()
             try:
-                found_work = self.ingest()
+                found_work = self.ingest(self._where_to_look())
                 self.do_chores()
                 self.beat("running")
-                self._backoff_s = 0.0
+                self._backoff_s, self._trouble = 0.0, ""
                 self._tell()
                 if not found_work:
                     self._wait_for_work()
-            except (StoreError, OSError) as error:
+            except _PASSING as error:
                 self._back_off(error)
-        if self._stop.is_set():
+            if self._signals.take_reload():
+                self._notifier.reloading()
+                is_new = is_new_configuration()
+        if self._signals.stop_asked:
             self._notifier.stopping()
         for chore in self._chores:
             chore.end()
         self._beat_last()
+        return is_new and not self._signals.stop_asked
 
     # Ingesting
 
-    def ingest(self) -> bool:
-        """Looks at the folders once and takes in what is new; True when there was anything."""
-        faults = self._survey()
+    def _where_to_look(self) -> Collection[str] | None:
+        """The files that events told of; None: everywhere, which is due from time to time."""
+        changed = self._bell.take()
+        if changed is not None and self._clock() < self._next_scan:
+            return changed
+        self._next_scan = self._clock() + self._pace.rescan_interval_s
+        return None
+
+    def ingest(self, paths: Collection[str] | None = None) -> bool:
+        """Looks at these files, or at all, and takes in what is new; True when there was anything.
+
+        Raises StoreError, OSError or MemoryError; the same is found again at the next step.
+        """
+        self._survey(paths)
         found_work = False
-        deadline = time.monotonic() + _DRAIN_S
-        while more := self._ingest_round(faults):
+        deadline = self._clock() + _DRAIN_S
+        while more := self._ingest_round():
             found_work = True
-            if self._stop.is_set() or time.monotonic() > deadline:
+            if self._signals.stop_asked or self._clock() > deadline:
                 break
         self._is_caught_up = not more
-        self._say_faults(faults)
-        if found_work:
-            self._resolve_gaps()
-        return found_work
+        self._say_faults(self._tailer.faults(self._now() * 1000))
+        return self._search_gaps() or found_work
 
-    def _survey(self) -> set[str]:
+    def _survey(self, paths: Collection[str] | None = None) -> None:
         """Brings the sources up to date with the files that are there."""
-        survey = self._tailer.scan(time.monotonic_ns())
-        for checkpoint in survey.moved:
-            self._store.relocate(checkpoint)
-            self._tailer.adopt(checkpoint)
-        for source_id, known_bytes in survey.gone:
-            self._store.retire(source_id, known_bytes, self._now())
-            self._tailer.drop(source_id)
-        if survey.new:
+        now_ns = int(self._clock() * 1e9)
+        survey = self._tailer.scan(now_ns) if paths is None else self._tailer.glance(paths, now_ns)
+        if survey.moved:
+            self._store.relocate(survey.moved)
+            for checkpoint in survey.moved:
+                self._tailer.adopt(checkpoint)
+        if survey.gone:
+            self._store.retire(survey.gone, self._now())
+            for source_id, known_bytes in survey.gone:
+                self._tailer.drop(source_id)
+                self._are_gaps_known &= not known_bytes
+        new = self._tailer.open_new(survey.new)
+        if new:
             for checkpoint, sighting in zip(
-                self._store.register(survey.new, self._now()), survey.new, strict=True
+                self._store.register(new, self._now()), new, strict=True
             ):
                 self._tailer.adopt(checkpoint, sighting)
-        return {*survey.faults, *survey.refused}
 
-    def _ingest_round(self, faults: set[str]) -> bool:
+    def _ingest_round(self) -> bool:
         """At most one chunk of every source, so that a huge file does not starve the small ones."""
-        batch = _Batch()
+        batch = _Batch(self._clock())
         found_work = False
-        for outcome in self._tailer.read(time.time_ns()):
+        for outcome in self._tailer.read(self._now() * 1000):
+            found_work = True
             if isinstance(outcome, Chunk):
                 batch.add(outcome, self._build(outcome))
-                found_work = True
                 if batch.lines >= self._pace.batch_max_lines or batch.size_bytes >= READ_BYTES:
                     self._commit(batch)
-                    batch = _Batch()
+                    batch = _Batch(self._clock())
             elif isinstance(outcome, Doubt):
                 self._begin_again(outcome)
-                found_work = True
-            elif isinstance(outcome, Busy):
-                found_work = True
-            else:
-                faults.add(outcome)
         self._commit(batch)
         return found_work
 
     def _commit(self, batch: _Batch) -> None:
         if not batch.parts:
             return
-        built_s = time.monotonic()
+        built_s = self._clock()
         committed = self._store.commit(batch.parts, self._now())
         for part in batch.parts:
             self._tailer.adopt(part.end)
+            self._search.read_on(part.start, part.end)
         self._log.debug("committed", **committed._asdict())
-        now_s = time.monotonic()
+        now_s = self._clock()
         self._meter.committed(committed.lines, now_s - batch.began_s, now_s - built_s)
         now_us = self._committed_us = self._now()
         for appended_us in batch.appended_us:
@@ -203,11 +238,16 @@ class Daemon:
                 self._meter.visible_after((now_us - appended_us) / US_PER_S)
         self._notifier.alive()
 
-    def _resolve_gaps(self) -> None:
-        """Closes the gaps whose bytes have meanwhile been read in a copy of the file."""
-        for gap in self._store.open_gaps():
-            if self._tailer.has_read(gap):
-                self._store.resolve(gap)
+    def _search_gaps(self) -> bool:
+        """Closes gaps whose bytes have been read in a copy; True when there is more to look at."""
+        if not self._are_gaps_known:
+            self._search.watch(self._store.open_gaps())
+            self._are_gaps_known = True
+        if self._search.is_over:
+            return False
+        for gap in self._search.work(_SEARCH_S):
+            self._store.resolve(gap)
+        return True
 
     def _begin_again(self, doubt: Doubt) -> None:
         self._log.info(
@@ -216,6 +256,7 @@ class Daemon:
             reason=doubt.reason,
         )
         checkpoint = self._store.replace(doubt, self._now())
+        self._are_gaps_known &= not doubt.known_bytes
         self._tailer.drop(doubt.source_id)
         self._tailer.adopt(checkpoint)
 
@@ -228,9 +269,9 @@ class Daemon:
 
     def beat(self, phase: str, *, force: bool = False) -> None:
         """Says in the store, every ten seconds, that the daemon is alive, and what troubles it."""
-        if time.monotonic() < self._next_beat and not force:
+        if self._clock() < self._next_beat and not force:
             return
-        self._next_beat = time.monotonic() + BEAT_INTERVAL_S
+        self._next_beat = self._clock() + BEAT_INTERVAL_S
         self._store.beat(
             pid=os.getpid(),
             version=__version__,
@@ -238,8 +279,8 @@ class Daemon:
             now_us=self._now(),
             phase=phase,
             watcher=self._bell.state,
-            fault="; ".join(sorted(self._faults)) or None,
-            measures=orjson.dumps(self._meter.read(time.monotonic()).as_dict()).decode(),
+            fault=self._fault_text() or None,
+            measures=orjson.dumps(self._meter.read(self._clock()).as_dict()).decode(),
         )
 
     def _beat_last(self) -> None:
@@ -252,16 +293,17 @@ class Daemon:
 
     def _wait_for_work(self) -> None:
         self._on_idle()
+        self._tailer.close_quiet(int(self._clock() * 1e9))
         self._bell.repair()
-        for slice_s in self._slices(self._pace.rescan_interval_s):
-            if self._bell.wait(slice_s):
+        for slice_s in self._slices(self._next_scan - self._clock()):
+            if wait(slice_s, self._bell.wakeup, self._signals.wakeup):
                 return
             self.beat("running")
 
     def _slices(self, duration_s: float) -> Iterator[float]:
         """The duration in pieces, so that a long wait does not pass for the end of us."""
-        end = time.monotonic() + duration_s
-        while (left_s := end - time.monotonic()) > 0:
+        end = self._clock() + duration_s
+        while (left_s := end - self._clock()) > 0:
             yield min(left_s, BEAT_INTERVAL_S, self._notifier.alive_every_s)
             self._notifier.alive()
 
@@ -271,8 +313,9 @@ class Daemon:
             return
         if self._is_caught_up:
             self._notifier.ready()
-        standing = (self._is_caught_up, frozenset(self._faults))
-        now_s = time.monotonic()
+        faults = self._fault_text()
+        standing = (self._is_caught_up, faults)
+        now_s = self._clock()
         if standing == self._told and now_s < self._next_status:
             return
         self._told, self._next_status = standing, now_s + BEAT_INTERVAL_S
@@ -281,41 +324,71 @@ class Daemon:
             last = datetime.fromtimestamp(self._committed_us / US_PER_S, UTC)
             many = "1 line" if lines == 1 else f"{lines:,} lines"
             text += f": {many} since the start, the last at {last:%Y-%m-%d %H:%M:%SZ}"
-        if self._faults:
-            text += f"; cannot read, will keep trying: {'; '.join(sorted(self._faults))}"
+        if faults:
+            text += f"; will keep trying: {faults}"
         self._notifier.status(text)
 
     # Faults of the environment: said once, waited out, healed by themselves
 
-    def _say_faults(self, faults: Iterable[str]) -> None:
-        faults = set(faults)
-        if faults == self._faults:
+    def _say_faults(self, faults: Iterable[Fault]) -> None:
+        now = frozenset(faults)
+        if now == self._faults:
             return
-        for fault in sorted(faults - self._faults):
+        for fault in _summary(now - self._faults):
             self._log.warning("cannot read; will keep trying", fault=fault)
-        for fault in sorted(self._faults - faults):
+        for fault in _summary(self._faults - now):
             self._log.info("healed", fault=fault)
-        self._faults = faults
+        self._faults = now
         self._next_beat = 0.0
 
+    def _fault_text(self) -> str:
+        """What is wrong just now, in a few words whatever it is; empty when nothing is."""
+        chores = [chore.fault for chore in self._chores if chore.fault]
+        return "; ".join([*filter(None, [self._trouble]), *chores, *_summary(self._faults)])
+
     def _back_off(self, error: Exception) -> None:
+        """Waits, twice as long each time, for what troubles the world to pass."""
         if self._backoff_s == 0.0:
-            self._log.error("cannot go on just now; will keep trying", fault=str(error))
-        self._notifier.status(f"cannot go on just now, will keep trying: {error}")
+            self._log.error("cannot go on just now; will keep trying", fault=_named(error))
+        self._trouble = _named(error)
+        self._notifier.status(f"cannot go on just now, will keep trying: {self._trouble}")
         self._told = None
+        self._next_scan = 0.0
         self._backoff_s = min(_MAX_BACKOFF_S, self._backoff_s * 2 or 0.5)
         for slice_s in self._slices(self._backoff_s):
-            if self._stop.wait(slice_s):
+            if not isinstance(error, StoreError):
+                with suppress(*_PASSING):
+                    self.beat("running")
+            if wait(slice_s, self._signals.wakeup):
                 return
+
+
+def _named(error: Exception) -> str:
+    text = str(error) or "not enough memory"
+    return text if len(text) <= _MAX_FAULT_CHARS else f"{text[: _MAX_FAULT_CHARS - 1]}…"
+
+
+def _summary(faults: Iterable[Fault]) -> list[str]:
+    """Faults in a few lines of bounded length: those that are alike are counted, and one named."""
+    alike: defaultdict[str, list[str]] = defaultdict(list)
+    for path, reason in sorted(faults):
+        alike[reason[:_MAX_FAULT_CHARS]].append(path)
+    lines = []
+    for reason, paths in list(alike.items())[:_MAX_KINDS]:
+        more = f" (and {len(paths) - 1:,} more)" if len(paths) > 1 else ""
+        lines.append(f"{paths[0]}: {reason}{more}")
+    if (rest := len(alike) - _MAX_KINDS) > 0:
+        lines.append(f"and {rest:,} more faults of other kinds")
+    return lines
 
 
 class _Batch:
     """What one transaction is to write."""
 
-    def __init__(self) -> None:
+    def __init__(self, began_s: float) -> None:
         self.parts: list[Part] = []
         self.lines = self.size_bytes = 0
-        self.began_s = time.monotonic()
+        self.began_s = began_s
         self.appended_us: list[int] = []  # of files that are now read to their end
 
     def add(self, chunk: Chunk, part: Part) -> None:
@@ -332,14 +405,23 @@ class _Chore:
     It may be killed at any moment, and be started again as if nothing had been.
     """
 
-    def __init__(self, what: str, work: Work, interval_s: float, log: FilteringBoundLogger) -> None:
+    def __init__(
+        self,
+        what: str,
+        work: Work,
+        interval_s: float,
+        log: FilteringBoundLogger,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._what = what
         self._work = work
         self._interval_s = interval_s
         self._log = log
-        self._next = time.monotonic() + min(interval_s, 10.0)
+        self._clock = clock
+        self._next = clock() + min(interval_s, 10.0)
         self._child: subprocess.Popen[bytes] | None = None
         self._failures = 0
+        self.fault = ""  # why it could not be started
 
     def step(self) -> bool:
         """Starts the work when it is due and there is any, and sees its end; True while it runs."""
@@ -348,22 +430,39 @@ class _Chore:
             if code is None:
                 return True
             self._child = None
-            self._failures = self._failures + 1 if code not in (0, EXIT_TRY_LATER) else 0
-            if self._failures:
+            if code in (0, EXIT_TRY_LATER):
+                self._failures = 0
+            else:
                 self._log.warning(f"{self._what} failed; it will be tried again", exit_code=code)
-                wait_s = min(self._interval_s * 2**self._failures, _LONGEST_WAIT_S)
-                self._next = max(self._next, time.monotonic() + wait_s)
-        if time.monotonic() < self._next:
+                self._fail()
+        if self._clock() < self._next:
             return False
-        self._next = time.monotonic() + self._interval_s
+        self._next = self._clock() + self._interval_s
         if not self._work.is_there():
             return False
-        self._child = self._work.start()
-        # Ingesting goes first; and where nobody says otherwise, disks serve by this as well. A
-        # service manager may forbid it, and the child may have ended already.
+        try:
+            self._child = self._work.start()
+        except (OSError, MemoryError) as error:
+            # No process, descriptor or memory left, or our interpreter is gone: that holds up
+            # this work, and nothing else.
+            if not self.fault:
+                self._log.warning(
+                    f"{self._what} cannot be started; it will be tried again", fault=_named(error)
+                )
+            self.fault = f"{self._what} cannot be started: {_named(error)}"
+            self._fail()
+            return False
+        self.fault = ""
+        # Ingesting goes first. The kernel gives a nice process a low rank at the disk as well
+        # (ioprio_set(2)). A service manager may forbid it, and the child may have ended already.
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, self._child.pid, _CHORE_NICENESS)
         return True
+
+    def _fail(self) -> None:
+        self._failures += 1
+        wait_s = min(self._interval_s * 2 ** min(self._failures, _MAX_DOUBLINGS), _LONGEST_WAIT_S)
+        self._next = max(self._next, self._clock() + max(wait_s, self._interval_s))
 
     def end(self) -> None:
         """Ends the work wherever it is."""

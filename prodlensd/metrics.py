@@ -29,7 +29,7 @@ from prometheus_client.registry import Collector
 
 from prodlensd import __version__
 from prodlensd.meter import BUCKETS_S, Histogram, Measures
-from prodlensd.model import NANOUSD_PER_USD, REASONS, US_PER_S
+from prodlensd.model import NANOUSD_PER_USD, REASONS, US_PER_S, file_id
 from prodlensd.store import StoreError
 from prodlensd.store.reading import Heartbeat, Tail
 from prodlensd.store.store import TOTALLED
@@ -260,7 +260,7 @@ def _lag_bytes(tail: Tail) -> int:
         except OSError:
             pass
         else:
-            size_bytes = now.st_size if now.st_ino == tail.inode else size_bytes
+            size_bytes = now.st_size if file_id(now)[1] == tail.inode else size_bytes
     return max(0, size_bytes - tail.offset)
 
 

@@ -7,6 +7,7 @@ Traces are named tuples rather than dataclasses because their fields are bound t
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -184,11 +185,15 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class LongLine:
-    """A line over the limit, read through but not held: its head, and the chain digest after it."""
+    """A line over the limit, read through but not held: its head, and the chain digest after it.
+
+    `record_digest` is of the line with its newline.
+    """
 
     head: bytes
     length: int
     chain: bytes
+    record_digest: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,9 +246,28 @@ class Part:
     blanks: int
 
 
+def file_id(status: os.stat_result) -> tuple[int, int]:
+    """What tells a file from others at a time: device and inode, as SQLite can store them.
+
+    Both are numbers of 64 bits without a sign, and some file systems use all of these.
+    """
+    return _signed(status.st_dev), _signed(status.st_ino)
+
+
+def _signed(number: int) -> int:
+    return number - (1 << 64) if number >= 1 << 63 else number
+
+
+class Fault(NamedTuple):
+    """Why a file or a folder cannot be read just now."""
+
+    path: str
+    reason: str
+
+
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """A file in a log folder, as the last scan saw it."""
+    """A file in a log folder, as the last scan saw it. `dev` and `inode` are those of `file_id`."""
 
     path: str
     dev: int
@@ -257,14 +281,22 @@ class Sighting:
 class Gap:
     """Bytes of a source that were seen and destroyed before they were read.
 
-    They began at `offset`, after a record of this digest, and were at least `known_bytes`.
+    They began at `offset`, after a record of this digest, and were at least `known_bytes`. Without
+    a record, nothing of the file at `path` was ever read.
     """
 
     gap_id: int
+    source_id: int
+    path: str
     offset: int
     known_bytes: int
     record_bytes: int
     record_digest: bytes
+
+    @property
+    def end(self) -> int:
+        """Where the bytes that are known of end."""
+        return self.offset + self.known_bytes
 
 
 @dataclass(frozen=True, slots=True)

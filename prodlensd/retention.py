@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 
 from prodlensd import snapshots
 from prodlensd.content import keeping_writers_out
+from prodlensd.model import file_id
 from prodlensd.store import DayReader, Partitions
 from prodlensd.store.days import Partition
 from prodlensd.store.reading import Source
@@ -130,7 +131,7 @@ def _untouched(source: Source, before_us: int) -> os.stat_result | None:
     checkpoint = source.checkpoint
     with suppress(OSError):
         status = os.lstat(checkpoint.path)
-        same = (status.st_ino, stat.S_ISREG(status.st_mode)) == (checkpoint.inode, True)
+        same = (file_id(status)[1], stat.S_ISREG(status.st_mode)) == (checkpoint.inode, True)
         is_gzip = checkpoint.record_bytes == 0  # then both sizes are those of its content
         whole = is_gzip or status.st_size == checkpoint.offset
         if same and whole and status.st_mtime_ns // 1000 < before_us:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,11 +26,11 @@ from urllib.parse import urlsplit
 import orjson
 
 from prodlensd import __version__
-from prodlensd.config import Logs
 from prodlensd.config import Status as Limits
 from prodlensd.meter import Measures
-from prodlensd.model import US_PER_DAY, US_PER_S, Checkpoint
+from prodlensd.model import US_PER_DAY, US_PER_S, Checkpoint, Fault, file_id
 from prodlensd.service.lock import is_held, lock_path
+from prodlensd.sightings import PassedOver
 from prodlensd.store import DayReader, StoreError
 from prodlensd.store.days import Published, Snapshots
 from prodlensd.store.reading import Heartbeat, Tail, Totals
@@ -53,6 +53,9 @@ _HEALTH_ENDPOINT: Final = "/health/liveliness"
 #: A line still unfinished is looked for so far.
 _LONGEST_LOOK_BYTES: Final = 1 << 20
 _DEFAULT_LIMITS: Final = Limits()
+
+#: A tailer that begins at these checkpoints.
+Follow = Callable[[Iterable[Checkpoint]], Tailer]
 
 
 class Gauge(NamedTuple):
@@ -141,13 +144,13 @@ def look(
     parquet_interval_s: float | None,
     now_us: int,
     limits: Limits = _DEFAULT_LIMITS,
-    logs: Logs | None = None,
+    follow: Follow | None = None,
     proxy_url: str = "",
     publish_url: str = "",
 ) -> Health:
     """The health of the daemon on this ledger; `parquet_interval_s` None: snapshots are off.
 
-    With `logs`, files that the daemon has not found yet count as unread; with `proxy_url`, the
+    With `follow`, files that the daemon has not found yet count as unread; with `proxy_url`, the
     proxy is asked, which may take a second; with `publish_url`, it is told what is there.
     """
     question = _Question(proxy_url) if proxy_url else None
@@ -156,7 +159,7 @@ def look(
         if not _may_read(store_path):
             raise PermissionError(store_path)
         with DayReader(store_path) as reader:
-            facts = _gather(reader, store_path, logs, publish_url, now_us)
+            facts = _gather(reader, store_path, follow, publish_url, now_us)
     except (StoreError, OSError) as error:
         checks = [*_without_ledger(store_path, str(error), held=held), _version(None)]
         figures = dict(_NO_FIGURES)
@@ -196,7 +199,8 @@ class _Facts:
     beat: Heartbeat | None
     measures: Measures | None
     unread: list[_Unread]
-    unlisted: list[str]  # folders of logs that cannot be listed, with the reason
+    unlisted: list[Fault]  # folders of logs that cannot be listed, and names that cannot be kept
+    passed_over: dict[str, PassedOver]  # files in the folders that are not taken for logs
     last_read_us: int | None
     last_commit_us: int | None
     totals: Totals
@@ -235,10 +239,14 @@ class _Facts:
 
 
 def _gather(
-    reader: DayReader, store_path: Path, logs: Logs | None, publish_url: str, now_us: int
+    reader: DayReader,
+    store_path: Path,
+    follow: Follow | None,
+    publish_url: str,
+    now_us: int,
 ) -> _Facts:
     beat, tails = reader.heartbeat(), reader.tails()
-    seen, unlisted = (tails, []) if logs is None else _seen_now(tails, logs)
+    seen = _Seen(tails, [], {}) if follow is None else _seen_now(tails, follow)
     today_us = now_us // US_PER_DAY * US_PER_DAY
     disk = os.statvfs(store_path.parent)
     wal = store_path.with_name(f"{store_path.name}-wal")
@@ -247,8 +255,9 @@ def _gather(
         now_us=now_us,
         beat=beat,
         measures=_measures(beat),
-        unread=[_unread(tail) for tail in seen],
-        unlisted=unlisted,
+        unread=[_unread(tail) for tail in seen.tails],
+        unlisted=seen.faults,
+        passed_over=seen.passed_over,
         last_read_us=max((t.last_read_us or 0 for t in tails), default=0) or None,
         last_commit_us=reader.last_commit_us(),
         totals=reader.totals(),
@@ -272,25 +281,24 @@ def _measures(beat: Heartbeat | None) -> Measures | None:
         return None
 
 
-def _seen_now(tails: list[Tail], logs: Logs) -> tuple[list[Tail], list[str]]:
-    """The sources where their files are now, and the files that are no sources yet.
+class _Seen(NamedTuple):
+    """The sources where their files are now and the files that are no sources yet; and the rest."""
 
-    As the daemon itself would find them. Also the folders that cannot be listed.
-    """
-    tailer = Tailer(
-        logs.directories,
-        include=logs.include,
-        recursive=logs.recursive,
-        max_line_bytes=logs.max_line_bytes,
-        checkpoints=[
-            Checkpoint(t.source_id, t.path, t.dev, t.inode, t.offset, t.size_bytes) for t in tails
-        ],
+    tails: list[Tail]
+    faults: list[Fault]
+    passed_over: dict[str, PassedOver]
+
+
+def _seen_now(tails: list[Tail], follow: Follow) -> _Seen:
+    """The log folders as the daemon itself would find them."""
+    tailer = follow(
+        Checkpoint(t.source_id, t.path, t.dev, t.inode, t.offset, t.size_bytes) for t in tails
     )
     survey = tailer.scan(0)
     places = {moved.source_id: moved.path for moved in survey.moved}
     known = [tail._replace(path=places.get(tail.source_id, tail.path)) for tail in tails]
     new = [Tail(sighting.path, sighting.inode, 0, 0, None) for sighting in survey.new]
-    return [*known, *new], survey.faults
+    return _Seen([*known, *new], tailer.faults(0), tailer.passed_over)
 
 
 def _unread(tail: Tail) -> _Unread:
@@ -299,11 +307,16 @@ def _unread(tail: Tail) -> _Unread:
         now = os.lstat(tail.path)
     except OSError:
         now = None
-    if now is None or now.st_ino != tail.inode or not stat.S_ISREG(now.st_mode):
+    if now is None or file_id(now)[1] != tail.inode or not stat.S_ISREG(now.st_mode):
         return _Unread(max(0, tail.size_bytes - tail.offset), None, None)
     modified_us = now.st_mtime_ns // 1000
     size_bytes = max(0, (tail.size_bytes if tail.is_gzip else now.st_size) - tail.offset)
-    line_end = _end_of_line(tail, size_bytes) if size_bytes else None
+    line_end = None
+    if size_bytes:
+        try:
+            line_end = _end_of_line(tail, size_bytes)
+        except _NothingWrittenError:
+            size_bytes = 0
     if line_end is None:
         return _Unread(size_bytes, None, modified_us)
     # It has waited at least since the file was last written to; and if it was there when the file
@@ -313,8 +326,15 @@ def _unread(tail: Tail) -> _Unread:
     return _Unread(size_bytes, since_us, modified_us)
 
 
+class _NothingWrittenError(Exception):
+    """Zeros stand where the next line is to come: the file has its size before its bytes."""
+
+
 def _end_of_line(tail: Tail, unread_bytes: int) -> int | None:
-    """Where the first line not read ends, in a long one some place within; None: not finished."""
+    """Where the first line not read ends, in a long one some place within; None: not finished.
+
+    Raises _NothingWrittenError where there is none.
+    """
     if tail.is_gzip:
         return tail.size_bytes
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
@@ -324,6 +344,8 @@ def _end_of_line(tail: Tail, unread_bytes: int) -> int | None:
             line = file.readline(_LONGEST_LOOK_BYTES)
     except OSError:  # not for us to read: then it is taken to be a line, as most are
         return tail.offset + unread_bytes
+    if not line.strip(b"\0"):
+        raise _NothingWrittenError
     is_line = line.endswith(b"\n") or len(line) == _LONGEST_LOOK_BYTES
     return tail.offset + len(line) if is_line else None
 
@@ -478,7 +500,12 @@ def _tail(facts: _Facts, limits: Limits) -> Check:
     elif facts.lag_bytes:
         value += " (a line not finished yet)"
     if facts.unlisted:
-        value += f"; not all folders can be listed: {facts.unlisted[0]}"
+        path, reason = facts.unlisted[0]
+        value += f"; not all folders can be listed: {path}: {reason}"
+    for rule, files in sorted(facts.passed_over.items()):
+        names = ", ".join(map(os.path.basename, files.names))
+        more = ", …" if files.count > len(files.names) else ""
+        value += f"; {files.count} passed over ({rule}): {names}{more}"
     state = _worst(lag, wait)
     remedy = "" if state == OK else "the daemon is catching up, or cannot: see its log"
     return Check("tail", state, value, remedy, (lag, wait))

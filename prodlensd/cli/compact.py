@@ -130,7 +130,7 @@ def _delete_logs(config: Config, partitions: Partitions, reader: DayReader) -> I
     for verdict in retention.delete_logs(
         partitions,
         reader,
-        partial(proven, reader, **rereading(config.logs)),
+        partial(proven, reader, **rereading(config)),
         untouched_us=config.retention.log_days * US_PER_DAY,
         patience_us=LOG_PATIENCE_US,
         now_us=now_us(),

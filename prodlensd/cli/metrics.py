@@ -75,7 +75,7 @@ def http_server(config: Config, log: FilteringBoundLogger) -> Iterator[None]:
             host, port = stack.enter_context(
                 serving(address, {"/metrics": all_metrics, "/healthz": healthz})
             )
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # no thread left is a RuntimeError
             log.error("cannot serve metrics", listen=config.http.listen, fault=str(error))
         else:
             log.info("serving metrics", host=host, port=port)

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from prodlensd import __version__, formats
 from prodlensd.bell import Bell
 from prodlensd.cli import EXIT_LOCKED, config_option, fail, load_config, now_us
 from prodlensd.cli.compact import has_work
+from prodlensd.cli.following import follow, own_files
 from prodlensd.cli.metrics import http_server
 from prodlensd.cli.pricing import Books, fingerprint
 from prodlensd.cli.publish import has_backlog
@@ -31,13 +32,13 @@ from prodlensd.service.lock import AlreadyRunningError, InstanceLock
 from prodlensd.service.notify import Notifier
 from prodlensd.service.signals import Signals
 from prodlensd.store import LedgerLostError, Partitions, Prices, Store, StoreError
-from prodlensd.tailer import Tailer
 
 
 @click.command()
 @config_option
 @click.option("--once", is_flag=True, help="Ingest everything there is, compact, and exit.")
-def command(config_path: Path | None, once: bool) -> None:
+@click.pass_obj
+def command(caught: Signals | None, config_path: Path | None, once: bool) -> None:
     """Run the daemon in the foreground.
 
     Exit code: 0, 1 on a failure while running, 75 when another instance runs, 78 for a bad
@@ -52,13 +53,15 @@ def command(config_path: Path | None, once: bool) -> None:
     notifier = Notifier(os.environ)
     notifier.status("opening the ledger")
     try:
-        with Signals() as signals, InstanceLock(config.store.path):
+        with ExitStack() as stack:
+            signals = caught or stack.enter_context(Signals())
+            stack.enter_context(InstanceLock(config.store.path))
             if not config.store.path.exists():
                 log.info("beginning a new ledger", store=str(config.store.path))
             log.info("started", version=__version__, pid=os.getpid(), store=str(config.store.path))
-            while _run(config, config_path, signals, log, notifier, once=once):
-                notifier.reloading()
-                config = _reloaded(config, config_path, log)
+            configuration = _Configuration(config, config_path, log)
+            while _run(configuration, signals, log, notifier, once=once):
+                pass
             log.info("stopped")
     except AlreadyRunningError as error:
         raise fail(str(error), EXIT_LOCKED) from error
@@ -67,15 +70,15 @@ def command(config_path: Path | None, once: bool) -> None:
 
 
 def _run(
-    config: Config,
-    config_path: Path | None,
+    configuration: _Configuration,
     signals: Signals,
     log: FilteringBoundLogger,
     notifier: Notifier,
     *,
     once: bool,
 ) -> bool:
-    """Runs the daemon on one configuration; True when it is to be read again."""
+    """Runs the daemon on one configuration; True when there is another one."""
+    config, config_path = configuration.now, configuration.path
     _create_folders(config, log)
     with ExitStack() as stack:
         store = stack.enter_context(
@@ -88,9 +91,9 @@ def _run(
         if not once:
             stack.enter_context(bell)
             stack.enter_context(http_server(config, log))
-            books.start()
-        signals.wake = bell.ring
-        told = fingerprint(config.pricing)
+            with suppress(OSError, MemoryError):  # it is started again when it is asked
+                books.start()
+        told = configuration.prices
         new_prices = partial(_has_new_prices, prices, told, prices.fingerprint())
         repricing = Work(partial(_start, config_path, "reprice"), new_prices)
         compaction = Work(
@@ -99,13 +102,7 @@ def _run(
         publication = Work(
             partial(_start, config_path, "publish"), partial(has_backlog, config, Partitions(store))
         )
-        tailer = Tailer(
-            config.logs.directories,
-            include=config.logs.include,
-            recursive=config.logs.recursive,
-            max_line_bytes=config.logs.max_line_bytes,
-            checkpoints=store.checkpoints(),
-        )
+        tailer = follow(config, store.checkpoints())
         stack.callback(tailer.close)
         daemon = Daemon(
             store=store,
@@ -113,7 +110,7 @@ def _run(
             bell=bell,
             build=partial(build, parse=formats.parse, price=books.pricer.price),
             log=log,
-            stop=signals.stop,
+            signals=signals,
             pace=Pace(
                 batch_max_lines=config.store.batch_max_lines,
                 rescan_interval_s=config.logs.rescan_interval_s,
@@ -128,21 +125,20 @@ def _run(
         )
         if once:
             _run_once(daemon, signals, (repricing, compaction))
-            if not signals.stop.is_set() and publication.is_there():
+            if not signals.stop_asked and publication.is_there():
                 publication.start().wait()  # that it fails, it says itself; there may be no network
             return False
         books.warm_up()
-        daemon.run(interrupted=lambda: signals.reload_asked)
-    return signals.take_reload() and not signals.stop.is_set()
+        return daemon.run(configuration.has_changed)
 
 
 def _run_once(daemon: Daemon, signals: Signals, chores: Iterable[Work]) -> None:
     daemon.begin()
-    while daemon.ingest() and not signals.stop.is_set():
+    while daemon.ingest() and not signals.stop_asked:
         pass
     daemon.beat("stopped", force=True)
     for chore in chores:
-        if not signals.stop.is_set() and chore.is_there() and chore.start().wait() != 0:
+        if not signals.stop_asked and chore.is_there() and chore.start().wait() != 0:
             raise fail("everything is ingested, but what follows failed; see above")
 
 
@@ -161,19 +157,33 @@ def _has_new_prices(prices: Prices, told: str, before: str | None) -> bool:
     return False
 
 
-def _reloaded(config: Config, config_path: Path | None, log: FilteringBoundLogger) -> Config:
-    """The configuration read again, or the one in force when the new one cannot be."""
-    try:
-        new = load(config_path)
-    except ConfigError as error:
-        log.error("keeping the old configuration", fault=str(error))
-        return config
-    if new.store.path != config.store.path:
-        log.error("keeping the old configuration: a new store.path needs a restart")
-        return config
-    service_log.configure(new.log.level)
-    log.info("configuration read again", path=str(new.path))
-    return new
+class _Configuration:
+    """The configuration in force, and how to read it again. The mutable state: which one it is."""
+
+    def __init__(self, config: Config, path: Path | None, log: FilteringBoundLogger) -> None:
+        self.now = config
+        self.path = path
+        self.prices = fingerprint(config.pricing)
+        self._log = log
+
+    def has_changed(self) -> bool:
+        """Reads it again: whether it, or the prices that it names, are others now.
+
+        One that cannot be used is said, and the old one stays in force.
+        """
+        try:
+            new = load(self.path)
+        except ConfigError as error:
+            self._log.error("keeping the old configuration", fault=str(error))
+            return False
+        if new.store.path != self.now.store.path:
+            self._log.error("keeping the old configuration: a new store.path needs a restart")
+            return False
+        service_log.configure(new.log.level)
+        self._log.info("configuration read again", path=str(new.path))
+        before, self.now = (self.now, self.prices), new
+        self.prices = fingerprint(new.pricing)
+        return (self.now, self.prices) != before
 
 
 def _create_folders(config: Config, log: FilteringBoundLogger) -> None:
@@ -183,6 +193,13 @@ def _create_folders(config: Config, log: FilteringBoundLogger) -> None:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             log.warning("cannot create a log folder", path=str(directory), fault=error.strerror)
+    within = [
+        str(file)
+        for file in own_files(config)
+        if any(file.is_relative_to(folder) for folder in config.logs.directories)
+    ]
+    if within:
+        log.warning("own files in a log folder: they are never read as logs", paths=within[:3])
 
 
 def _start(config_path: Path | None, command: str) -> subprocess.Popen[bytes]:

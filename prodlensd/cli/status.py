@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 import traceback
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from prodlensd.cli import as_json, config_option, fail, load_config, now_us, shown
+from prodlensd.cli.following import follow
 from prodlensd.cli.metrics import exposition, write_textfile
 from prodlensd.status import EXIT_CODES, OK, SEVERITY, UNKNOWN, Check, Gauge, Health, look
 
@@ -84,7 +86,7 @@ def command(
         parquet_interval_s=config.parquet.interval_s if config.parquet.enabled else None,
         now_us=now_us(),
         limits=config.status,
-        logs=config.logs,
+        follow=partial(follow, config),
         proxy_url=config.proxy.url,
         publish_url=config.publish.url,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -13,14 +13,14 @@ from typing import TypedDict
 import click
 
 from prodlensd import formats
-from prodlensd.cli import as_json, config_option, fail, load_config
+from prodlensd.cli import as_json, config_option, fail, load_config, shown
 from prodlensd.cli.bar import Progress, bar
+from prodlensd.cli.following import follow
 from prodlensd.cli.snapshots import snapshot_path
-from prodlensd.config import Config, Logs
-from prodlensd.model import Checkpoint, Chunk, Part, Price, Trace
+from prodlensd.config import Config
+from prodlensd.model import Chunk, Part, Price, Trace
 from prodlensd.pipeline import build
 from prodlensd.store import Store, StoreError
-from prodlensd.tailer import Tailer
 from prodlensd.verify import (
     BROKEN,
     COMPLETE,
@@ -81,7 +81,7 @@ def _acknowledge_gaps(config: Config) -> None:
 def _verify(config: Config, progress: Progress) -> Verdict:
     return verify(
         config.store.path,
-        **rereading(config.logs),
+        **rereading(config),
         snapshot_path=partial(snapshot_path, config) if config.parquet.enabled else None,
         progress=progress,
     )
@@ -94,23 +94,17 @@ class Rereading(TypedDict):
     build: Callable[[Chunk], Part]
 
 
-def rereading(logs: Logs) -> Rereading:
+def rereading(config: Config) -> Rereading:
     """How `verify` reads the logs again: as the daemon does, but for prices."""
 
     def unpriced(_trace: Trace) -> Price:
         """No key depends on a price."""
         return Price(None, "unpriced")
 
-    def follow(checkpoints: Iterable[Checkpoint]) -> Tailer:
-        return Tailer(
-            logs.directories,
-            include=logs.include,
-            recursive=logs.recursive,
-            max_line_bytes=logs.max_line_bytes,
-            checkpoints=checkpoints,
-        )
-
-    return {"follow": follow, "build": partial(build, parse=formats.parse, price=unpriced)}
+    return {
+        "follow": partial(follow, config, zeros_wait_ns=0),
+        "build": partial(build, parse=formats.parse, price=unpriced),
+    }
 
 
 def _print(verdict: Verdict) -> None:
@@ -119,6 +113,10 @@ def _print(verdict: Verdict) -> None:
     reasons = Counter(unread.reason for unread in verdict.unread)
     for reason, count in sorted(reasons.items()):
         _line("", f"{count} not on disk any more, not read again: {reason}")
+    for rule, files in sorted(verdict.passed_over.items()):
+        names = ", ".join(shown(Path(name).name) for name in files.names)
+        more = ", …" if files.count > len(files.names) else ""
+        _line("", f"{files.count} passed over, not read ({rule}): {names}{more}")
     _line(
         "ledger",
         f"{totals.lines} lines = {totals.traces} traces + {totals.duplicates} duplicates"

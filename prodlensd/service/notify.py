@@ -16,6 +16,8 @@ from typing import Final
 #: How much longer a start or a reload may take, said again and again while it gets on.
 _EXTENSION_S: Final = 60
 _EXTEND_EVERY_S: Final = 10.0
+#: What of a status is shown; a datagram that is too long is refused as a whole.
+_MAX_CHARS: Final = 1000
 
 
 class Notifier:
@@ -68,10 +70,10 @@ class Notifier:
     def status(self, text: str) -> None:
         """Shows `text` in `systemctl status`. It may hold anything: a path, an error."""
         if text != self._status:
-            self._status = text
             # A line feed in it would begin another field.
-            printable = "".join(one if one.isprintable() else "?" for one in text)
-            self._send(f"STATUS={printable}")
+            printable = "".join(one if one.isprintable() else "?" for one in text[:_MAX_CHARS])
+            if self._send(f"STATUS={printable}"):
+                self._status = text
 
     def alive(self) -> None:
         """Gives a sign of life. Only to be called where the work has got on, or waits."""
@@ -83,9 +85,10 @@ class Notifier:
             if fields:
                 self._send(*fields)
 
-    def _send(self, *fields: str) -> None:
+    def _send(self, *fields: str) -> bool:
+        """Whether it was taken."""
         if not self._address:
-            return
+            return True
         message = "\n".join(fields).encode("utf-8", "backslashreplace")
         with (
             suppress(OSError),
@@ -93,3 +96,5 @@ class Notifier:
         ):
             there.settimeout(1)
             there.sendto(message, self._address)
+            return True
+        return False

@@ -1,12 +1,16 @@
-"""Signals → flags. The handlers do nothing else; the loop looks at the flags in its own time."""
+"""Signals → facts that the loop looks at in its own time.
+
+The interpreter's own handler, which is in C, writes to a pipe that ends any wait; what it then
+calls is a method in C as well. So no line of Python ever runs in a handler: none can meet a lock
+that the interrupted code holds, and no burst of signals can nest.
+"""
 
 from __future__ import annotations
 
 import signal
-import threading
-from collections.abc import Callable
-from types import FrameType
 from typing import Any, Final, Self
+
+from prodlensd.wakeup import Wakeup
 
 _STOP: Final = (signal.SIGTERM, signal.SIGINT)
 
@@ -14,38 +18,40 @@ _STOP: Final = (signal.SIGTERM, signal.SIGINT)
 class Signals:
     """SIGTERM and SIGINT ask to stop, SIGHUP to read the configuration again. A context manager.
 
-    `wake` is called from the handler, to end a wait. The handlers that stood before come back at
-    exit.
+    Of the main thread only. The handlers that stood before come back at exit. The mutable state:
+    which signals came, by number.
     """
 
-    def __init__(self, wake: Callable[[], None] = lambda: None) -> None:
-        self.wake = wake
-        self.stop = threading.Event()
-        self._reload = False
+    def __init__(self) -> None:
+        self.wakeup = Wakeup()
+        self._came: dict[int, Any] = {}
         self._before: dict[int, Any] = {}
+        self._fd_before = -1
 
     def __enter__(self) -> Self:
+        # Nothing is said of a full pipe: it wakes whoever waits all the same.
+        self._fd_before = signal.set_wakeup_fd(self.wakeup.write_end, warn_on_full_buffer=False)
         for number in (*_STOP, signal.SIGHUP):
-            self._before[number] = signal.signal(number, self._on_signal)
+            self._before[number] = signal.signal(number, self._came.__setitem__)
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        signal.set_wakeup_fd(self._fd_before)
 
-    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        if number in _STOP:
-            self.stop.set()
-        else:
-            self._reload = True
-        self.wake()
+    @property
+    def stop_asked(self) -> bool:
+        """Whether a signal to stop has come."""
+        return not self._came.keys().isdisjoint(_STOP)
 
     @property
     def reload_asked(self) -> bool:
         """Whether a reload is waiting to be taken."""
-        return self._reload
+        return signal.SIGHUP in self._came
 
     def take_reload(self) -> bool:
         """Whether a reload was asked for since the last call."""
-        asked, self._reload = self._reload, False
+        asked = self.reload_asked
+        self._came.pop(signal.SIGHUP, None)
         return asked

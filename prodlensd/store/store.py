@@ -233,20 +233,21 @@ class Store:
             self._end(doubt.source_id, "replaced", doubt.reason, doubt.known_bytes, now_us)
             return self._register(doubt.sighting, now_us)
 
-    def retire(self, source_id: int, known_bytes: int, now_us: int) -> None:
-        """Ends a source whose file is gone; `known_bytes` of it were seen and never read."""
+    def retire(self, gone: Iterable[tuple[int, int]], now_us: int) -> None:
+        """Ends sources whose files are gone: each with how many bytes were seen and never read."""
         with self.transaction():
-            self._end(source_id, "gone", "vanished", known_bytes, now_us)
+            for source_id, known_bytes in gone:
+                self._end(source_id, "gone", "vanished", known_bytes, now_us)
 
     def open_gaps(self) -> list[Gap]:
-        """The gaps whose bytes have not turned up, but for those that nothing can prove."""
+        """The gaps whose bytes have not turned up."""
         with translated(self.path):
             return [
                 Gap(*row)
                 for row in self._db.execute(
-                    "SELECT gap_id, source_offset, known_bytes, record_bytes, record_digest "
-                    "FROM gap JOIN source USING (source_id) "
-                    "WHERE gap.state = 'open' AND record_bytes > 0"
+                    "SELECT gap_id, source_id, path, source_offset, known_bytes, record_bytes, "
+                    "record_digest FROM gap JOIN source USING (source_id) "
+                    "WHERE gap.state = 'open'"
                 )
             ]
 
@@ -261,12 +262,12 @@ class Store:
             self._db.execute("UPDATE gap SET state = 'acknowledged' WHERE state = 'open'")
             return self._db.changes()
 
-    def relocate(self, checkpoint: Checkpoint) -> None:
-        """Notes where a source's file is now."""
+    def relocate(self, checkpoints: Iterable[Checkpoint]) -> None:
+        """Notes where these sources' files are now."""
         with self.transaction():
-            self._db.execute(
+            self._db.executemany(
                 "UPDATE source SET path = ?, dev = ? WHERE source_id = ?",
-                (checkpoint.path, checkpoint.dev, checkpoint.source_id),
+                [(moved.path, moved.dev, moved.source_id) for moved in checkpoints],
             )
 
     def _register(self, sighting: Sighting, now_us: int) -> Checkpoint:
@@ -437,7 +438,8 @@ class Store:
     def _insert_dead_letter(self, letter: DeadLetter, now_us: int) -> bool:
         before = self._db.total_changes()
         self._db.execute(
-            "INSERT INTO dead_letter VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'open') ON CONFLICT DO NOTHING",
+            "INSERT INTO dead_letter VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'open') "
+            "ON CONFLICT DO NOTHING",
             (*letter, now_us),
         )
         return self._db.total_changes() > before

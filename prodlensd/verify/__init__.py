@@ -18,14 +18,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from prodlensd.model import Chunk, Part
+from prodlensd.model import Checkpoint, Chunk, Part, Sighting
+from prodlensd.sightings import PassedOver
 from prodlensd.store import Reader, StoreError
 from prodlensd.store.days import Partition
 from prodlensd.store.reading import Counts, Source
 from prodlensd.store.tallies import TallyReader
 from prodlensd.verify.differences import Difference, Differences
 from prodlensd.verify.ledger import Ledger
-from prodlensd.verify.rereading import Follow, Replay, Rereading, Unread, reread
+from prodlensd.verify.rereading import Follow, Places, Replay, Rereading, Unread, reread
 
 COMPLETE: Final = "complete"
 GAPS: Final = "gaps"
@@ -60,6 +61,7 @@ class Verdict:
     snapshots_due: int  # those that are behind the ledger, and not compared
     differences: tuple[Difference, ...]
     more_differences: int
+    passed_over: dict[str, PassedOver]  # files in the log folders that no rule takes for logs
 
     @property
     def state(self) -> str:
@@ -87,12 +89,15 @@ def verify(
     with TallyReader(store_path) as reader, reader.one_moment():
         sources, totals = reader.sources(), reader.totals()
         ledger = Ledger(reader, str(store_path), differences)
-        rereading = Rereading(reader, follow, build)
+        places = Places(follow)
+        places.look()
+        _say_folders(places, differences)
+        rereading = Rereading(reader, follow, build, places.find)
         unread: list[Unread] = []
         compared = due = 0
         sound = ledger.compare_integrity()
         try:
-            unread = reread(sources, rereading, differences, progress)
+            unread = reread(sources, rereading, places.look, differences, progress)
             ledger.compare_tables(sources, snapshot_path)
             if snapshot_path is not None:
                 compared, due = ledger.compare_snapshots(store_path, snapshot_path)
@@ -111,7 +116,15 @@ def verify(
         snapshots_due=due,
         differences=tuple(differences.named),
         more_differences=differences.count - len(differences.named),
+        passed_over=places.passed_over,
     )
+
+
+def _say_folders(places: Places, differences: Differences) -> None:
+    """Says of each folder that is there that it cannot be read."""
+    for folder, reason in places.faults:
+        if Path(folder).is_dir():
+            differences.add(Difference(folder, None, "folder", "readable", reason))
 
 
 def proven(
@@ -125,7 +138,14 @@ def proven(
 
     By the same rule: read again from 0, each line is in the ledger once. Raises StoreError.
     """
-    rereading = Rereading(reader, follow, build)
+    tailer = follow(())
+
+    def find(checkpoint: Checkpoint) -> Sighting | None:
+        sighting = tailer.sight(checkpoint.path)
+        is_same = sighting is not None and sighting.inode == checkpoint.inode
+        return sighting if is_same else None
+
+    rereading = Rereading(reader, follow, build, find)
     replays = [Replay(source) for source in sources]
     differences = Differences()
     unread = {u.source_id for u in rereading.compare(replays, differences, lambda _bytes: None)}

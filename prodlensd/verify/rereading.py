@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import accumulate, islice
-from pathlib import Path
 from typing import Any, Final
 
-from prodlensd.model import CHAIN_ROOT, Checkpoint, Chunk, Doubt, Part
+from prodlensd.model import CHAIN_ROOT, Checkpoint, Chunk, Doubt, Fault, Part, Sighting
+from prodlensd.sightings import PassedOver
 from prodlensd.store import Reader
 from prodlensd.store.reading import Counts, Place, Source
 from prodlensd.tailer import Tailer
 from prodlensd.verify.differences import NOTHING, Difference, Differences
 
-# Each unpacks a window of its own when it is compressed, and each group costs a look at all names.
+# Each unpacks a window of its own when it is compressed.
 SOURCES_AT_ONCE: Final = 16
-# What was committed is complete: there is nothing to wait for.
-_PATIENCE_NS: Final = 86_400_000_000_000
+#: Later than anything is young: what was committed is complete, and there is nothing to wait for.
+_LATER_NS: Final = 1 << 62
+#: The reason for a source whose file was not found.
+_GONE: Final = "gone"
 
 #: A tailer that begins at these checkpoints.
 Follow = Callable[[Iterable[Checkpoint]], Tailer]
+#: Where the file of a source is now; None when it was not found.
+Find = Callable[[Checkpoint], Sighting | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +39,35 @@ class Unread:
     reason: str
 
 
+class Places:
+    """The files in the log folders, as one look found them. The mutable state: that look."""
+
+    def __init__(self, follow: Follow) -> None:
+        self._follow = follow
+        self.faults: list[Fault] = []
+        self.passed_over: dict[str, PassedOver] = {}
+        self._found: dict[tuple[int | str, int], Sighting] = {}
+
+    def look(self) -> None:
+        """Looks at all folders."""
+        tailer = self._follow(())
+        survey = tailer.scan(0)
+        self.faults, self.passed_over = tailer.faults(0), tailer.passed_over
+        # A device's number may change with a reboot; then the path vouches for the inode.
+        self._found = {}
+        for seen in survey.new:
+            self._found[seen.path, seen.inode] = self._found[seen.dev, seen.inode] = seen
+
+    def find(self, checkpoint: Checkpoint) -> Sighting | None:
+        """Where the file of a source was."""
+        dev, path, inode = checkpoint.dev, checkpoint.path, checkpoint.inode
+        return self._found.get((dev, inode)) or self._found.get((path, inode))
+
+
 def reread(
     sources: list[Source],
     rereading: Rereading,
+    look_again: Callable[[], None],
     differences: Differences,
     progress: Callable[[int, int], None],
 ) -> list[Unread]:
@@ -48,8 +77,8 @@ def reread(
         for source in sources
         if source.state != "live"
     ]
-    live = (source for source in sources if source.state == "live")
-    total = sum(source.checkpoint.offset for source in sources if source.state == "live")
+    live = [source for source in sources if source.state == "live"]
+    total = sum(source.checkpoint.offset for source in live)
     done = 0
 
     def advance(size_bytes: int) -> None:
@@ -57,10 +86,19 @@ def reread(
         done += size_bytes
         progress(done, total)
 
+    def compare(some: list[Source]) -> Iterator[Unread]:
+        left = iter(some)
+        while group := list(islice(left, SOURCES_AT_ONCE)):
+            yield from rereading.compare([Replay(source) for source in group], differences, advance)
+
     advance(0)
-    while group := list(islice(live, SOURCES_AT_ONCE)):
-        unread += rereading.compare([Replay(source) for source in group], differences, advance)
-    return unread
+    first = list(compare(live))
+    gone = {one.source_id for one in first if one.reason == _GONE}
+    if gone:
+        # What is not there any more may have been renamed since the look.
+        look_again()
+    again = compare([source for source in live if source.checkpoint.source_id in gone])
+    return [*unread, *(one for one in first if one.reason != _GONE), *again]
 
 
 class Replay:
@@ -170,20 +208,21 @@ class Replay:
 class Rereading:
     """Reads groups of sources again, with the daemon's own tailer and pipeline."""
 
-    def __init__(self, reader: Reader, follow: Follow, build: Callable[[Chunk], Part]) -> None:
+    def __init__(
+        self, reader: Reader, follow: Follow, build: Callable[[Chunk], Part], find: Find
+    ) -> None:
         self._reader = reader
         self._follow = follow
         self._build = build
-        self._folders: set[str] = set()  # those said to be unreadable
+        self._find = find
 
     def compare(
         self, replays: list[Replay], differences: Differences, advance: Callable[[int], None]
     ) -> Iterator[Unread]:
         """Compares these sources; yields those that could not be read again."""
         faults = self._read(replays, advance)
-        self._say_folders(faults, differences)
         # Asked after the reading, so that what changed under us counts as changed.
-        doubts = self._doubts(replay.goal for replay in replays if replay.goal.offset)
+        doubts = self._doubts(replay for replay in replays if replay.goal.offset)
         for replay in replays:
             source_id, path = replay.goal.source_id, replay.path
             if source_id in doubts and not replay.only_its_last_record_was_edited:
@@ -191,47 +230,41 @@ class Rereading:
             elif replay.finished or replay.differences.count:
                 replay.compare(edited=source_id in doubts)
                 differences.take(replay.differences)
-            elif fault := next((f for f in faults if f.startswith(f"{path}: ")), None):
-                found = fault.removeprefix(f"{path}: ")
-                differences.add(Difference(path, None, "file", "readable", found))
+            elif path in faults:
+                differences.add(Difference(path, None, "file", "readable", faults[path]))
                 yield Unread(source_id, path, "unreadable")
             else:
-                yield Unread(source_id, path, "changed" if replay.cursor.offset else "gone")
+                yield Unread(source_id, path, "changed" if replay.cursor.offset else _GONE)
 
-    def _say_folders(self, faults: set[str], differences: Differences) -> None:
-        """Says once of each folder that is there that it cannot be read."""
-        for fault in sorted(faults):
-            folder, _, found = fault.rpartition(": ")
-            if folder not in self._folders and Path(folder).is_dir():
-                self._folders.add(folder)
-                differences.add(Difference(folder, None, "folder", "readable", found))
-
-    def _read(self, replays: list[Replay], advance: Callable[[int], None]) -> set[str]:
+    def _read(self, replays: list[Replay], advance: Callable[[int], None]) -> dict[str, str]:
         """Reads each to where its source is committed; returns what could not be read, and why."""
         going = {replay.goal.source_id: replay for replay in replays if not replay.finished}
-        tailer = self._follow(replay.cursor for replay in going.values())
-        faults: set[str] = set()
+        tailer = self._follow(())
         try:
-            survey = tailer.scan(time.monotonic_ns())
-            faults.update(survey.faults)
-            for moved in survey.moved:
-                going[moved.source_id].path = moved.path
-            found_work = True
-            while found_work:
-                found_work = False
-                for outcome in tailer.read(time.time_ns() + _PATIENCE_NS):
-                    found_work |= not isinstance(outcome, str)
-                    if isinstance(outcome, str):
-                        faults.add(outcome)
-                    elif isinstance(outcome, Chunk):
-                        replay = going[outcome.start.source_id]
-                        self._take(replay, outcome, tailer)
-                        advance(replay.cursor.offset - outcome.start.offset)
-                    elif isinstance(outcome, Doubt):
-                        tailer.drop(outcome.source_id)
+            for replay in going.values():
+                if (sighting := self._find(replay.goal)) is not None:
+                    replay.path = sighting.path
+                    tailer.adopt(replace(replay.cursor, path=sighting.path), sighting)
+            while self._read_on(tailer, going, advance):
+                pass
+            return dict(tailer.faults(_LATER_NS))
         finally:
             tailer.close()
-        return faults
+
+    def _read_on(
+        self, tailer: Tailer, going: dict[int, Replay], advance: Callable[[int], None]
+    ) -> bool:
+        """Reads at most one chunk of each; False when there was nothing more."""
+        found_work = False
+        for outcome in tailer.read(_LATER_NS):
+            found_work = True
+            if isinstance(outcome, Chunk):
+                replay = going[outcome.start.source_id]
+                self._take(replay, outcome, tailer)
+                advance(replay.cursor.offset - outcome.start.offset)
+            elif isinstance(outcome, Doubt):
+                tailer.drop(outcome.source_id)
+        return found_work
 
     def _take(self, replay: Replay, chunk: Chunk, tailer: Tailer) -> None:
         cut = _cut(chunk, replay.goal.offset)
@@ -244,16 +277,16 @@ class Rereading:
             replay.overrun()
             tailer.drop(replay.goal.source_id)
 
-    def _doubts(self, checkpoints: Iterable[Checkpoint]) -> dict[int, str]:
+    def _doubts(self, replays: Iterable[Replay]) -> dict[int, str]:
         """Sources whose last committed record no longer stands before the offset, and why."""
-        tailer = self._follow(checkpoints)
+        tailer = self._follow(())
         try:
-            tailer.scan(time.monotonic_ns())
-            return {
-                outcome.source_id: outcome.reason
-                for outcome in tailer.read(time.time_ns())
-                if isinstance(outcome, Doubt)
-            }
+            for replay in replays:
+                now = tailer.sight(replay.path)
+                if now is not None and now.inode == replay.goal.inode:
+                    tailer.adopt(replace(replay.goal, path=now.path), now)
+            outcomes = tailer.read(_LATER_NS)
+            return {doubt.source_id: doubt.reason for doubt in outcomes if isinstance(doubt, Doubt)}
         finally:
             tailer.close()
 

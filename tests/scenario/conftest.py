@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -21,6 +20,7 @@ from prodlensd.daemon import Daemon, Pace
 from prodlensd.model import Price, Trace
 from prodlensd.pipeline import build
 from prodlensd.retention import prune
+from prodlensd.service.signals import Signals
 from prodlensd.snapshots import snapshot_path
 from prodlensd.store import DayReader, Partitions, Store
 from prodlensd.store.store import Totals
@@ -46,6 +46,7 @@ class World:
         self.logs.mkdir()
         self.ledger = folder / "prodlens.db"
         self.max_line_bytes = 1 << 20
+        self.zeros_wait_ns = 0
         self.batch_max_lines = 1000
         self._start()
 
@@ -57,6 +58,7 @@ class World:
             include=["*.jsonl", "*.jsonl.*"],
             recursive=False,
             max_line_bytes=self.max_line_bytes,
+            zeros_wait_ns=self.zeros_wait_ns,
             checkpoints=self.store.checkpoints(),
         )
         self.daemon = Daemon(
@@ -66,7 +68,7 @@ class World:
             build=partial(build, parse=formats.parse, price=price),
             log=structlog.get_logger(),
             now=lambda: time.time_ns() // 1000,
-            stop=threading.Event(),
+            signals=Signals(),
             pace=Pace(batch_max_lines=self.batch_max_lines),
         )
 
@@ -106,6 +108,10 @@ class World:
             assert self.query(counted) == self.query(f"SELECT total({table}s) FROM source")
         days = "SELECT started_us / 86400000000 FROM trace EXCEPT SELECT day FROM partition"
         assert self.query(days) == []
+
+    def faults(self) -> set[str]:
+        """What cannot be read just now, as the daemon says it."""
+        return {f"{fault.path}: {fault.reason}" for fault in self.daemon._faults}
 
     def compaction(self, reader: DayReader, folder: Path, host: str = "laptop") -> Compaction:
         """One round over the dirty days, into this folder."""

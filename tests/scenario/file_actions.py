@@ -16,6 +16,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -138,28 +139,50 @@ class Files:
         stem = path.name.split(".")[0]
         return self.folder / f"{stem}.jsonl.{(self._made * 37) % 100:02d}-{self._made}"
 
+    @contextmanager
+    def writer(self, path: Path) -> Iterator[BinaryIO]:
+        """Writes where the content ends: at the end, or where zeros stand for what is to come."""
+        content = path.read_bytes() if path.exists() else b""
+        written = content.rstrip(b"\0")
+        if len(written) == len(content):
+            with path.open("ab", buffering=0) as file:
+                yield file
+        else:
+            with path.open("r+b", buffering=0) as file:
+                file.seek(len(written))
+                yield file
+            self.totals["writes into zeros"] += 1
+
     def complete(self, path: Path) -> None:
         """The writer ends the line that it had begun."""
-        tail = path.read_bytes().rpartition(b"\n")[2] if path.exists() else b""
+        content = path.read_bytes().rstrip(b"\0") if path.exists() else b""
+        tail = content.rpartition(b"\n")[2]
         if rest := self.written.halves.get(tail):
-            with path.open("ab") as file:
+            with self.writer(path) as file:
                 file.write(rest + b"\n")
             self.written.note([tail + rest], again=False)
 
     def write(self, path: Path, lines: list[bytes]) -> None:
+        self.complete(path)
+        with self.writer(path) as file:
+            self.write_to(file, path, lines)
+
+    def append(self, path: Path, lines: list[bytes]) -> None:
+        """At the end of the file, whatever stands there."""
         with path.open("ab", buffering=0) as file:
             self.write_to(file, path, lines)
 
     def write_to(self, file: BinaryIO, path: Path | None, lines: list[bytes]) -> None:
-        """Appends lines through a descriptor; `path` is another way to the same file."""
+        """Writes lines through a descriptor; `path` is another way to the same file."""
         tail = b""
         if path is not None:
             self.complete(path)
-            tail = path.read_bytes().rpartition(b"\n")[2]
+            begin = file.tell() if "+" in file.mode else path.stat().st_size
+            tail = path.read_bytes()[:begin].rpartition(b"\n")[2]
         if not lines:
             return
         file.write(b"".join(line + b"\n" for line in lines))
-        if tail:  # what a cut has left: the writer itself tears this one
+        if tail.strip(b"\0"):  # what a cut has left: the writer itself tears this one
             self.written.note([tail.lstrip(b"\0") + lines[0]], again=False)
             self.written.note([tail + lines[0]], again=False)
             lines = lines[1:]
@@ -168,11 +191,11 @@ class Files:
 
     def write_half(self, path: Path, line: bytes, cut: int) -> None:
         self.complete(path)
-        if path.exists() and path.read_bytes()[-1:] not in (b"", b"\n"):
+        if path.exists() and path.read_bytes().rstrip(b"\0")[-1:] not in (b"", b"\n"):
             return
         half = line[: 12 + cut % (len(line) - 12)]
         self.written.halves[half] = line[len(half) :]
-        with path.open("ab") as file:
+        with self.writer(path) as file:
             file.write(half)
         self.totals["half lines"] += 1
 
@@ -339,6 +362,44 @@ class Machine(RuleBasedStateMachine):
     )
     def write_half(self, index: int, kind: str, cut: int) -> None:
         self.files.write_half(self.files.pick(index), self.written.new(kind), cut)
+
+    @rule(index=st.integers(0, 9), size=st.integers(1, 9000))
+    def give_size(self, index: int, size: int) -> None:
+        """A file gets the size that it is to have, before the bytes; the writer fills it in."""
+        path = self.files.pick(index)
+        path.touch()
+        os.truncate(path, path.stat().st_size + size)
+        self.totals["sizes before bytes"] += 1
+
+    @rule(
+        index=st.integers(0, 9),
+        nth=st.integers(1, 12),
+        kinds=st.lists(st.sampled_from(["ids", "no ids", "garbage"]), min_size=1, max_size=3),
+    )
+    def write_during_a_step(self, index: int, nth: int, kinds: list[str]) -> None:
+        """A writer goes on just before the n-th read of a file in one step of the daemon."""
+        self._start()
+        path = self.files.pick(index)
+        self.files.write(path, [self.written.new(kind) for kind in kinds])
+        path.touch()
+        os.truncate(path, path.stat().st_size + 2000)
+        lines = [self.written.new(kind) for kind in kinds]
+        real, calls = os.pread, 0
+
+        def pread(file: int, count: int, offset: int) -> bytes:
+            nonlocal calls
+            calls += 1
+            if calls == nth:
+                self.files.write(path, lines)
+                self.totals["writes during a read"] += 1
+            return real(file, count, offset)
+
+        self.patch.setattr(os, "pread", pread)
+        try:
+            self.world.step()
+        finally:
+            self.patch.setattr(os, "pread", real)
+        self._step()
 
     @rule(index=st.integers(0, 9))
     def finish_half(self, index: int) -> None:
@@ -546,7 +607,7 @@ class DestructiveMachine(Machine):
             self.files.truncate(path)
         start = path.stat().st_size
         os.truncate(path, start + size)
-        self.files.write(path, [self.written.new("no ids") for _ in range(grown)])
+        self.files.append(path, [self.written.new("no ids") for _ in range(grown)])
         assert path.read_bytes()[start : start + size] == bytes(size)
         self.totals["holes"] += 1
 

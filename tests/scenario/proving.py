@@ -32,6 +32,7 @@ def follow(world: Any, checkpoints: Iterable[Checkpoint]) -> Tailer:
         include=["*.jsonl", "*.jsonl.*"],
         recursive=False,
         max_line_bytes=world.max_line_bytes,
+        zeros_wait_ns=0,
         checkpoints=checkpoints,
     )
 

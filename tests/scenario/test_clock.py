@@ -124,11 +124,11 @@ def test_a_gzip_file_still_being_written_through_a_jump_is_read_when_it_is_whole
     world.step()
     jump(_YEAR_NS)
     world.step()
-    assert any("not a complete gzip file" in fault for fault in world.daemon._faults)
+    assert any("not a complete gzip file" in fault for fault in world.faults())
     world.append("a.jsonl.gz", whole[50:])
     world.step()
     assert world.sessions() == ["s1", "s2"]
-    assert world.daemon._faults == set()
+    assert world.faults() == set()
 
 
 @pytest.mark.scenario(84)

@@ -101,7 +101,7 @@ def test_a_file_compressed_with_what_is_not_read_is_said_and_gives_no_line(
     world.append("a.jsonl", make_line(1))
     for _ in range(2):
         world.step()
-        (fault,) = world.daemon._faults
+        (fault,) = world.faults()
         assert fault == f"{path}: compressed with {what}; only gzip is read"
     size = path.stat().st_size
     assert world.sessions() == ["s1"]
@@ -112,7 +112,7 @@ def test_a_file_compressed_with_what_is_not_read_is_said_and_gives_no_line(
     path.unlink()
     for _ in range(3):
         world.step()
-    assert world.daemon._faults == set()
+    assert world.faults() == set()
     assert world.query("SELECT reason, known_bytes FROM gaps") == [("vanished", size)]
     assert verdict(world) == ("gaps", [])
 
@@ -142,11 +142,11 @@ def test_an_unreadable_file_that_is_written_anew_is_read(
     for content in (lzma.compress(make_line(1)), gzip.compress(make_line(1))[:-4]):
         path.write_bytes(content)
         world.step()
-        assert len(world.daemon._faults) == 1
+        assert len(world.faults()) == 1
     path.write_bytes(make_line(2))
     world.step()
     assert world.sessions() == ["s2"]
-    assert world.daemon._faults == set()
+    assert world.faults() == set()
     path.unlink()
     for _ in range(3):
         world.step()

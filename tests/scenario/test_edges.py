@@ -111,7 +111,7 @@ def test_empty_files_and_empty_lines_are_no_trouble(world: Any, make_line: Any) 
     assert (world.logs / "a.jsonl").stat().st_size == 0
     assert world.sessions() == ["s1"]
     assert world.counts() == (4, 1, 0, 0, 3)
-    assert world.daemon._faults == set()
+    assert world.faults() == set()
     assert verdict(world) == PROVEN
 
 

@@ -23,7 +23,8 @@ _SOAK_SHARE = 0.3
 
 _HARMLESS = (
     "compressed files, copies, crashes, editor saves, half lines, hard links, late writes, lines, "
-    "lost checkpoints, repeated lines, rotations, truncations"
+    "lost checkpoints, repeated lines, rotations, sizes before bytes, truncations, "
+    "writes during a read, writes into zeros"
 ).split(", ")
 _HARMFUL = [*_HARMLESS, "deletions", "holes", "moved out", "restored backups"]
 

@@ -38,7 +38,7 @@ class DeepWorld(World):
 
     def _start(self) -> None:
         super()._start()
-        self.tailer._recursive = True
+        self.tailer._folders._recursive = True
 
 
 @pytest.fixture
@@ -120,12 +120,12 @@ def test_a_log_folder_that_is_away_for_a_while_is_no_loss_and_said(
     world.step()
     world.logs.rename(tmp_path / "old")
     settle(world)
-    assert world.daemon._faults == {f"{world.logs}: No such file or directory"}
+    assert world.faults() == {f"{world.logs}: No such file or directory"}
     assert world.query("SELECT state FROM sources") == ["live"]
     writer.write(make_line(2))
     (tmp_path / "old").rename(world.logs)
     settle(world)
-    assert world.daemon._faults == set()
+    assert world.faults() == set()
     assert world.counts() == (2, 2, 0, 0, 0)
 
 
@@ -141,7 +141,7 @@ def test_what_is_written_into_a_folder_that_left_for_good_is_read_through_open_f
     world.step()
     writer.write(make_line(2))
     settle(world)
-    assert world.daemon._faults == {f"{world.logs}: No such file or directory"}
+    assert world.faults() == {f"{world.logs}: No such file or directory"}
     assert world.sessions() == names(1, 2)
 
 
@@ -150,12 +150,12 @@ def test_a_folder_that_cannot_be_listed_keeps_no_deleted_file_of_another_folder(
     world: Any, make_line: Any, append: Append, tmp_path: Path
 ) -> None:
     missing = tmp_path / "missing"
-    world.tailer._directories = [world.logs, missing]
+    world.tailer._folders._directories = [str(world.logs), str(missing)]
     writer = append(world.logs / "a.jsonl")
     writer.write(make_line(1))
     at_rest(world.logs / "a.jsonl")
     world.step()
-    assert world.daemon._faults == {f"{missing}: No such file or directory"}
+    assert world.faults() == {f"{missing}: No such file or directory"}
     (world.logs / "a.jsonl").unlink()
     writer.write(make_line(2))
     settle(world)

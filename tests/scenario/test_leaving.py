@@ -172,16 +172,16 @@ def test_a_damaged_gzip_file_gives_no_line_and_is_said(
     }[damage]
     world.append("a.jsonl.gz", bad)
     world.step()
-    assert world.daemon._faults == set()
+    assert world.faults() == set()
     monkeypatch.setattr(tailer, "_INCOMPLETE_NS", -1)
     world.restart()
     world.step()
     assert world.sessions() == []
-    assert any("not a complete gzip file" in fault for fault in world.daemon._faults)
+    assert any("not a complete gzip file" in fault for fault in world.faults())
     (world.logs / "a.jsonl.gz").write_bytes(good)
     world.step()
     assert len(world.sessions()) == 200
-    assert world.daemon._faults == set()
+    assert world.faults() == set()
 
 
 def test_a_gzip_file_read_in_many_pieces_and_interrupted_is_exact(
@@ -192,7 +192,7 @@ def test_a_gzip_file_read_in_many_pieces_and_interrupted_is_exact(
     world.append("a.jsonl.gz", gzip.compress(whole.rstrip(b"\n")))
     world.daemon._survey()
     for _ in range(12):
-        world.daemon._ingest_round(set())
+        world.daemon._ingest_round()
     some = len(world.sessions())
     assert 0 < some < 100
     world.restart()
@@ -259,10 +259,10 @@ def test_a_file_that_may_not_be_read_is_no_gap_and_heals(
 
     monkeypatch.setattr(os, "open", refuse)
     world.step()
-    assert world.daemon._faults == {f"{world.logs / 'a.jsonl'}: Permission denied"}
+    assert world.faults() == {f"{world.logs / 'a.jsonl'}: Permission denied"}
     monkeypatch.undo()
     world.step()
-    assert world.daemon._faults == set()
+    assert world.faults() == set()
     assert world.sessions() == ["s1"]
     assert world.query("SELECT count(*) FROM gaps") == [0]
 

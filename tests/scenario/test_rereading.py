@@ -206,7 +206,7 @@ def test_only_regular_files_of_the_right_name_are_read(
     assert len(list(world.logs.iterdir())) == 8
     assert world.sessions() == ["s3"]
     assert len(world.query("SELECT path FROM sources")) == 1
-    assert world.daemon._faults == set()
+    assert world.faults() == set()
 
 
 @pytest.mark.scenario(62)
@@ -229,7 +229,7 @@ def test_a_huge_file_does_not_starve_a_small_one(world: Any, make_line: Any) -> 
     world.append("b.jsonl", huge)
     world.append("c.jsonl", make_line(3599))
     world.daemon._survey()
-    world.daemon._ingest_round(set())
+    world.daemon._ingest_round()
     lag = dict(world.query("SELECT path, lag_bytes FROM sources"))
     assert lag[str(world.logs / "c.jsonl")] == 0
     assert lag[str(world.logs / "b.jsonl")] > 0
@@ -242,7 +242,7 @@ def test_a_name_that_is_no_text_is_said_and_keeps_nothing_else_from_being_read(
     world.append("a.jsonl", make_line(2))
     world.step()
     assert world.sessions() == ["s2"]
-    assert any("not UTF-8" in fault for fault in world.daemon._faults)
+    assert any("not UTF-8" in fault for fault in world.faults())
 
 
 @pytest.mark.scenario(43)

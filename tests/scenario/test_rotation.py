@@ -131,7 +131,7 @@ def test_lines_that_were_seen_and_rotated_away_before_they_were_read_are_a_gap(
     world.append("a.jsonl", *(make_line(n) for n in range(1, 51)))
     size = path.stat().st_size
     world.daemon._survey()
-    world.daemon._ingest_round(set())
+    world.daemon._ingest_round()
     ((offset, read),) = world.query("SELECT offset, lines FROM sources")
     assert 0 < read < 50
     world.stop()

@@ -213,7 +213,7 @@ def test_what_is_written_through_memory_rings_no_bell_and_is_found_by_looking(
 ) -> None:
     log = MappedLog(world.logs / "a.jsonl", make_line(1, ids=ids), 1 << 16)
     world.step()
-    assert world.query("SELECT offset FROM sources") == [1 << 16]
+    assert world.query("SELECT offset, lag_bytes FROM sources") == [(len(make_line(1, ids=ids)), 0)]
     with Bell([world.logs]) as bell:
         log.write(make_line(2, ids=ids))
         assert not bell.wait(0.5)

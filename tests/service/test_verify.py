@@ -212,7 +212,8 @@ def test_a_line_that_is_both_a_trace_and_a_dead_letter_is_named(ledger: Any) -> 
     damage(
         ledger,
         "INSERT INTO dead_letter "
-        "SELECT key, source_id, source_offset, 1, 'too_long', '', x'', 1, 'open' FROM trace WHERE session_id = 's04'",
+        "SELECT key, source_id, source_offset, 1, 'too_long', '', x'', 1, 'open' FROM trace "
+        "WHERE session_id = 's04'",
     )
     expected = ("in the ledger once", "a trace and a dead letter")
     assert ("a.jsonl", OFFSETS[8], "line", *expected) in differences(ledger)

@@ -20,8 +20,9 @@ PACKAGE = Path(prodlensd.__file__).parent
 FLOORS = (
     {"__main__"},
     {"cli"},
+    {"daemon"},
     {
-        "daemon",
+        "gap_search",
         "status",
         "metrics",
         "report",
@@ -46,15 +47,15 @@ FLOORS = (
         "store",
         "tailer",
     },
-    {"content", "durable"},
-    {"gunzip", "meter", "model", "litellm_callback"},
+    {"content", "durable", "sightings"},
+    {"gunzip", "meter", "wakeup", "model", "litellm_callback"},
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
 #: Whoever stands lower takes plain values and callables.
-MAY_SEE_CONFIG = FLOORS[1] | FLOORS[2]
+MAY_SEE_CONFIG = FLOORS[1] | FLOORS[2] | FLOORS[3]
 
-EVERY_ROOM = set(FLOOR_OF) - {"meter", "model", "litellm_callback", "__main__"}
+EVERY_ROOM = set(FLOOR_OF) - {"meter", "model", "wakeup", "litellm_callback", "__main__"}
 WALLS = {
     "apsw": {"store"},
     "click": {"cli"},

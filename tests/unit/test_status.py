@@ -24,8 +24,9 @@ from prodlensd import __version__, config, status
 from prodlensd.cli.status import _json, _line, _text
 from prodlensd.config import Status as Limits
 from prodlensd.meter import Meter
-from prodlensd.status import Check, Gauge, Health, look
+from prodlensd.status import Check, Follow, Gauge, Health, look
 from prodlensd.store import Store
+from prodlensd.tailer import Tailer
 
 NOW_US = 1_795_000_000_000_000  # 2026-11-18, in the middle of a day
 TODAY_US = NOW_US // 86_400_000_000 * 86_400_000_000
@@ -37,7 +38,13 @@ class Ledger:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "prodlens.db"
-        self.logs = config.Logs(directories=(folder / "logs",))
+        self.follow: Follow = lambda checkpoints: Tailer(
+            [folder / "logs"],
+            include=config.Logs(directories=()).include,
+            recursive=False,
+            max_line_bytes=1 << 20,
+            checkpoints=checkpoints,
+        )
         self.log = folder / "logs" / "a.jsonl"
         self.log.parent.mkdir(parents=True)
         with Store(self.path):
@@ -105,7 +112,7 @@ class Ledger:
             parquet_interval_s=300,
             now_us=NOW_US,
             limits=Limits(**limits),
-            logs=self.logs,
+            follow=self.follow,
             proxy_url=proxy_url,
         )
 
