@@ -65,7 +65,10 @@ class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class Logs(_Table, frozen=True, kw_only=True):
     directories: Annotated[tuple[Path, ...], Meta(min_length=1)]
     recursive: bool = False
-    include: FileNames = ("*.jsonl", "*.jsonl.*", "*.json.log")
+    include: FileNames = (
+        *("*.jsonl", "*.jsonl.*", "*.jsonl-*"),  # as logrotate numbers and dates them
+        *("*.json.log", "*.json.log.*", "*.json.log-*"),
+    )
     rescan_interval_s: Seconds = 5.0
     max_line_bytes: Annotated[int, Meta(ge=1, le=1 << 30)] = 1 << 24
 

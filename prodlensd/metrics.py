@@ -75,10 +75,10 @@ def trouble(beat: Heartbeat | None, *, now_us: int, stalled_s: float) -> str | N
     """Why the daemon is not at work, judged by its last sign of life alone; None when it is."""
     if beat is None:
         return "the daemon has not begun on this ledger"
-    age_s = (now_us - beat.beat_us) / US_PER_S
+    age_s = beat.silence_s(now_us)
     if beat.phase == "stopped":
         return f"the daemon stopped {age_s:.0f} s ago"
-    if age_s >= stalled_s:
+    if age_s > stalled_s:
         return f"the daemon's last heartbeat was {age_s:.0f} s ago"
     return None
 

@@ -47,6 +47,8 @@ EXIT_CODES: Final = {OK: 0, WARNING: 1, CRITICAL: 2, UNKNOWN: 3}
 
 #: The calls of a day are counted one by one, and no further than this.
 MOST_ROWS_TODAY: Final = 100_000
+#: A rotator may take this long to compress the copy that holds what seems lost.
+GAP_PATIENCE_US: Final = 60 * US_PER_S
 PROXY_TIMEOUT_S: Final = 1.0
 _LONGEST_STATUS_BYTES: Final = 512
 _HEALTH_ENDPOINT: Final = "/health/liveliness"
@@ -204,6 +206,7 @@ class _Facts:
     last_read_us: int | None
     last_commit_us: int | None
     totals: Totals
+    young_gaps: int  # of the open gaps, those whose bytes may still turn up in a copy
     rows_today: int
     reasons: dict[str, int]
     anomalies: dict[str, int]
@@ -216,7 +219,7 @@ class _Facts:
 
     @property
     def beat_age_s(self) -> float | None:
-        return None if self.beat is None else (self.now_us - self.beat.beat_us) / US_PER_S
+        return None if self.beat is None else self.beat.silence_s(self.now_us)
 
     @property
     def lag_bytes(self) -> int:
@@ -261,6 +264,7 @@ def _gather(
         last_read_us=max((t.last_read_us or 0 for t in tails), default=0) or None,
         last_commit_us=reader.last_commit_us(),
         totals=reader.totals(),
+        young_gaps=reader.gaps_since(now_us - GAP_PATIENCE_US),
         rows_today=reader.traces_between(today_us, today_us + US_PER_DAY, MOST_ROWS_TODAY),
         reasons=reader.dead_letters(),
         anomalies=reader.anomalies(),
@@ -462,8 +466,7 @@ def _daemon(facts: _Facts, limits: Limits, *, held: bool | None, is_anothers: bo
     whose = ", run by another user" if is_anothers else ""
     if beat is None or age_s is None:
         return Check("daemon", OK, f"starting{whose}") if held else _not_running("never so far")
-    # A clock that was set back makes the age negative, until the next heartbeat.
-    gauge = Gauge("heartbeat", abs(age_s), "s", critical=limits.heartbeat_critical_s)
+    gauge = Gauge("heartbeat", age_s, "s", critical=limits.heartbeat_critical_s)
     is_late = gauge.state != OK
     if held is False or (held is None and beat.phase == "stopped"):
         how = "stopped" if beat.phase == "stopped" else "died"
@@ -523,7 +526,7 @@ def _ingest(facts: _Facts, limits: Limits) -> Check:
     letters = Gauge(
         "dead_letters", sum(facts.reasons.values()), "", limits.dead_letters_warning_count
     )
-    gaps = Gauge("gaps", totals.open_gaps, "", 0)
+    gaps = Gauge("gaps", totals.open_gaps - facts.young_gaps, "", 0)
     gauges = (
         Gauge("lines", totals.lines, "c"),
         Gauge("rows_today", facts.rows_today),
@@ -535,6 +538,9 @@ def _ingest(facts: _Facts, limits: Limits) -> Check:
         value += f"; dead letters: {_counts(facts.reasons)}"
     if gaps.state != OK:
         value += f"; {_bytes(totals.known_lost_bytes)} destroyed before they were read"
+    elif facts.young_gaps:
+        value += "; bytes have gone just now, a copy of them may turn up"
+    if gaps.state != OK:
         remedies.append("see the view gaps; rotate by renaming")
     if letters.state != OK:
         remedies.append("see prodlensd dead-letters list")

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, Self
 
 import apsw
 
-from prodlensd.model import Checkpoint
+from prodlensd.model import US_PER_S, Checkpoint
 from prodlensd.store.connection import key_digest, open_reader, translated
 
 
@@ -27,6 +27,14 @@ class Heartbeat(NamedTuple):
     watcher: str
     fault: str | None
     measures: str | None  # JSON of a meter.Measures
+
+    def silence_s(self, now_us: int) -> float:
+        """How long ago it was; 0 when the clock has been set back since.
+
+        Then nobody can know, for the ten seconds until the next one. That a daemon hangs as well
+        just then, the service manager's watchdog finds out.
+        """
+        return max(0, now_us - self.beat_us) / US_PER_S
 
 
 class Tail(NamedTuple):
@@ -186,6 +194,12 @@ class Reader:
             open_gaps=open_gaps,
             known_lost_bytes=known_lost_bytes,
         )
+
+    def gaps_since(self, from_us: int) -> int:
+        """How many of the open gaps were first seen after this time."""
+        sql = "SELECT count(*) FROM gap WHERE state = 'open' AND first_seen_us > ?"
+        ((gaps,),) = self._all(sql, (from_us,))
+        return int(gaps)
 
     def anomalies(self) -> dict[str, int]:
         """How many traces had each anomaly."""

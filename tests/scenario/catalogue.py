@@ -112,6 +112,18 @@ STORIES: dict[int, str] = {
     # Everything at once
     90: "random histories of files, deaths and races",
     91: "hours of writing, rotating and failing, and nothing is left over at the end",
+    # What other people's log programs met
+    92: "a log that has its size before its bytes, and is written in place",
+    93: "bytes that come out of order, with zeros in their place meanwhile",
+    94: "rotated by its date while the daemon is down; links, and names that no rule takes",
+    95: "copied and truncated, and the copy compressed before anybody can look at it",
+    96: "the ledger and its own log lie in the log folder",
+    97: "no inotify instance, thread, process or descriptor left, or the interpreter is gone",
+    98: "nobody reads the daemon's own log any more, or its disk is full",
+    99: "inodes and devices of 64 bits",
+    100: "a log at rest on a disk that is to be unmounted",
+    105: "signals in any number, at any pace, from the first moment on",
+    106: "a gap beside many large compressed files",
 }
 
 #: Stories that no test tells, and why.

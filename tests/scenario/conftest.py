@@ -16,6 +16,7 @@ import structlog
 from prodlensd import formats
 from prodlensd.bell import Bell
 from prodlensd.compaction import Compacted, Compaction, proven
+from prodlensd.config import Logs
 from prodlensd.daemon import Daemon, Pace
 from prodlensd.model import Price, Trace
 from prodlensd.pipeline import build
@@ -55,7 +56,7 @@ class World:
         self.store.__enter__()
         self.tailer = Tailer(
             [self.logs],
-            include=["*.jsonl", "*.jsonl.*"],
+            include=Logs(directories=()).include,
             recursive=False,
             max_line_bytes=self.max_line_bytes,
             zeros_wait_ns=self.zeros_wait_ns,

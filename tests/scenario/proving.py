@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from prodlensd import formats, snapshots
+from prodlensd.config import Logs
 from prodlensd.model import Checkpoint, Price, Trace
 from prodlensd.pipeline import build
 from prodlensd.store.days import Partition
@@ -29,7 +30,7 @@ def follow(world: Any, checkpoints: Iterable[Checkpoint]) -> Tailer:
     """A tailer on the world's logs that begins there."""
     return Tailer(
         [world.logs],
-        include=["*.jsonl", "*.jsonl.*"],
+        include=Logs(directories=()).include,
         recursive=False,
         max_line_bytes=world.max_line_bytes,
         zeros_wait_ns=0,

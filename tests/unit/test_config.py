@@ -81,7 +81,10 @@ class TestDefaults:
             logs=config.Logs(
                 directories=(home / "logs",),
                 recursive=False,
-                include=("*.jsonl", "*.jsonl.*", "*.json.log"),
+                include=(
+                    *("*.jsonl", "*.jsonl.*", "*.jsonl-*"),
+                    *("*.json.log", "*.json.log.*", "*.json.log-*"),
+                ),
                 rescan_interval_s=5.0,
                 max_line_bytes=16_777_216,
             ),
