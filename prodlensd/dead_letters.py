@@ -1,20 +1,22 @@
-"""Reads refused lines once more, with the formats, the prices and the limit of today.
+"""What becomes of refused lines later: they are read once more, or accepted as they are.
 
-Who retries may be killed at any moment and run again: a batch is moved whole or not at all, and
-what was moved is no dead letter any more.
+Once more is with the formats, the prices and the limit of today. Whoever retries or accepts may be
+killed at any moment and run again: a batch is moved or accepted whole or not at all.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
 from prodlensd.model import BadLine, Price, Trace
 from prodlensd.pipeline import BOM, row
-from prodlensd.store import Reader, Redeemed, Refused
+from prodlensd.store import Accepted, Reader, Redeemed, Refused
 
 BATCH_MAX_LINES: Final = 1000
+#: What a transaction of accepting is kept to, since it writes about as much: some milliseconds.
+BATCH_MAX_BYTES: Final = 2 << 20
 
 #: A dead letter's key, and the row that it now is.
 Read = tuple[bytes, tuple[Any, ...]]
@@ -26,6 +28,30 @@ class Retried(NamedTuple):
     moved: Counter[str]
     duplicates: int
     stayed: Counter[str]
+
+
+def accept(
+    letters: Iterable[Refused],
+    write: Callable[[list[Refused]], Accepted],
+    pause: Callable[[], None],
+) -> Iterator[Accepted]:
+    """Hands the letters to `write` a batch at a time, and says what it accepted of each.
+
+    `pause` is called after each batch, for others to have their turn. Batches told of are done.
+    """
+    batch: list[Refused] = []
+    kept_bytes = 0
+    for letter in letters:
+        full = len(batch) == BATCH_MAX_LINES or kept_bytes + letter.kept_bytes > BATCH_MAX_BYTES
+        if batch and full:
+            yield write(batch)
+            pause()
+            batch, kept_bytes = [], 0
+        batch.append(letter)
+        kept_bytes += letter.kept_bytes
+    if batch:
+        yield write(batch)
+        pause()
 
 
 def retry(

@@ -192,11 +192,17 @@ def _lines(reader: TallyReader) -> Iterator[Metric]:
     yield _counter("calls", "Calls in the ledger, each once.", totals.traces)
     yield _counter("duplicate_lines", "Lines of calls that were known.", totals.duplicates)
     yield _counter("blank_lines", "Lines without content.", totals.blanks)
+    open_letters = reader.dead_letters()
     yield _labelled(
         "dead_letters",
-        "Lines that could not be read and are kept.",
+        "Lines that could not be read, and that nobody has accepted.",
         "reason",
-        dict.fromkeys(REASONS, 0) | reader.tally("reason"),
+        dict.fromkeys(REASONS, 0) | open_letters,
+    )
+    yield _gauge(
+        "accepted_dead_letters",
+        "Lines that could not be read, and were dismissed or purged.",
+        totals.dead_letters - sum(open_letters.values()),
     )
     yield _gauge("open_gaps", "Places where bytes went before they were read.", totals.open_gaps)
     yield _gauge("lost_bytes", "Bytes of the open gaps, at least.", totals.known_lost_bytes)

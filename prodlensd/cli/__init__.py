@@ -29,7 +29,7 @@ COMMANDS: Final = {
     "report": "Usage, cost, errors and latency, by day, developer, model …",
     "reprice": "Price calls again, by default those that nobody could price so far.",
     "prices": "Show which price a model has and why; check what has none.",
-    "dead-letters": "List, show, export and retry the lines that could not be read.",
+    "dead-letters": "List, show, export, retry, dismiss and purge lines that could not be read.",
     "init": "Write a configuration file, and with --proxy one for LiteLLM.",
     "service": "Install, remove or show the service of this machine.",
     "litellm-callback": "The LiteLLM callback as one file.",
@@ -102,8 +102,18 @@ def now_us() -> int:
 
 
 def iso_time(us: int) -> str:
-    """Microseconds since 1970 as ISO 8601, in UTC."""
-    return (_EPOCH + timedelta(microseconds=us)).isoformat().replace("+00:00", "Z")
+    """Microseconds since 1970 as ISO 8601, in UTC, for programs.
+
+    Always with six digits, as the SQL views have it: as text it sorts as the times do.
+    """
+    moment = _EPOCH + timedelta(microseconds=us)
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def short_time(us: int) -> str:
+    """Microseconds since 1970 as ISO 8601, in UTC, for people: without the fraction."""
+    moment = _EPOCH + timedelta(microseconds=us)
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def as_json(command: str, content: dict[str, Any]) -> str:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import threading
-import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -15,6 +13,7 @@ import structlog
 
 from prodlensd.cli import EXIT_LOCKED, config_option, fail, load_config, now_us, shown
 from prodlensd.cli.snapshots import snapshot_path
+from prodlensd.cli.turns import Turns
 from prodlensd.cli.verify import rereading
 from prodlensd.config import Config, Retention
 from prodlensd.model import US_PER_DAY
@@ -24,8 +23,6 @@ from prodlensd.store import DayReader, Partitions, Store, StoreError, StoreLocke
 
 #: A log that could not be proven is not read again sooner.
 LOG_PATIENCE_US = US_PER_DAY
-#: Others wait for our transactions no longer than this in a row.
-_LONGEST_PAUSE_S = 0.1
 
 
 @click.command()
@@ -117,7 +114,7 @@ def _prune(config: Config, partitions: Partitions, reader: DayReader) -> Iterato
             partial(snapshot_path, config),
             compaction.proven,
             before_day=before_day,
-            pause=_Turns().give,
+            pause=Turns().give,
         ):
             yield f"{shown(str(pruned.path))}: {pruned.rows} rows pruned from the ledger"
 
@@ -140,15 +137,3 @@ def _delete_logs(config: Config, partitions: Partitions, reader: DayReader) -> I
             yield f"{shown(verdict.path)}: deleted"
         else:
             log.warning("kept an old log", path=verdict.path, reason=verdict.kept)
-
-
-class _Turns:
-    """Leaves others as much time between transactions as these took. The state: since when."""
-
-    def __init__(self) -> None:
-        self._since_s = time.monotonic()
-
-    def give(self) -> None:
-        took_s = time.monotonic() - self._since_s
-        threading.Event().wait(min(took_s, _LONGEST_PAUSE_S))
-        self._since_s = time.monotonic()

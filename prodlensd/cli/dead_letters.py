@@ -9,47 +9,34 @@ from __future__ import annotations
 import io
 import json
 import os
-import re
 import sys
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from prodlensd import dead_letters, formats
-from prodlensd.cli import EXIT_LOCKED, as_json, config_option, fail, iso_time, load_config
+from prodlensd.cli import as_json, config_option, fail, iso_time, load_config, short_time
+from prodlensd.cli.accepting import dismiss, purge
+from prodlensd.cli.letters import find, open_reader, reason_option, told_errors
 from prodlensd.cli.pricing import Books
 from prodlensd.cli.table import plain, print_table
 from prodlensd.config import Config
 from prodlensd.dead_letters import Retried
-from prodlensd.model import DIGEST_BYTES, REASONS, US_PER_S, Price, Trace
-from prodlensd.pricing import BookUnavailableError
-from prodlensd.store import (
-    Prices,
-    Reader,
-    Redeemed,
-    Refused,
-    Store,
-    StoreError,
-    StoreLockedError,
-)
+from prodlensd.model import Price, Trace
+from prodlensd.store import LETTER_STATES, Prices, Reader, Redeemed, Refused, Store
 
-_ID_DIGITS: Final = 2 * DIGEST_BYTES
 _MIN_SHOWN_DIGITS: Final = 8
-_HEADER: Final = ("id", "received", "reason", "length", "path:offset", "detail")
-
-_reason_option: Final = click.option(
-    "--reason", type=click.Choice(REASONS), help="Only the lines refused for this reason."
-)
+_HEADER: Final = ("id", "received", "state", "reason", "length", "path:offset", "detail")
 
 
 @click.group()
 def command() -> None:
-    """The lines that could not be read: list, show, export and retry them.
+    """The lines that could not be read: list, show, export, retry, dismiss and purge them.
 
     Exit code: 0, 1 when it failed, 75 when somebody else holds the ledger.
     """
@@ -58,30 +45,50 @@ def command() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
+command.add_command(dismiss)
+command.add_command(purge)
+
+
 @command.command("list")
 @config_option
-@_reason_option
+@reason_option
+@click.option(
+    "--state",
+    type=click.Choice([*LETTER_STATES, "all"]),
+    default="open",
+    show_default=True,
+    help="Only those that are still to be looked at, or were dismissed, or purged.",
+)
 @click.option(
     "--limit", type=click.IntRange(min=0), default=50, show_default=True, help="At most; 0: all."
 )
 @click.option("--json", "as_json_", is_flag=True, help="Print one JSON object, with whole ids.")
-def list_(config_path: Path | None, reason: str | None, limit: int, as_json_: bool) -> None:
+def list_(
+    config_path: Path | None, reason: str | None, state: str, limit: int, as_json_: bool
+) -> None:
     """List dead letters, the newest first, without what they say."""
-    with _reader(load_config(config_path)) as reader:
-        total = sum(n for why, n in reader.dead_letters().items() if reason in (None, why))
-        letters = list(reader.refused(reason, newest=limit or None))
+    states = LETTER_STATES if state == "all" else (state,)
+    with open_reader(load_config(config_path)) as reader:
+        by_state = reader.refused_by_state(reason)
+        letters = list(reader.refused(reason, states, newest=limit or None))
         digits = _digits(reader, letters)
+    total = sum(by_state[each] for each in states)
     more = max(0, total - len(letters))
     if as_json_:
-        told = [_as_dict(letter) for letter in letters]
-        click.echo(as_json("dead-letters", {"dead_letters": told, "total": total, "more": more}))
+        listed = [_as_dict(letter) for letter in letters]
+        answer = {"dead_letters": listed, "total": total, "more": more, "by_state": by_state}
+        click.echo(as_json("dead-letters", answer))
         return
-    if not letters:
-        click.echo("no dead letters" + (f" of reason {reason}" if reason else ""))
-        return
-    print_table(_HEADER, [_cells(letter, digits) for letter in letters], right={"length"})
+    if letters:
+        print_table(_HEADER, [_cells(letter, digits) for letter in letters], right={"length"})
+    else:
+        which = "" if state == "all" else f"{state} "
+        click.echo(f"no {which}dead letters" + (f" of reason {reason}" if reason else ""))
     if more:
         click.echo(f"and {more} more: --limit 0 lists all")
+    others = [f"{by_state[each]} {each}" for each in LETTER_STATES if each not in states]
+    if sum(by_state.values()) > total:
+        click.echo(f"and {', '.join(others)}: --state all lists them too")
 
 
 @command.command()
@@ -103,21 +110,30 @@ def show(config_path: Path | None, id_: str, max_bytes: int, as_raw: bool) -> No
 
     ID is the id that `list` shows, or any beginning of it that no other has.
     """
-    with _reader(load_config(config_path)) as reader:
-        letter, raw = _find(reader, id_)
+    with open_reader(load_config(config_path)) as reader:
+        letter = find(reader, id_)
+        raw = reader.refused_line(letter.key)
+    is_purged = letter.state == "purged"
     if as_raw:
+        if is_purged:
+            raise fail("its bytes were purged")
         sys.stdout.buffer.write(raw)
         return
-    kept = "" if letter.kept_bytes == letter.length else f", the first {letter.kept_bytes} kept"
+    is_head = letter.kept_bytes < letter.length and not is_purged
+    kept = f", the first {letter.kept_bytes} kept" if is_head else ""
     for name, value in (
         ("id", letter.key.hex()),
         ("received", iso_time(letter.received_us)),
+        ("state", letter.state),
         ("reason", letter.reason),
         ("detail", letter.detail),
         ("from", f"{letter.path}:{letter.source_offset} (source {letter.source_id})"),
         ("length", f"{letter.length} bytes{kept}"),
     ):
         click.echo(f"{name:10}{plain(value)}".rstrip())
+    if is_purged:
+        click.echo("\nits bytes were purged")
+        return
     shown = raw[:max_bytes] if max_bytes else raw
     click.echo(f"\n{_escaped(shown)}")
     if len(shown) < len(raw):
@@ -126,14 +142,14 @@ def show(config_path: Path | None, id_: str, max_bytes: int, as_raw: bool) -> No
 
 @command.command()
 @config_option
-@_reason_option
+@reason_option
 def export(config_path: Path | None, reason: str | None) -> None:
-    """Write dead letters as JSON lines, the oldest first.
+    """Write dead letters as JSON lines, the oldest first, but for purged ones.
 
     The line is in `raw`, or in `raw_base64` when it is not UTF-8.
     """
     out = sys.stdout.buffer
-    with _reader(load_config(config_path)) as reader:
+    with open_reader(load_config(config_path)) as reader:
         for letter, raw in reader.refused_lines(reason):
             try:
                 content = {"raw": raw.decode()}
@@ -146,13 +162,13 @@ def export(config_path: Path | None, reason: str | None) -> None:
 
 @command.command()
 @config_option
-@_reason_option
+@reason_option
 @click.option("--dry-run", is_flag=True, help="Only say what would be moved.")
 def retry(config_path: Path | None, reason: str | None, dry_run: bool) -> None:
     """Read dead letters again, and move what is a trace now.
 
-    Safe at any time, also while the daemon runs, and as often as you like. A line over
-    logs.max_line_bytes, or not kept whole, stays.
+    Safe at any time, also while the daemon runs, and as often as you like. Dismissed ones are
+    read too. A line over logs.max_line_bytes, not kept whole, or purged, stays.
     """
     config = load_config(config_path)
     os.umask(0o077)
@@ -174,7 +190,7 @@ def retry(config_path: Path | None, reason: str | None, dry_run: bool) -> None:
 def _retry(config: Config, reason: str | None, *, dry_run: bool) -> Iterator[Retried]:
     """What becomes of the dead letters, batch by batch."""
     path = config.store.path
-    with _told_errors(), ExitStack() as stack:
+    with told_errors(), ExitStack() as stack:
         price: Callable[[Trace], Price] = _no_price
         redeem: Callable[[list[dead_letters.Read]], Redeemed] = _no_move
         if not dry_run:
@@ -214,35 +230,6 @@ def _print_retried(
         click.echo(f"already in the ledger: {duplicates} of the moved")
 
 
-@contextmanager
-def _reader(config: Config) -> Iterator[Reader]:
-    with _told_errors(), Reader(config.store.path) as reader:
-        yield reader
-
-
-@contextmanager
-def _told_errors() -> Iterator[None]:
-    try:
-        yield
-    except StoreLockedError as error:
-        raise fail(str(error), EXIT_LOCKED) from error
-    except (StoreError, BookUnavailableError) as error:
-        raise fail(str(error)) from error
-
-
-def _find(reader: Reader, id_: str) -> tuple[Refused, bytes]:
-    """The one dead letter whose id begins so."""
-    if not re.fullmatch(rf"[0-9A-Fa-f]{{1,{_ID_DIGITS}}}", id_):
-        raise fail(f"{id_!a} is no id: those are hexadecimal digits, as `list` shows them")
-    first, last = (bytes.fromhex(id_.ljust(_ID_DIGITS, digit)) for digit in "0f")
-    found = reader.refused_between(first, last)
-    if not found:
-        raise fail(f"no dead letter has an id that begins with {id_}")
-    if len(found) > 1:
-        raise fail(f"more than one dead letter has an id that begins with {id_}: give more of it")
-    return found[0]
-
-
 def _digits(reader: Reader, letters: Iterable[Refused]) -> int:
     """How many digits of these ids no other dead letter's id begins with."""
     digits = _MIN_SHOWN_DIGITS
@@ -260,6 +247,7 @@ def _as_dict(letter: Refused) -> dict[str, Any]:
         "path": letter.path,
         "source_offset": letter.source_offset,
         "length": letter.length,
+        "state": letter.state,
         "reason": letter.reason,
         "detail": letter.detail,
         "received_at": iso_time(letter.received_us),
@@ -269,7 +257,8 @@ def _as_dict(letter: Refused) -> dict[str, Any]:
 def _cells(letter: Refused, digits: int) -> tuple[str, ...]:
     return (
         letter.key.hex()[:digits],
-        iso_time(letter.received_us // US_PER_S * US_PER_S),
+        short_time(letter.received_us),
+        letter.state,
         letter.reason,
         str(letter.length),
         f"{letter.path}:{letter.source_offset}",

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -86,11 +87,12 @@ class Source(NamedTuple):
     counts: Counts
 
 
-#: Sources that are read to their end, last before a time, and not looked at since another.
+#: Sources that are read to their end, last before a time, and not looked at since another. Not
+#: those with a line of which only the head is kept, unless somebody has purged that too.
 FINISHED: Final = (
     "WHERE state = 'live' AND offset > 0 AND offset >= size_bytes AND last_read_us < ? "
     "AND coalesce(kept_us, 0) < ? AND source_id NOT IN (SELECT source_id FROM dead_letter "
-    "WHERE reason = 'too_long' AND length > length(raw))"
+    "WHERE reason = 'too_long' AND length > length(raw) AND state <> 'purged')"
 )
 
 
@@ -110,15 +112,19 @@ class Refused(NamedTuple):
     reason: str
     detail: str
     received_us: int
+    state: str  # one of LETTER_STATES
 
 
+#: Still to be looked at; accepted by somebody; accepted, and of its bytes only the fact is kept.
+LETTER_STATES: Final = ("open", "dismissed", "purged")
 _REFUSED_COLUMNS: Final = (
     "d.key, d.source_id, coalesce(s.path, ''), d.source_offset, d.length, length(d.raw), "
-    "d.reason, d.detail, d.received_us"
+    "d.reason, d.detail, d.received_us, d.state"
 )
 _FROM: Final = "FROM dead_letter AS d LEFT JOIN source AS s USING (source_id)"
 _REFUSED: Final = f"SELECT {_REFUSED_COLUMNS} {_FROM}"
 _REFUSED_RAW: Final = f"SELECT {_REFUSED_COLUMNS}, d.raw {_FROM}"
+_CHOSEN: Final = "(?1 IS NULL OR d.reason = ?1) AND d.state IN (SELECT value FROM json_each(?2))"
 
 
 class Reader:
@@ -209,7 +215,7 @@ class Reader:
         return dict(counts)
 
     def tally(self, column: str) -> dict[str, int]:
-        """How many traces have each value of a tallied column, or dead letters each `reason`."""
+        """How many traces have each value of a column, or open dead letters each `reason`."""
         return dict(
             self._all(
                 "SELECT value, traces FROM tally WHERE column = ? AND traces > 0 ORDER BY value",
@@ -218,28 +224,64 @@ class Reader:
         )
 
     def dead_letters(self) -> dict[str, int]:
-        """How many dead letters there are of each reason."""
+        """How many open dead letters there are of each reason."""
         return self.tally("reason")
 
-    def refused(self, reason: str | None = None, newest: int | None = None) -> Iterator[Refused]:
-        """The dead letters (of one reason), newest first, all of them or so many."""
-        return (
-            Refused(*row)
-            for row in self._all(
-                f"{_REFUSED} WHERE ?1 IS NULL OR d.reason = ?1 ORDER BY d.rowid DESC LIMIT ?2",
-                (reason, -1 if newest is None else newest),
-            )
+    def refused_by_state(self, reason: str | None = None) -> dict[str, int]:
+        """How many dead letters (of one reason) there are in each state. Looks at all of them."""
+        sql = "SELECT state, count(*) FROM dead_letter WHERE ?1 IS NULL OR reason = ?1 GROUP BY 1"
+        return dict.fromkeys(LETTER_STATES, 0) | dict(self._all(sql, (reason,)))
+
+    def refused(
+        self,
+        reason: str | None = None,
+        states: Iterable[str] = LETTER_STATES,
+        newest: int | None = None,
+    ) -> Iterator[Refused]:
+        """The dead letters (of one reason) in these states, newest first, all or so many."""
+        chosen = (reason, json.dumps(list(states)), -1 if newest is None else newest)
+        sql = f"{_REFUSED} WHERE {_CHOSEN} ORDER BY d.rowid DESC LIMIT ?3"
+        return map(Refused._make, self._all(sql, chosen))
+
+    def refused_in_pages(
+        self, reason: str | None, states: Iterable[str], page: int
+    ) -> Iterator[Refused]:
+        """The dead letters (of one reason) in these states, oldest first, but for later ones.
+
+        Read a page of so many at a time: between two of them no view is held open, which would let
+        the log of writes grow.
+        """
+        chosen = (reason, json.dumps(list(states)))
+        sql = (
+            f"SELECT d.rowid, {_REFUSED_COLUMNS} {_FROM} WHERE {_CHOSEN} "
+            "AND d.rowid > ?3 AND d.rowid <= ?4 ORDER BY d.rowid LIMIT ?5"
         )
+        (last,) = self._row("SELECT coalesce(max(rowid), 0) FROM dead_letter")
+        after = 0
+        while letters := list(self._all(sql, (*chosen, after, last, page))):
+            yield from (Refused._make(letter) for _, *letter in letters)
+            after = letters[-1][0]
 
     def refused_lines(self, reason: str | None = None) -> Iterator[tuple[Refused, bytes]]:
-        """The dead letters (of one reason) with their bytes, oldest first, read as one view."""
-        sql = f"{_REFUSED_RAW} WHERE ?1 IS NULL OR d.reason = ?1 ORDER BY d.rowid"
-        return ((Refused._make(letter), raw) for *letter, raw in self._all(sql, (reason,)))
+        """The dead letters (of one reason) with their bytes, oldest first, read as one view.
 
-    def refused_between(self, first: bytes, last: bytes) -> list[tuple[Refused, bytes]]:
+        Not those whose bytes were purged.
+        """
+        states = json.dumps(["open", "dismissed"])
+        sql = f"{_REFUSED_RAW} WHERE {_CHOSEN} ORDER BY d.rowid"
+        return ((Refused._make(letter), raw) for *letter, raw in self._all(sql, (reason, states)))
+
+    def refused_between(self, first: bytes, last: bytes) -> list[Refused]:
         """Of the dead letters with keys between these two: none, the one, or two of too many."""
-        sql = f"{_REFUSED_RAW} WHERE d.key BETWEEN ? AND ? LIMIT 2"
-        return [(Refused._make(letter), raw) for *letter, raw in self._all(sql, (first, last))]
+        sql = f"{_REFUSED} WHERE d.key BETWEEN ? AND ? LIMIT 2"
+        return [Refused._make(letter) for letter in self._all(sql, (first, last))]
+
+    def refused_line(self, key: bytes) -> bytes:
+        """What is kept of this dead letter's bytes; nothing when it is no longer there."""
+        sql = "SELECT coalesce(max(raw), x'') FROM dead_letter WHERE key = ?"
+        raw: bytes
+        (raw,) = next(self._all(sql, (key,)))
+        return raw
 
     def neighbours(self, key: bytes) -> list[bytes]:
         """The keys of the dead letters just before and just after this one, in order of keys."""

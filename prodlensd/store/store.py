@@ -77,6 +77,12 @@ _REDEEM: Final = """
     UPDATE source SET dead_letters = dead_letters - ?, traces = traces + ?,
         duplicates = duplicates + ? WHERE source_id = ?
 """
+_DELETE_LETTER: Final = """
+    DELETE FROM dead_letter WHERE key = ? AND state <> 'purged' RETURNING reason, state
+"""
+_DELETE_PURGED: Final = """
+    DELETE FROM dead_letter WHERE key = ? AND state = 'purged' RETURNING source_id
+"""
 _GATEWAY_AND_TABLE: Final = itemgetter(
     _COLUMNS.index("gateway_nanousd"), _COLUMNS.index("table_nanousd")
 )
@@ -307,12 +313,17 @@ class Store:
     def redeem(self, letters: Iterable[tuple[bytes, _Row]]) -> Redeemed:
         """Moves dead letters to `trace`, by key and as the row that each now is, all or none.
 
-        A letter that somebody else has moved meanwhile is passed over.
+        A letter that somebody else has moved or purged meanwhile is passed over.
         """
         with self.transaction():
-            reasons = [(self._delete_dead_letter(key), key, row) for key, row in letters]
-            there = [(key, row) for reason, key, row in reasons if reason is not None]
-            self.tally("reason", _times(-1, Counter(reason for reason, *_ in reasons)))
+            there: list[tuple[bytes, _Row]] = []
+            opened: Counter[str | None] = Counter()
+            for key, row in letters:
+                if (letter := self._db.execute(_DELETE_LETTER, (key,)).fetchone()) is not None:
+                    reason, state = letter
+                    opened[reason] += state == "open"
+                    there.append((key, row))
+            self.tally("reason", _times(-1, opened))
             duplicates = 0
             for source_id, of_source in groupby(
                 sorted(map(itemgetter(1), there), key=_SOURCE_ID), _SOURCE_ID
@@ -325,13 +336,8 @@ class Store:
                 duplicates += len(rows) - new
         return Redeemed([key for key, _ in there], duplicates)
 
-    def _delete_dead_letter(self, key: bytes) -> str | None:
-        """Its reason; None when it is no longer there."""
-        sql = "DELETE FROM dead_letter WHERE key = ? RETURNING reason"
-        reason: str | None = self._db.execute(sql, (key,)).get
-        return reason
-
     def _commit_part(self, part: Part, now_us: int) -> Committed:
+        self._drop_purged(part.rows)
         changed, replaced = self._insert(part.rows)
         new = len(changed) - len(replaced)
         refused: Counter[str | None] = Counter(
@@ -359,6 +365,16 @@ class Store:
         self._mark(changed, replaced)
         self.tally("reason", refused)
         return done
+
+    def _drop_purged(self, rows: list[_Row]) -> None:
+        """Takes out the dead letters that these lines were, where nothing but the fact was kept.
+
+        An older version refused them. Nobody can retry such a letter, so a line that is read again
+        and is a trace by now would be in the ledger twice for good.
+        """
+        chains = [(row[1],) for row in rows if isinstance(row[1], bytes)]
+        for (source_id,) in self._db.executemany(_DELETE_PURGED, chains):
+            self._db.execute(_REDEEM, (1, 0, 1, source_id))
 
     def _insert(self, rows: list[_Row]) -> tuple[list[_Row], list[_Row]]:
         """Inserts the rows; returns those that changed the ledger, and what they replaced in it.
@@ -438,9 +454,8 @@ class Store:
     def _insert_dead_letter(self, letter: DeadLetter, now_us: int) -> bool:
         before = self._db.total_changes()
         self._db.execute(
-            "INSERT INTO dead_letter VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'open') "
-            "ON CONFLICT DO NOTHING",
-            (*letter, now_us),
+            "INSERT INTO dead_letter VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            (*letter, now_us, "open"),
         )
         return self._db.total_changes() > before
 

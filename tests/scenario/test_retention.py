@@ -28,6 +28,7 @@ from prodlensd.retention import Verdict, delete_logs
 from prodlensd.store import (
     Change,
     DayReader,
+    Letters,
     Partitions,
     PriceReader,
     Prices,
@@ -477,6 +478,17 @@ def test_a_log_of_which_anything_would_be_lost_is_kept(world: World, what: str) 
     assert log.exists()
     assert [verdict.kept for verdict in verdicts] == ([] if kept is None else [kept])
     assert delete(world, now_us + US_PER_DAY - 1) == [], "not looked at again so soon"
+
+
+def test_a_long_line_that_was_cut_keeps_its_log_no_longer_once_it_is_purged(world: World) -> None:
+    world.max_line_bytes = 1 << 17
+    world.restart()
+    world.append("a.jsonl", call(1), b"x" * (1 << 18) + b"\n")
+    world.step()
+    keys = world.query("SELECT key FROM dead_letter")
+    for state, expected in (("dismissed", []), ("purged", [None])):
+        Letters(world.store).accept(state, keys)
+        assert [verdict.kept for verdict in delete(world)] == expected
 
 
 def test_a_log_that_changes_between_its_proof_and_its_end_is_kept(world: World) -> None:

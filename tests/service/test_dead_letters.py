@@ -1,4 +1,4 @@
-"""`dead-letters`: nothing of a refused line steers a terminal, and retrying moves each line once.
+"""`dead-letters`: nothing of a refused line steers a terminal, and each line is moved once.
 
 The older version here is one that does not know lines with `"new"` in them.
 """
@@ -156,10 +156,10 @@ def test_the_newest_is_listed_first_and_the_rest_counted(machine: Any) -> None:
     ingest(machine, b"three\n")
     done = machine.command("dead-letters", "list", "--limit", "2")
     header, newest, older, more = table(done.stdout)
-    assert header == ["id", "received", "reason", "length", "path:offset", "detail"]
-    assert newest[2:4] == ["invalid_json", "5"]
-    assert newest[4] == f"{machine.logs / 'a.jsonl'}:{len(line(1)) + 8}"
-    assert older[2:4] == ["not_an_object", "3"]
+    assert header == ["id", "received", "state", "reason", "length", "path:offset", "detail"]
+    assert newest[2:5] == ["open", "invalid_json", "5"]
+    assert newest[5] == f"{machine.logs / 'a.jsonl'}:{len(line(1)) + 8}"
+    assert older[2:5] == ["open", "not_an_object", "3"]
     assert more[:3] == ["and", "1", "more:"]
     assert "more" not in machine.command("dead-letters", "list").stdout
     assert len(table(machine.command("dead-letters", "list", "--limit", "0").stdout)) == 4
@@ -173,8 +173,9 @@ def test_a_program_gets_the_same_keys_when_there_are_none(machine: Any) -> None:
         "dead_letters": [],
         "total": 0,
         "more": 0,
+        "by_state": {"open": 0, "dismissed": 0, "purged": 0},
     }
-    assert machine.command("dead-letters", "list").stdout == "no dead letters\n"
+    assert machine.command("dead-letters", "list").stdout == "no open dead letters\n"
     ingest(machine, b"one\n", b"two\n")
     some = listed(machine, "--limit", "1")
     assert list(some) == list(empty)
@@ -184,6 +185,7 @@ def test_a_program_gets_the_same_keys_when_there_are_none(machine: Any) -> None:
         "path": str(machine.logs / "a.jsonl"),
         "source_offset": len(line(1)) + 4,
         "length": 3,
+        "state": "open",
         "reason": "invalid_json",
         "detail": "",
         "received_at": "",
@@ -195,10 +197,10 @@ def test_one_reason_can_be_asked_for(machine: Any) -> None:
     assert listed(machine, "--reason", "not_an_object")["total"] == 1
     assert listed(machine, "--reason", "too_long")["dead_letters"] == []
     done = machine.command("dead-letters", "list", "--reason", "too_long")
-    assert done.stdout == "no dead letters of reason too_long\n"
+    assert done.stdout == "no open dead letters of reason too_long\n"
 
 
-@pytest.mark.parametrize("command", ["list", "export", "retry"])
+@pytest.mark.parametrize("command", ["list", "export", "retry", "dismiss", "purge"])
 def test_an_unknown_reason_is_a_usage_error_that_names_the_known_ones(
     machine: Any, command: str
 ) -> None:
@@ -475,11 +477,155 @@ def test_kill_9_at_any_statement_leaves_batches_whole(
     assert check(tmp_path / "40" / "prodlens.db") == (8, 1)
 
 
+# Accepting
+
+
+ACCEPTING = [("dismiss", "dismissed"), ("purge", "purged")]
+
+
+def warned_of(machine: Any) -> Any:
+    """The dead letters that `status` has something to say of, by reason."""
+    return json.loads(machine.command("status", "--json").stdout)["figures"]["dead_letter_reasons"]
+
+
+def purged_says(length: int) -> list[list[str]]:
+    return [f"{length} bytes of them are gone".split()]
+
+
+@pytest.mark.parametrize(("command", "state"), ACCEPTING)
+def test_what_is_accepted_is_said_and_no_longer_warned_of(
+    machine: Any, command: str, state: str
+) -> None:
+    ingest(machine, b"one\n", b"[2]\n", line(1), b"three\n")
+    assert warned_of(machine) == {"invalid_json": 2, "not_an_object": 1}
+    done = machine.command("dead-letters", command, "--reason", "invalid_json")
+    assert done.returncode == 0, done.stderr
+    said = [["reason", state], ["invalid_json", "2"], ["all", "2"]]
+    assert table(done.stdout) == said + (purged_says(8) if command == "purge" else [])
+    assert warned_of(machine) == {"not_an_object": 1}
+    assert machine.command("dead-letters", command, "--all").returncode == 0
+    assert warned_of(machine) == {}
+    assert check(machine.ledger) == (1, 3)
+    assert machine.command("verify").returncode == 0
+    again = machine.command("dead-letters", command, "--all")
+    assert again.stdout == f"no dead letters to {command}\n"
+
+
+@pytest.mark.parametrize(("command", "state"), ACCEPTING)
+def test_some_can_be_chosen_by_their_ids(machine: Any, command: str, state: str) -> None:
+    ingest(machine, b"one\n", b"two\n", b"three\n")
+    first, second, third = (letter["id"] for letter in listed(machine)["dead_letters"])
+    done = machine.command("dead-letters", command, first, third[:20].upper(), third)
+    assert table(done.stdout)[-1 - (command == "purge")] == ["all", "2"]
+    assert [letter["id"] for letter in listed(machine)["dead_letters"]] == [second]
+    accepted = listed(machine, "--state", state)
+    assert [letter["id"] for letter in accepted["dead_letters"]] == [first, third]
+    assert accepted["by_state"] == {"open": 1, "dismissed": 0, "purged": 0} | {state: 2}
+
+
+@pytest.mark.parametrize(("command", "_state"), ACCEPTING)
+def test_one_unknown_id_and_nothing_is_accepted(machine: Any, command: str, _state: str) -> None:
+    ingest(machine, b"one\n")
+    (letter,) = listed(machine)["dead_letters"]
+    done = machine.command("dead-letters", command, letter["id"], "0123456789abcdef")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no dead letter has an id that begins with 0123456789abcdef" in done.stderr
+    assert listed(machine)["total"] == 1
+
+
+@pytest.mark.parametrize(("command", "_state"), ACCEPTING)
+@pytest.mark.parametrize(
+    "chosen", [[], ["ab", "--all"], ["ab", "--reason", "too_long"], ["--all", "--reason=too_long"]]
+)
+def test_nothing_is_accepted_that_nobody_chose(
+    machine: Any, command: str, _state: str, chosen: list[str]
+) -> None:
+    ingest(machine, b"one\n")
+    done = machine.command("dead-letters", command, *chosen)
+    assert done.returncode == 2
+    assert "say which: one or more ids, or --reason, or --all" in done.stderr
+    assert listed(machine)["total"] == 1
+
+
+@pytest.mark.parametrize(("command", "_state"), ACCEPTING)
+def test_a_dry_run_counts_and_changes_nothing(machine: Any, command: str, _state: str) -> None:
+    ingest(machine, b"one\n", b"[2]\n")
+    before = machine.query("SELECT * FROM dead_letter")
+    done = machine.command("dead-letters", command, "--all", "--dry-run")
+    assert table(done.stdout)[:4] == [
+        ["reason", "would", command],
+        ["invalid_json", "1"],
+        ["not_an_object", "1"],
+        ["all", "2"],
+    ]
+    assert ("6 bytes of them would be gone\n" in done.stdout) == (command == "purge")
+    assert machine.query("SELECT * FROM dead_letter") == before
+
+
+def test_the_list_shows_the_open_ones_and_counts_the_others(machine: Any) -> None:
+    ingest(machine, b"one\n", b"two\n", b"three\n", b"four\n", b"[5]\n")
+    five, four, three, *_ = (letter["id"] for letter in listed(machine)["dead_letters"])
+    assert "--state all" not in machine.command("dead-letters", "list").stdout
+    machine.command("dead-letters", "purge", five)
+    machine.command("dead-letters", "dismiss", three, four)
+    said = machine.command("dead-letters", "list").stdout
+    assert said.splitlines()[-1] == "and 2 dismissed, 1 purged: --state all lists them too"
+    assert [row[2] for row in table(said)[1:-1]] == ["open", "open"]
+    told = table(machine.command("dead-letters", "list", "--state", "all", "--limit", "4").stdout)
+    assert [row[2] for row in told[1:5]] == ["purged", "dismissed", "dismissed", "open"]
+    assert told[5][:3] == ["and", "1", "more:"]
+    assert listed(machine, "--reason", "not_an_object")["by_state"] == {
+        "open": 0,
+        "dismissed": 0,
+        "purged": 1,
+    }
+
+
+def test_a_purged_letter_is_shown_without_its_bytes_and_not_exported(machine: Any) -> None:
+    ingest(machine, b"one\n", b"two\n")
+    newest, oldest = (letter["id"] for letter in listed(machine)["dead_letters"])
+    machine.command("dead-letters", "purge", newest)
+    machine.command("dead-letters", "dismiss", oldest)
+    shown = machine.command("dead-letters", "show", newest).stdout
+    assert ["state", "purged"] in table(shown)
+    assert ["length", "3", "bytes"] in table(shown)
+    assert shown.endswith("\n\nits bytes were purged\n")
+    raw = machine.command("dead-letters", "show", "--raw", newest)
+    assert (raw.returncode, raw.stdout, raw.stderr) == (1, "", "Error: its bytes were purged\n")
+    exported = [json.loads(row) for row in raw_output("export").splitlines()]
+    assert [(letter["raw"], letter["state"]) for letter in exported] == [("one", "dismissed")]
+
+
+def test_a_purge_makes_the_ledger_small_again_while_the_daemon_runs(
+    machine: Any, wait_until: Callable[..., Any]
+) -> None:
+    machine.start()
+    append(machine, *(b"[%s]\n" % (b"5," * 2500) for _ in range(3000)))
+    wait_until(lambda: machine.query("SELECT count(*) FROM dead_letter") == [3000], "the letters")
+    done = machine.command("dead-letters", "purge", "--all")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert machine.ledger.stat().st_size < 1_500_000
+    append(machine, line(1))
+    wait_until(lambda: machine.query("SELECT count(*) FROM trace") == [1], "the next line")
+    assert machine.command("verify").returncode == 0
+    assert check(machine.ledger) == (1, 3000)
+
+
 # When it cannot
 
 
 @pytest.mark.parametrize(
-    "arguments", [["list"], ["show", "ab"], ["export"], ["retry"], ["retry", "--dry-run"]]
+    "arguments",
+    [
+        ["list"],
+        ["show", "ab"],
+        ["export"],
+        ["retry"],
+        ["retry", "--dry-run"],
+        ["dismiss", "--all"],
+        ["purge", "--all"],
+        ["purge", "--all", "--dry-run"],
+    ],
 )
 def test_without_a_ledger_it_says_what_compact_says(machine: Any, arguments: list[str]) -> None:
     compact = machine.command("compact")
@@ -489,12 +635,13 @@ def test_without_a_ledger_it_says_what_compact_says(machine: Any, arguments: lis
     assert not machine.ledger.exists()
 
 
-def test_retry_gives_way_to_who_holds_the_ledger(machine: Any) -> None:
+@pytest.mark.parametrize("arguments", [["retry"], ["dismiss", "--all"], ["purge", "--all"]])
+def test_it_gives_way_to_whoever_holds_the_ledger(machine: Any, arguments: list[str]) -> None:
     ingest_as_an_older_version(machine, line(1, new=1))
     holder = apsw.Connection(str(machine.ledger))
     holder.execute("BEGIN IMMEDIATE")
     try:
-        done = machine.command("dead-letters", "retry")
+        done = machine.command("dead-letters", *arguments)
         assert done.returncode == 75
         assert "locked by another program" in done.stderr
         assert machine.command("dead-letters", "list").returncode == 0
@@ -503,13 +650,15 @@ def test_retry_gives_way_to_who_holds_the_ledger(machine: Any) -> None:
     assert check(machine.ledger) == (0, 1)
 
 
-@pytest.mark.parametrize("arguments", [["list"], ["show", "ab"], ["export"], ["retry"]])
+@pytest.mark.parametrize(
+    "arguments", [["list"], ["show", "ab"], ["export"], ["retry"], ["dismiss", "--all"]]
+)
 def test_a_bad_configuration_ends_it(machine: Any, arguments: list[str]) -> None:
     machine.config.write_text("not toml [")
     assert machine.command("dead-letters", *arguments).returncode == 78
 
 
-@pytest.mark.parametrize("name", ["list", "show", "export", "retry"])
+@pytest.mark.parametrize("name", ["list", "show", "export", "retry", "dismiss", "purge"])
 def test_each_explains_itself_and_takes_a_configuration(machine: Any, name: str) -> None:
     done = machine.command("dead-letters", name, "--help")
     assert done.returncode == 0

@@ -19,7 +19,7 @@ from prodlensd import formats, metrics
 from prodlensd.meter import Meter
 from prodlensd.model import REASONS, Chunk, Price, Sighting, Trace
 from prodlensd.pipeline import build
-from prodlensd.store import Store
+from prodlensd.store import Letters, Store
 from prodlensd.store.tallies import TallyReader
 from prodlensd.verify.differences import Differences
 from prodlensd.verify.ledger import Ledger as VerifiedLedger
@@ -191,6 +191,21 @@ def test_the_figures_are_those_of_the_rows(ledger: Ledger) -> None:
         if source != "unpriced":
             assert samples["prodlensd_priced_calls", source] == calls
     db.close()
+
+
+@pytest.mark.parametrize("state", ["dismissed", "purged"])
+def test_an_accepted_dead_letter_is_told_apart_and_the_lines_add_up(
+    ledger: Ledger, state: str
+) -> None:
+    ledger.take(b"garbage", b"[1]", call(1), call(1), b"")
+    key = ledger.store.db.execute("SELECT key FROM dead_letter LIMIT 1").get
+    Letters(ledger.store).accept(state, [key])
+    samples = ledger.samples()
+    open_letters = [samples["prodlensd_dead_letters", reason] for reason in REASONS]
+    assert (sum(open_letters), samples["prodlensd_accepted_dead_letters",]) == (1, 1)
+    names = ("calls_total", "duplicate_lines_total", "blank_lines_total", "accepted_dead_letters")
+    parts = [samples[f"prodlensd_{name}",] for name in names]
+    assert samples["prodlensd_lines_total",] == sum(parts) + sum(open_letters) == 5
 
 
 def test_a_counter_never_falls_when_a_dead_letter_is_redeemed(ledger: Ledger) -> None:
