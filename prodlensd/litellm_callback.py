@@ -334,9 +334,10 @@ class Event:
             ("key_user", "user_api_key_user_id"),
             ("key_email", "user_api_key_user_email"),
         ):
-            name = text(self.metadata.get(key))
+            name = name_or_number(self.metadata.get(key))
             if name and name != "default_user_id":  # the name of everyone who has the master key
-                return name, "header" if name in self.headers.values() else via
+                is_claim = name.strip() in map(str.strip, self.headers.values())
+                return name, "header" if is_claim else via
         name = first(*(name_or_number(claims.get("developer_id")) for claims in self.claims))
         if name:
             return name, "metadata"

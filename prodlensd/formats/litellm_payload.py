@@ -66,6 +66,7 @@ _NOTHING: Final[dict[str, Any]] = {}
 _CLIENT_CLOSED_REQUEST: Final = 499
 _OK: Final = 200
 _VENDOR_SESSION_HEADER: Final = re.compile(r"x-.+-session-id\Z")
+_REPO_NAMES: Final = ("repo", "repository", "repo_slug")
 _VENDOR_SESSION: Final = re.compile(r"[A-Za-z0-9_-]{8,}\Z")
 
 
@@ -79,9 +80,10 @@ def parse(line: bytes) -> Trace | None:
         raise BadLine("bad_timestamp", "startTime: expected epoch seconds")
     about = _dict(payload.metadata)
     usage, anomalies = _usage(payload, about)
-    session, session_via = _session(payload, about)
-    developer, developer_via = _developer(about)
-    repo_sent = _repo(payload, about)
+    headers = _headers(about)
+    session, session_via = _session(payload, about, headers)
+    developer, developer_via = _developer(about, headers)
+    repo_sent = _repo(payload, about, headers)
     repo = repo_slug(repo_sent)
     cost = cost_usd(payload.response_cost)
     anomalies += unread(repo_slug=(repo_sent, repo), cost_usd=(payload.response_cost, cost))
@@ -106,7 +108,7 @@ def parse(line: bytes) -> Trace | None:
         _status_code(payload),
         payload.cache_hit is True,
         text(_dict(about.get("usage_object")).get("service_tier")),
-        text(payload.end_user),
+        text(payload.end_user) or text(about.get("user_api_key_end_user_id")),
         tags(payload.request_tags),
         None,
         None,
@@ -175,11 +177,18 @@ def _status_code(payload: _Payload) -> int | None:
     return code
 
 
-def _session(payload: _Payload, about: dict[str, Any]) -> tuple[str | None, str | None]:
+def _headers(about: dict[str, Any]) -> dict[str, str]:
+    """What LiteLLM logs of the request's headers, those that begin with x-; names in lower case."""
+    sent = _dict(about.get("requester_custom_headers"))
+    return {str(name).lower(): value for name, value in sent.items() if type(value) is str}
+
+
+def _session(
+    payload: _Payload, about: dict[str, Any], headers: dict[str, str]
+) -> tuple[str | None, str | None]:
     """Where a client may have named its session; LiteLLM's trace id is the last resort."""
     if name := session_id(payload.session_id):
         return name, "gateway"
-    headers = _dict(about.get("requester_custom_headers"))
     if name := _session_of_headers(headers):
         return name, "header"
     requester = _dict(about.get("requester_metadata"))
@@ -193,44 +202,52 @@ def _session(payload: _Payload, about: dict[str, Any]) -> tuple[str | None, str 
     return None, None
 
 
-def _session_of_headers(headers: dict[str, Any]) -> str | None:
-    sent = {str(name).lower(): value for name, value in headers.items()}
+def _session_of_headers(headers: dict[str, str]) -> str | None:
     for name in ("x-litellm-trace-id", "x-litellm-session-id"):
-        if found := session_id(sent.get(name)):
+        if found := session_id(headers.get(name)):
             return found
-    for name, value in sent.items():
+    for name, value in headers.items():
         vendor = _VENDOR_SESSION_HEADER.match(name) and name != "x-litellm-session-id"
-        if vendor and type(value) is str and _VENDOR_SESSION.match(value):
+        if vendor and _VENDOR_SESSION.match(value):
             return session_id(value)
-    return session_id(sent.get("x-session-id"))
+    return session_id(headers.get("x-session-id"))
 
 
-def _developer(about: dict[str, Any]) -> tuple[str | None, str | None]:
-    """Names that the proxy verified, then what the client claims."""
-    user = text(about.get("user_api_key_user_id"))
-    if user and user != "default_user_id":
-        return user, "key_user"
-    if email := text(about.get("user_api_key_user_email")):
-        return email, "key_email"
+def _developer(about: dict[str, Any], headers: dict[str, str]) -> tuple[str | None, str | None]:
+    """Names that the proxy verified, then what the client claims.
+
+    With `user_header_mappings` LiteLLM takes the user of the key from a request header. A name
+    that a header holds is a claim, wherever it is shown: as our callback has it.
+    """
+    for via, key in (
+        ("key_user", "user_api_key_user_id"),
+        ("key_email", "user_api_key_user_email"),
+    ):
+        name = text(about.get(key))
+        if name and name != "default_user_id":  # the name of everyone who has the master key
+            is_claim = name in map(str.strip, headers.values())
+            return name, "header" if is_claim else via
     if claim := text(_dict(about.get("requester_metadata")).get("developer_id")):
         return claim, "metadata"
-    headers = _dict(about.get("requester_custom_headers"))
     if claim := text(headers.get("x-prodlens-developer")):
         return claim, "header"
     return None, None
 
 
-def _repo(payload: _Payload, about: dict[str, Any]) -> object:
+def _repo(payload: _Payload, about: dict[str, Any], headers: dict[str, str]) -> object:
     """What was sent as the repository, in the order of how deliberately it was sent."""
-    requester = _dict(about.get("requester_metadata"))
-    for name in ("repo", "repository", "repo_slug"):
-        if requester.get(name) is not None:
-            return requester[name]
-    if sent := _dict(about.get("requester_custom_headers")).get("x-prodlens-repo"):
+    if (sent := _named_repo(about.get("requester_metadata"))) is not None:
         return sent
-    if sent := _dict(about.get("spend_logs_metadata")).get("repo"):
+    if header := headers.get("x-prodlens-repo"):
+        return header
+    if sent := _named_repo(about.get("spend_logs_metadata")):
         return sent
     for tag in payload.request_tags if type(payload.request_tags) is list else ():
         if type(tag) is str and tag.startswith("repo:"):
             return tag.removeprefix("repo:")
-    return _dict(about.get("user_api_key_auth_metadata")).get("repo")
+    return _named_repo(about.get("user_api_key_auth_metadata"))
+
+
+def _named_repo(place: object) -> object:
+    named = _dict(place)
+    return next((named[name] for name in _REPO_NAMES if named.get(name) is not None), None)
