@@ -14,7 +14,7 @@ import stat
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -781,5 +781,5 @@ def _span(seconds: float) -> str:
 def _iso(moment_us: int | None) -> str | None:
     if moment_us is None:
         return None
-    moment = datetime.fromtimestamp(moment_us / US_PER_S, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=moment_us)
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -123,7 +123,7 @@ def show(config_path: Path | None, id_: str, max_bytes: int, as_raw: bool) -> No
     kept = f", the first {letter.kept_bytes} kept" if is_head else ""
     for name, value in (
         ("id", letter.key.hex()),
-        ("received", iso_time(letter.received_us)),
+        ("received", short_time(letter.received_us)),
         ("state", letter.state),
         ("reason", letter.reason),
         ("detail", letter.detail),

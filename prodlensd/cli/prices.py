@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import click
 
-from prodlensd.cli import as_json, config_option, fail, iso_time, load_config, now_us
+from prodlensd.cli import as_json, config_option, fail, iso_time, load_config, now_us, short_time
 from prodlensd.cli.pricing import Books
 from prodlensd.cli.report import money
 from prodlensd.cli.table import plain, print_table
@@ -209,8 +209,8 @@ def _usd(pico: int) -> str:
 def _window(quote: Quote) -> str:
     if (quote.from_us, quote.until_us) == (ALWAYS, FOREVER):
         return "at any time"
-    since = "" if quote.from_us == ALWAYS else f"from {iso_time(quote.from_us)}"
-    until = "" if quote.until_us == FOREVER else f"until {iso_time(quote.until_us)}"
+    since = "" if quote.from_us == ALWAYS else f"from {short_time(quote.from_us)}"
+    until = "" if quote.until_us == FOREVER else f"until {short_time(quote.until_us)}"
     return f"{since} {until}".strip()
 
 

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from prodlensd.cli import as_json, config_option, fail, load_config, now_us, shown
+from prodlensd.cli import as_json, config_option, fail, iso_time, load_config, now_us, shown
 from prodlensd.cli.snapshots import read_snapshot
 from prodlensd.model import NANOUSD_PER_USD
 from prodlensd.report import (
@@ -219,8 +219,8 @@ def _json(found: Report) -> str:
     ]
     content = {
         "by": list(found.by),
-        "since": _iso(period.since_us),
-        "until": None if period.until_us is None else _iso(period.until_us),
+        "since": iso_time(period.since_us),
+        "until": None if period.until_us is None else iso_time(period.until_us),
         "timezone": str(period.zone),
         "groups": groups,
         "total": _machine(found.total) | {"cost_by_source": _by_source(found.total)},
@@ -330,11 +330,6 @@ def _span(period: Period) -> str:
         return f"since {since}, time zone {period.zone}"
     until = f"{local(period.until_us, period.zone):%Y-%m-%d %H:%M}"
     return f"from {since} until {until}, time zone {period.zone}"
-
-
-def _iso(moment_us: int) -> str:
-    moment = local(moment_us, UTC).isoformat(timespec="milliseconds")
-    return moment.replace("+00:00", "Z")
 
 
 _FORMS: Final[dict[str, Callable[[Report], str]]] = {

@@ -21,7 +21,11 @@ def configure(level: str) -> None:
     on_terminal = sys.stderr.isatty()
     shared: list[structlog.typing.Processor] = [
         structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=not on_terminal),
+        structlog.processors.TimeStamper(
+            # Always with six digits, so that the log sorts as text.
+            fmt="iso" if on_terminal else "%Y-%m-%dT%H:%M:%S.%fZ",
+            utc=not on_terminal,
+        ),
         structlog.processors.format_exc_info,
     ]
     if on_terminal:

@@ -289,7 +289,7 @@ def test_a_price_that_only_the_ledger_remembers_is_shown_until_it_was_last_confi
         )
     text = shown(desk, "claude-lost", "--provider", "anthropic", "--at", "2026-12-31")
     assert lines_of(text, "price").startswith("table: genai-prices ")
-    assert lines_of(text, "valid").endswith("until 2027-01-01T00:00:00.000002Z")
+    assert lines_of(text, "valid").endswith("until 2027-01-01T00:00:00Z")
     later = ("claude-lost", "--provider", "anthropic", "--at", "2027-01-02")
     assert "unpriced" in shown(desk, *later, code=1)
     assert desk.query("SELECT count(*), confirmed_us FROM price") == [(1, 1798761600000001)]
@@ -351,7 +351,7 @@ def test_it_lists_what_has_no_price_most_calls_first_and_why(desk: Any) -> None:
         "tokens": 4000,
         "gateway_nanousd": None,
         "table_nanousd": None,
-        "last_call_at": "2026-01-01T00:00:03Z",
+        "last_call_at": "2026-01-01T00:00:03.000000Z",
         "why": nothing,
     }
 
@@ -404,7 +404,7 @@ def test_disputes_are_summed_by_model_provider_and_tier(desk: Any) -> None:
     first = found["disputed"][0]
     assert (first["calls"], first["tokens"]) == (4, 8000)
     assert (first["gateway_nanousd"], first["table_nanousd"]) == (4_501_000_000, 72_000_000)
-    assert first["last_call_at"] == "2026-01-01T00:00:03Z"
+    assert first["last_call_at"] == "2026-01-01T00:00:03.000000Z"
 
 
 def test_a_hostile_model_in_the_ledger_cannot_steer_the_terminal(desk: Any) -> None:
