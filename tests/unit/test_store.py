@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import apsw
 import pytest
 
 from prodlensd.model import Checkpoint, DeadLetter, Part, Sighting
-from prodlensd.store import Store, StoreError
+from prodlensd.store import PriceReader, Store, StoreError
 from prodlensd.store import store as store_module
 from prodlensd.store.schema import TRACES_COLUMNS
 
@@ -66,3 +67,25 @@ def test_a_damaged_database_is_refused_with_a_way_out(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="not a SQLite database"), Store(path):
         pass
     assert path.read_bytes().startswith(b"this is no database")
+
+
+@pytest.mark.parametrize(
+    ("ask", "index"),
+    [(PriceReader.unpriced, "trace_unpriced"), (PriceReader.disputed, "trace_disputed")],
+)
+def test_prices_check_reads_an_index_of_what_it_asks_for_and_not_all_calls(
+    tmp_path: Path, ask: Callable[[PriceReader], object], index: str
+) -> None:
+    with Store(tmp_path / "ledger.db"), PriceReader(tmp_path / "ledger.db") as reader:
+        asked: list[str] = []
+
+        def note(_cursor: object, sql: str, _bindings: object) -> bool:
+            asked.append(sql)
+            return True
+
+        reader._db.exec_trace = note
+        ask(reader)
+        reader._db.exec_trace = None
+        (sql,) = asked
+        plan = [detail for *_, detail in reader._db.execute(f"EXPLAIN QUERY PLAN {sql}")]
+    assert [step for step in plan if "trace" in step] == [f"SCAN trace USING INDEX {index}"]
