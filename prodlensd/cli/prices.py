@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +16,7 @@ from prodlensd.cli.pricing import Books
 from prodlensd.cli.report import money
 from prodlensd.cli.table import plain, print_table
 from prodlensd.config import Config
-from prodlensd.model import US_PER_S, Trace
+from prodlensd.model import Trace
 from prodlensd.pricing import (
     ALWAYS,
     FOREVER,
@@ -55,7 +55,9 @@ def command() -> None:
 @click.option(
     "--at",
     "date",
-    type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]),
+    type=click.DateTime(
+        ["%Y-%m-%d", *(f"%Y-%m-%dT%H:%M:%S{more}" for more in ("", "Z", ".%f", ".%fZ"))]
+    ),
     metavar="DATE",
     help="The price at that time, in UTC; default: now.",
 )
@@ -77,7 +79,7 @@ def show(
     Exit code: 0, 1 when no price is known.
     """
     config = load_config(config_path)
-    at_us = now_us() if date is None else int(date.replace(tzinfo=UTC).timestamp()) * US_PER_S
+    at_us = now_us() if date is None else _us(date)
     trace = _a_call(model, provider, at_us, tier)
     with _told_errors(), _books(config) as (books, _):
         source, quote = books.pricer.quote(trace)
@@ -204,6 +206,10 @@ def _usd(pico: int) -> str:
     usd = f"{Decimal(pico) / _PICO_PER_USD_PER_MILLION:f}"
     whole, _, fraction = usd.partition(".")
     return f"{whole}.{fraction.rstrip('0').ljust(2, '0')}"
+
+
+def _us(utc: datetime) -> int:
+    return (utc.replace(tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 def _window(quote: Quote) -> str:

@@ -155,11 +155,15 @@ def test_the_price_is_that_of_the_time_asked_for(desk: Any) -> None:
     assert (dear[0], cheap[0]) == (10.0, 2.0)
     assert dear[2] == cheap[1]
     assert usd_in()[0] == cheap[0]  # now
-    assert usd_in("--at", dear[2].removesuffix("Z")) == cheap
+    end, day = dear[2], "2025-06-10T00:00:00"
+    assert (end, cheap[1]) == (f"{day}.000000Z", end)
+    for same in (end, end.removesuffix("Z"), day, f"{day}Z"):  # as it is printed, or shorter
+        assert usd_in("--at", same) == cheap
+    assert usd_in("--at", "2025-06-09T23:59:59.999999Z") == dear
     text = shown(desk, "openai/o3", "--at", "2025-06-01")
-    assert lines_of(text, "valid") == f"until {dear[2]}"
+    assert lines_of(text, "valid") == f"until {day}Z"
     text = shown(desk, "openai/o3", "--at", "2025-10-12")
-    assert lines_of(text, "valid") == f"from {cheap[1]} until {cheap[2]}"
+    assert lines_of(text, "valid").startswith(f"from {day}Z until ")
 
 
 KEYS = {
