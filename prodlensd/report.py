@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from heapq import nsmallest
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from prodlensd.model import US_PER_S
 from prodlensd.store import StoreError, UsageReader
 from prodlensd.store.calls import LOADED
-from prodlensd.store.days import Partition
-from prodlensd.store.usage import COLUMNS, Key, Latency, Requests, Sums
+from prodlensd.store.days import Partition, Span
+from prodlensd.store.usage import COLUMNS, REST, SHOWN, Cost, Key, Latency, Requests, Sums
 
 UNITS: Final = ("day", "week", "month")
 #: What calls can be grouped by.
@@ -105,6 +106,8 @@ class Report:
     """The groups in order, and all of them together.
 
     `ledger` is when the ledger's first and last call started, whatever the period; None when empty.
+    `top` is how many groups were asked for, 0 for all. When there are more, `more_groups` says how
+    many, and `rest` is what their calls add up to; None when there are none.
     """
 
     by: tuple[str, ...]
@@ -112,6 +115,9 @@ class Report:
     groups: tuple[Group, ...]
     total: Figures
     ledger: tuple[int, int] | None
+    top: int = 0
+    more_groups: int = 0
+    rest: Figures | None = None
 
 
 def read_by(text: str) -> tuple[str, ...]:
@@ -178,28 +184,46 @@ ReadSnapshot = Callable[[Partition, Sequence[str]], Iterator[tuple[Any, ...]]]
 
 
 def report(
-    ledger: Path, by: tuple[str, ...], period: Period, read_snapshot: ReadSnapshot
+    ledger: Path,
+    by: tuple[str, ...],
+    period: Period,
+    read_snapshot: ReadSnapshot,
+    top: int = 0,
 ) -> Report:
     """What the calls of the period add up to, those included that are in snapshots only.
 
-    Raises StoreError, also when such a snapshot cannot be read: an answer is of all calls.
+    Of more than `top` groups these are the ones that cost most. Times alone are all there, as they
+    are with `top` 0. Raises StoreError, also when such a snapshot cannot be read: an answer is of
+    all calls.
     """
     until_us = _FOREVER_US if period.until_us is None else period.until_us
+    whole = period.since_us, until_us
     with UsageReader(ledger) as reader, reader.one_moment():
-        for partition in reader.pruned_days(period.since_us, until_us):
+        for partition in reader.pruned_days(*whole):
             _load(reader, partition, read_snapshot)
+        shown = _shown(reader, by, list(_spans(reader, by, period.zone, *whole)), whole, top)
         groups: list[Group] = []
         sums: list[Sums] = []
-        for time_name, from_us, to_us in _spans(reader, by, period.zone, period.since_us, until_us):
-            for group, parts in _groups(reader, by, time_name, from_us, to_us):
+        for span in shown.spans:
+            for group, parts in _groups(reader, by, span, shown.calls):
                 groups.append(group)
                 sums += parts
-        requests = reader.requests((), period.since_us, until_us).get((), Requests())
-        latency = reader.latencies((), period.since_us, until_us).get((), Latency())
+        rest = None
+        if shown.more_groups:
+            parts = list(reader.sums((), *whole, REST))
+            rest = _figures(parts, *_of_all(reader, whole, REST))
+            sums += parts
+        total = _figures(sums, *_of_all(reader, whole, None))
         first_us, last_us = reader.first_call_us(_ALWAYS_US, _FOREVER_US), reader.last_call_us()
     extent = None if first_us is None or last_us is None else (first_us, last_us)
-    total = _figures(sums, requests, latency)
-    return Report(by, period, tuple(_ordered(groups, by)), total, extent)
+    ordered = tuple(_ordered(groups, by, shown.firsts))
+    return Report(by, period, ordered, total, extent, top, shown.more_groups, rest)
+
+
+def _of_all(reader: UsageReader, span: Span, calls: str | None) -> tuple[Requests, Latency]:
+    """What cannot be added up from the groups of these calls."""
+    requests = reader.requests((), *span, calls).get((), Requests())
+    return requests, reader.latencies((), *span, calls).get((), Latency())
 
 
 def _load(reader: UsageReader, partition: Partition, read_snapshot: ReadSnapshot) -> None:
@@ -213,37 +237,90 @@ def _load(reader: UsageReader, partition: Partition, read_snapshot: ReadSnapshot
         ) from error
 
 
+class _Span(NamedTuple):
+    """A day, week or month by its name, or all time, which has none; and when it is."""
+
+    name: str
+    span: Span
+
+
 def _spans(
     reader: UsageReader, by: tuple[str, ...], zone: tzinfo, since_us: int, until_us: int
-) -> Iterator[tuple[str, int, int]]:
-    """The days, weeks or months that have calls, each with its name; or all as one span."""
+) -> Iterator[_Span]:
+    """The days, weeks or months that have calls; or all as one span."""
     unit = next((name for name in by if name in UNITS), None)
     if unit is None:
-        yield "", since_us, until_us
+        yield _Span("", (since_us, until_us))
         return
     at_us = reader.first_call_us(since_us, until_us)
     while at_us is not None:
         from_us, to_us, name = span_of(at_us, unit, zone)
         to_us = min(to_us, until_us)
-        yield name, max(from_us, since_us), to_us
+        yield _Span(name, (max(from_us, since_us), to_us))
         at_us = reader.first_call_us(to_us, until_us)
 
 
+class _Shown(NamedTuple):
+    """Which groups are shown: those of these calls in these spans. There are `more_groups`.
+
+    `firsts` is what each of their first names costs, where that is more than what is shown of it.
+    """
+
+    calls: str | None
+    spans: list[_Span]
+    firsts: dict[str | None, Cost] = {}  # noqa: RUF012 - nobody writes to it
+    more_groups: int = 0
+
+
+def _shown(
+    reader: UsageReader, by: tuple[str, ...], spans: list[_Span], whole: Span, top: int
+) -> _Shown:
+    """The groups that cost most, `top` of them; all, if there are no more or `top` is 0.
+
+    No more than those are ever held, however many there are.
+    """
+    names = _names(by)
+    if not names or not top or not reader.has_more_groups(top, names, (s.span for s in spans)):
+        return _Shown(None, spans)
+    more_groups = -top
+
+    def ranked() -> Iterator[tuple[_Rank, _Span, Key]]:
+        nonlocal more_groups
+        for span in spans:
+            for cost in reader.costs(names, *span.span):
+                more_groups += 1
+                yield _rank(cost), span, cost.key
+
+    dearest = nsmallest(top, ranked())
+    reader.show(names, ((span.span, key) for _, span, key in dearest))
+    firsts: dict[str | None, Cost] = {}
+    if len(by) > 1 and by[0] not in UNITS:
+        wanted = {key[0] for _, _, key in dearest}
+        costs = reader.costs(by[:1], *whole)
+        firsts = {cost.key[0]: cost for cost in costs if cost.key[0] in wanted}
+    return _Shown(SHOWN, sorted({span for _, span, _ in dearest}), firsts, more_groups)
+
+
+def _names(by: tuple[str, ...]) -> list[str]:
+    """What `by` has beside a time."""
+    return [name for name in by if name not in UNITS]
+
+
 def _groups(
-    reader: UsageReader, by: tuple[str, ...], time_name: str, from_us: int, until_us: int
+    reader: UsageReader, by: tuple[str, ...], span: _Span, calls: str | None
 ) -> Iterator[tuple[Group, list[Sums]]]:
     """The groups of one span, each with what it was added up from."""
-    names = [name for name in by if name not in UNITS]
-    requests = reader.requests(names, from_us, until_us)
-    latencies = reader.latencies(names, from_us, until_us)
+    names = _names(by)
+    requests = reader.requests(names, *span.span, calls)
+    latencies = reader.latencies(names, *span.span, calls)
     parts: defaultdict[Key, list[Sums]] = defaultdict(list)
-    for sums in reader.sums(names, from_us, until_us):
+    for sums in reader.sums(names, *span.span, calls):
         parts[sums.key].append(sums)
     for key, sums_of_key in parts.items():
         values = dict(zip(names, key, strict=True))
         ways = dict(zip(names, zip(*(sums.via for sums in sums_of_key), strict=True), strict=True))
         group = Group(
-            tuple(values.get(name, time_name) for name in by),
+            tuple(values.get(name, span.name) for name in by),
             tuple(tuple(sorted({way for way in ways.get(name, ()) if way})) for name in by),
             _figures(sums_of_key, requests[key], latencies[key]),
         )
@@ -288,29 +365,43 @@ def _sum(values: Iterable[int | None]) -> int | None:
 _Rank = tuple[Any, ...]
 
 
-def _ordered(groups: Iterable[Group], by: tuple[str, ...]) -> list[Group]:
-    """Times from early to late; names by what they cost and how often, the first name's first."""
-    groups = list(groups)
-    firsts: defaultdict[str | None, list[Group]] = defaultdict(list)
-    for group in groups:
-        firsts[group.key[0]].append(group)
-    rank_of_first = {
-        first: _rank(by[0], first, [group.figures for group in of_first])
-        for first, of_first in firsts.items()
-    }
+def _ordered(
+    groups: Sequence[Group], by: tuple[str, ...], firsts: Mapping[str | None, Cost]
+) -> list[Group]:
+    """Times from early to late; names by what they cost and how often, the first name's first.
+
+    `firsts` is what each first name costs, where that is more than its groups here; else empty.
+    """
+    known = firsts or _firsts(groups)
 
     def rank(group: Group) -> _Rank:
-        return (rank_of_first[group.key[0]], _rank(by[-1], group.key[-1], [group.figures]))
+        first, last = known[group.key[0]], _cost(group.key[-1], [group])
+        return tuple(
+            (cost.key if name in UNITS else _rank(cost))
+            for name, cost in ((by[0], first), (by[-1], last))
+        )
 
     return sorted(groups, key=rank)
 
 
-def _rank(name: str, value: str | None, parts: Sequence[Figures]) -> _Rank:
-    if name in UNITS:
-        return (value,)
-    cost_nanousd = _sum(part.cost_nanousd for part in parts)
-    calls = sum(part.calls for part in parts)
-    return (1 if cost_nanousd is None else -cost_nanousd, -calls, value is None, value or "")
+def _firsts(groups: Sequence[Group]) -> dict[str | None, Cost]:
+    """What the groups of each first name cost together."""
+    of_firsts: defaultdict[str | None, list[Group]] = defaultdict(list)
+    for group in groups:
+        of_firsts[group.key[0]].append(group)
+    return {first: _cost(first, of_first) for first, of_first in of_firsts.items()}
+
+
+def _cost(name: str | None, groups: Sequence[Group]) -> Cost:
+    figures = [group.figures for group in groups]
+    nanousd = _sum(part.cost_nanousd for part in figures)
+    return Cost((name,), sum(part.calls for part in figures), nanousd)
+
+
+def _rank(cost: Cost) -> _Rank:
+    """Names from dear to cheap, then by calls, then by name; what has no cost or no name last."""
+    names = tuple((name is None, name or "") for name in cost.key)
+    return (1 if cost.nanousd is None else -cost.nanousd, -cost.calls, *names)
 
 
 # Days, weeks and months -------------------------------------------------------------------------

@@ -39,6 +39,7 @@ _LOCALTIME: Final = Path("/etc/localtime")
 #: Begins what a spreadsheet takes for a formula.
 _FORMULA: Final = tuple("=+-@＝＋－＠\t\r")  # noqa: RUF001 - the wide ones are meant
 _MARKDOWN: Final = frozenset(r"\`*_{}[]()<>#|~!&$")
+_MAX_TOP: Final = 10**9
 #: The columns for programs, but for what hangs on others.
 _FIGURES: Final = [field.name for field in fields(Figures) if field.name != "cost_by_source"]
 
@@ -64,6 +65,13 @@ def time_options(command: _Command) -> _Command:
 @click.option("--by", default="day", metavar="NAME[,NAME]", help=f"{', '.join(BY)}; default: day.")
 @time_options
 @click.option(
+    "--top",
+    type=click.IntRange(0, _MAX_TOP),
+    default=100,
+    metavar="N",
+    help="The groups that cost most; 0: all; default: 100.",
+)
+@click.option(
     "--format", "form", type=click.Choice(["table", "json", "csv", "md"]), default="table"
 )
 def command(
@@ -72,6 +80,7 @@ def command(
     since: str | None,
     until: str | None,
     timezone: str | None,
+    top: int,
     form: str,
 ) -> None:
     """Usage, cost, errors and latency, in groups.
@@ -91,6 +100,9 @@ def command(
     via       how a name was found: key_user and key_email are verified by the
               proxy, other ways are claims; trace_id: no session was named
 
+    Groups beyond --top are one row, "(n more)", in JSON "rest"; CSV has no row
+    for them. The total is of all calls, always. Times alone are all shown.
+
     JSON and CSV have more columns. In CSV a text that a spreadsheet would take
     for a formula begins with an apostrophe.
 
@@ -103,10 +115,12 @@ def command(
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     try:
-        found = report(config.store.path, names, period, partial(read_snapshot, config))
+        found = report(config.store.path, names, period, partial(read_snapshot, config), top)
     except StoreError as error:
         raise fail(str(error)) from error
     click.echo(_FORMS[form](found), nl=False)
+    if found.more_groups and form in _FOR_PROGRAMS:
+        click.echo(_hint(found), err=True)
 
 
 def time_zone(name: str | None) -> tzinfo:
@@ -213,8 +227,7 @@ def _json(found: Report) -> str:
     groups = [
         dict(zip(found.by, group.key, strict=True))
         | {f"{name}_via": list(via) for name, via in _vias(found, group)}
-        | _machine(group.figures)
-        | {"cost_by_source": _by_source(group.figures)}
+        | _with_sources(group.figures)
         for group in found.groups
     ]
     content = {
@@ -222,14 +235,18 @@ def _json(found: Report) -> str:
         "since": iso_time(period.since_us),
         "until": None if period.until_us is None else iso_time(period.until_us),
         "timezone": str(period.zone),
+        "top": found.top,
         "groups": groups,
-        "total": _machine(found.total) | {"cost_by_source": _by_source(found.total)},
+        "more_groups": found.more_groups,
+        "rest": None if found.rest is None else _with_sources(found.rest),
+        "total": _with_sources(found.total),
     }
     return as_json("report", content) + "\n"
 
 
-def _by_source(figures: Figures) -> dict[str, Any]:
-    return {source: known._asdict() for source, known in figures.cost_by_source.items()}
+def _with_sources(figures: Figures) -> dict[str, Any]:
+    by_source = {source: known._asdict() for source, known in figures.cost_by_source.items()}
+    return _machine(figures) | {"cost_by_source": by_source}
 
 
 def _vias(found: Report, group: Group) -> list[tuple[str, tuple[str, ...]]]:
@@ -258,7 +275,7 @@ def _csv(found: Report) -> str:
 
 
 def _rows(found: Report) -> Iterator[tuple[list[str], list[str]]]:
-    """Titles, groups and total, each as texts (names, and how they were found) and numbers."""
+    """Titles, groups, the rest and the total, each as texts (names and vias) and numbers."""
     vias = [name for name in found.by if name in WITH_VIA]
     yield [*found.by, *["via"] * len(vias)], list(_SHOWN)
     for group in found.groups:
@@ -266,6 +283,11 @@ def _rows(found: Report) -> Iterator[tuple[list[str], list[str]]]:
         ways = [", ".join(via) for _, via in _vias(found, group)]
         yield names + ways, [show(group.figures) for show in _SHOWN.values()]
     blank = [""] * (len(found.by) - 1 + len(vias))
+    if found.rest is not None:
+        yield (
+            [f"({found.more_groups:,} more)", *blank],
+            [show(found.rest) for show in _SHOWN.values()],
+        )
     yield ["total", *blank], [show(found.total) for show in _SHOWN.values()]
 
 
@@ -313,7 +335,13 @@ def _markdown(found: Report) -> str:
 
 
 def _summary(found: Report) -> str:
-    return f"cost {full_cost(found.total)}, {_span(found.period)}"
+    summary = f"cost {full_cost(found.total)}, {_span(found.period)}"
+    return f"{summary}\n{_hint(found)}" if found.more_groups else summary
+
+
+def _hint(found: Report) -> str:
+    groups = "1 group is" if found.more_groups == 1 else f"{found.more_groups:,} groups are"
+    return f"{groups} not shown, none of them dearer than these: --top 0 shows all"
 
 
 def _nothing(found: Report) -> str:
@@ -338,3 +366,5 @@ _FORMS: Final[dict[str, Callable[[Report], str]]] = {
     "csv": _csv,
     "md": _markdown,
 }
+#: Those in which a hint would be no hint: it goes to stderr.
+_FOR_PROGRAMS: Final = ("json", "csv")

@@ -5,10 +5,12 @@ Every span is [from, until) in microseconds since 1970, and is found by the prim
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from prodlensd.store.calls import CallReader
+from prodlensd.store.connection import translated
+from prodlensd.store.days import Span
 from prodlensd.store.sums import exact_sums, joined
 
 #: What calls can be told apart by → its column, and the column that says how it was found.
@@ -67,6 +69,14 @@ class Requests(NamedTuple):
     failed_requests: int = 0
 
 
+class Cost(NamedTuple):
+    """What the calls with one key cost, and how many there are; None when no cost is known."""
+
+    key: Key
+    calls: int
+    nanousd: int | None
+
+
 class Latency(NamedTuple):
     """Percentiles over the successful calls that carry a latency; None when there is none."""
 
@@ -74,12 +84,19 @@ class Latency(NamedTuple):
     p95_ms: float | None = None
 
 
-class UsageReader(CallReader):
-    """A read-only view of the ledger that adds up calls; `by` are names out of COLUMNS."""
+#: The calls of the groups that `show` was given, and all others.
+SHOWN: Final = "temp.shown_call"
+REST: Final = "temp.rest_call"
 
-    @property
-    def _span(self) -> str:
-        return f"FROM {self._calls} {_SPAN}"
+
+class UsageReader(CallReader):
+    """A read-only view of the ledger that adds up calls; `by` are names out of COLUMNS.
+
+    `calls` narrows an answer to SHOWN or to REST; None: all calls.
+    """
+
+    def _from(self, calls: str | None) -> str:
+        return f"FROM {calls or self._calls} {_SPAN}"
 
     def first_call_us(self, from_us: int, until_us: int) -> int | None:
         """When the first call of the span started; None when it has none."""
@@ -99,36 +116,83 @@ class UsageReader(CallReader):
         ((at_us,),) = self._all(sql)
         return None if at_us is None else int(at_us)
 
-    def sums(self, by: Sequence[str], from_us: int, until_us: int) -> Iterator[Sums]:
+    def has_more_groups(self, most: int, by: Sequence[str], spans: Iterable[Span]) -> bool:
+        """Whether these spans have more than `most` groups in all, without counting them all."""
+        sql = f"SELECT DISTINCT {', '.join(_columns(by))} {self._from(None)} LIMIT ?"
+        for from_us, until_us in spans:
+            (groups,) = next(
+                self._all(f"SELECT count(*) FROM ({sql})", (from_us, until_us, most + 1))
+            )
+            most -= groups
+            if most < 0:
+                return True
+        return False
+
+    def costs(self, by: Sequence[str], from_us: int, until_us: int) -> Iterator[Cost]:
+        """What the calls of each key cost, one key after the other: there may be millions."""
+        values = ["count(*)", exact_sums(["cost_nanousd"])]
+        grouped = self._grouped(_columns(by), values, self._from(None), (from_us, until_us))
+        for key, (calls, *halves) in grouped:
+            yield Cost(key, calls, *joined(halves))
+
+    def show(self, by: Sequence[str], groups: Iterable[tuple[Span, Key]]) -> None:
+        """Parts all calls into those of these groups, SHOWN, and the others, REST: once only."""
+        columns = _columns(by)
+        names = ", ".join(columns)
+        same = " AND ".join(f"shown.{column} IS call.{column}" for column in columns)
+        # Not EXISTS, which SQLite may turn into a join that reads the calls once for each group.
+        is_shown = (
+            f"(SELECT count(*) FROM temp.shown WHERE {same} "
+            "AND call.started_us >= from_us AND call.started_us < until_us)"
+        )
+        insert = f"INSERT INTO temp.shown VALUES ({', '.join('?' * (len(columns) + 2))})"
+        with translated(self._path):
+            self._db.execute(
+                f"CREATE TEMP TABLE shown ({names}, from_us, until_us, "
+                f"PRIMARY KEY ({names}, from_us))"
+            )
+            for view, which in (("shown_call", is_shown), ("rest_call", f"NOT {is_shown}")):
+                select = f"SELECT * FROM {self._calls} AS call WHERE {which}"
+                self._db.execute(f"CREATE TEMP VIEW {view} AS {select}")
+            self._db.executemany(insert, ((*key, *span) for span, key in groups))
+
+    def sums(
+        self, by: Sequence[str], from_us: int, until_us: int, calls: str | None = None
+    ) -> Iterator[Sums]:
         """The calls of the span, counted and added up."""
         columns, vias = _columns(by), [via or "NULL" for _, via in map(COLUMNS.__getitem__, by)]
         keys = ", ".join([*columns, *vias, "cost_source"])
         groups = ", ".join(str(number) for number in range(1, 2 * len(by) + 2))
-        sql = f"SELECT {keys}, {_SUMS} {self._span} GROUP BY {groups}"
+        sql = f"SELECT {keys}, {_SUMS} {self._from(calls)} GROUP BY {groups}"
         middle, end = len(by), 2 * len(by)
         for row in self._all(sql, (from_us, until_us)):
-            source, calls, errors, *halves = row[end:]
-            yield Sums(row[:middle], row[middle:end], source, calls, errors, *joined(halves))
+            source, count, errors, *halves = row[end:]
+            yield Sums(row[:middle], row[middle:end], source, count, errors, *joined(halves))
 
-    def requests(self, by: Sequence[str], from_us: int, until_us: int) -> dict[Key, Requests]:
+    def requests(
+        self, by: Sequence[str], from_us: int, until_us: int, calls: str | None = None
+    ) -> dict[Key, Requests]:
         """The requests behind the calls of each key."""
         columns = _columns(by)
         each = ", ".join([*columns, "max(status = 'success') AS succeeded"])
         request = ", ".join([*columns, _REQUEST])
-        origin = f"FROM (SELECT {each} {self._span} GROUP BY {request})"
+        origin = f"FROM (SELECT {each} {self._from(calls)} GROUP BY {request})"
         counts = ["count(*)", "coalesce(sum(NOT succeeded), 0)"]
         return {
             key: Requests(*values)
             for key, values in self._grouped(columns, counts, origin, (from_us, until_us))
         }
 
-    def latencies(self, by: Sequence[str], from_us: int, until_us: int) -> dict[Key, Latency]:
+    def latencies(
+        self, by: Sequence[str], from_us: int, until_us: int, calls: str | None = None
+    ) -> dict[Key, Latency]:
         """How long the calls of each key took."""
         took = "iif(status = 'success', latency_ms, NULL)"
         shares = [f"percentile_cont({took}, {share})" for share in (0.5, 0.95)]
+        origin, span = self._from(calls), (from_us, until_us)
         return {
             key: Latency(*values)
-            for key, values in self._grouped(_columns(by), shares, self._span, (from_us, until_us))
+            for key, values in self._grouped(_columns(by), shares, origin, span)
         }
 
     def _grouped(

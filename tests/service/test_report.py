@@ -36,7 +36,7 @@ ONE_OR_TWO = [
 ]
 #: Far from UTC, so that its days are not those of the snapshots; with a clock change in the data.
 ZONE = "America/New_York"
-ALWAYS = ("--since", "1970-01-01", "--timezone", ZONE)
+ALWAYS = ("--since", "1970-01-01", "--timezone", ZONE, "--top", "0")
 
 _LOCAL = "timezone('America/New_York', timestamp)"
 _KEYS = {
@@ -382,6 +382,8 @@ def test_the_days_are_those_of_this_machines_zone_unless_told(
         (["--timezone", "../../etc/passwd"], "expected a name such as Europe/Berlin"),
         (["--timezone", ""], "expected a name such as Europe/Berlin"),
         (["--format", "xml"], "'table', 'json', 'csv', 'md'"),
+        (["--top", "-1"], "not in the range 0<=x<=1000000000"),
+        (["--top", str(2**63)], "not in the range 0<=x<=1000000000"),
     ],
 )
 def test_a_wrong_question_is_a_usage_error_that_says_what_is_accepted(
@@ -390,6 +392,38 @@ def test_a_wrong_question_is_a_usage_error_that_says_what_is_accepted(
     done = machine.command("report", *options)
     assert (done.returncode, done.stdout) == (2, "")
     assert said in " ".join(done.stderr.split())
+
+
+def test_a_hundred_groups_are_shown_unless_told_and_programs_are_told_on_stderr(
+    ledger: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PRODLENSD_HOME", str(ledger))
+    expected = duck(ledger, "session")
+    total = expected.pop(())
+    hint = (
+        f"{len(expected) - 100} groups are not shown, none of them dearer than these: "
+        "--top 0 shows all\n"
+    )
+
+    def printed(form: str, *options: str) -> tuple[str, str]:
+        asked = ["report", "--by", "session", "--since", "always", "--format", form, *options]
+        command = [sys.executable, "-m", "prodlensd", *asked]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        return done.stdout, done.stderr
+
+    out, err = printed("json")
+    said = json.loads(out)
+    assert (len(said["groups"]), said["more_groups"], err) == (100, len(expected) - 100, hint)
+    assert_same(total, said["total"], _FIGURES)
+    for name in ("calls", "cost_nanousd", "tokens_in", "errors"):
+        shown = sum(group[name] or 0 for group in said["groups"])
+        assert total[name] == shown + said["rest"][name]
+    out, err = printed("csv")
+    assert (len(list(csv.reader(io.StringIO(out, newline="")))), err) == (101, hint)
+    out, err = printed("table", "--top", "3")
+    assert (len(rows_of(out)), err) == (3 + 2, "")
+    assert "--top 0 shows all" in out
+    assert "--top" not in printed("table", "--top", "1000000000")[0]
 
 
 def test_without_a_ledger_report_says_so(machine: Any) -> None:

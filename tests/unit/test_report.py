@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, tzinfo
 from itertools import pairwise
 from typing import Any
@@ -255,7 +256,7 @@ def test_times_go_from_early_to_late_and_names_from_dear_to_cheap() -> None:
         group("2026-11-01", "a", cost=1),
         group("2026-11-01", "b", cost=2),
     ]
-    keys = [found.key for found in ordered(groups, ("day", "model"))]
+    keys = [found.key for found in ordered(groups, ("day", "model"), {})]
     assert keys == [("2026-11-01", "b"), ("2026-11-01", "a"), ("2026-11-02", "a")]
 
 
@@ -265,7 +266,7 @@ def test_of_two_names_the_first_is_ordered_by_all_that_it_costs() -> None:
         group("bob", "x", cost=3),
         group("bob", "y", cost=4),
     ]
-    keys = [found.key for found in ordered(groups, ("developer", "model"))]
+    keys = [found.key for found in ordered(groups, ("developer", "model"), {})]
     assert keys == [("bob", "y"), ("bob", "x"), ("ann", "x")]
 
 
@@ -277,7 +278,7 @@ def test_names_of_one_cost_are_ordered_by_calls_then_by_name_then_those_without(
         group("a", cost=0),
         group("c", cost=0, calls=2),
     ]
-    keys = [found.key[0] for found in ordered(groups, ("model",))]
+    keys = [found.key[0] for found in ordered(groups, ("model",), {})]
     assert keys == ["c", "a", "b", None, "unpriced"]
 
 
@@ -387,3 +388,44 @@ def test_ways_of_finding_a_name_are_joined() -> None:
 def test_in_csv_leaves_harmless_names_alone() -> None:
     assert in_csv("anthropic/claude-3-5-sonnet") == "anthropic/claude-3-5-sonnet"
     assert in_csv("dév@example.com") == "dév@example.com"
+
+
+# What is left out
+
+
+def limited(*groups: Group, more: int, rest: Figures) -> Report:
+    full = found("session", *groups)
+    return replace(full, top=len(groups), more_groups=more, rest=rest)
+
+
+def test_the_rest_is_a_row_before_the_total_and_the_hint_says_how_to_see_it() -> None:
+    report = limited(group("a", cost=3 * 10**9), more=1234, rest=figures(cost_nanousd=2 * 10**9))
+    hint = "1,234 groups are not shown, none of them dearer than these: --top 0 shows all"
+    *_, last, total, _, _, said = _FORMS["table"](report).splitlines()
+    assert (last.split()[:2], total.split()[0]) == (["(1,234", "more)"], "total")
+    assert "$2.00" in last
+    assert hint == said
+    *_, last, total, _, _, said = _FORMS["md"](report).splitlines()
+    assert last.startswith(r"| \(1,234 more\) |")
+    assert (total.split()[1], hint) == ("total", said)
+
+
+def test_json_says_how_many_groups_are_left_out_and_what_they_add_up_to() -> None:
+    rest = figures(cost_nanousd=5, cost_by_source={"table": SourceCost(2, 5)})
+    said = json.loads(_FORMS["json"](limited(group("a", cost=9), more=1, rest=rest)))
+    assert (said["schema"], said["top"], said["more_groups"]) == ("prodlensd.report/1", 1, 1)
+    assert said["rest"].keys() == said["total"].keys()
+    assert said["rest"]["cost_by_source"] == {"table": {"calls": 2, "cost_nanousd": 5}}
+    full = json.loads(_FORMS["json"](found("session", group("a"))))
+    assert (full.keys(), full["more_groups"], full["rest"]) == (said.keys(), 0, None)
+
+
+def test_csv_has_no_row_for_what_is_left_out() -> None:
+    printed = _FORMS["csv"](limited(group("a"), more=2, rest=figures(calls=7)))
+    assert [row["session"] for row in csv.DictReader(io.StringIO(printed, newline=""))] == ["a"]
+
+
+def test_without_more_groups_nothing_is_said_of_them() -> None:
+    for form in ("table", "md"):
+        assert "more)" not in _FORMS[form](found("session", group("a")))
+        assert "--top" not in _FORMS[form](found("session", group("a")))
