@@ -23,7 +23,8 @@ MAX_EXACT_FLOAT: Final = 2**53
 MAX_DIGITS: Final = 32
 MAX_KEY_CHARS: Final = 2048
 MAX_TAGS: Final = 64
-#: Dearer than any call; keeps every sum of nano-dollars within SQLite's integers.
+#: Dearer than any call: more is nonsense, and read as an anomaly. It fits 64 bits of nano-dollars
+#: and the decimal128(18, 9) of a snapshot; the sum of many need not (see store.sums).
 MAX_COST_USD: Final = 1e6
 #: 9999-12-31: the last day that ISO 8601 dates and Python's datetime both know.
 MAX_EPOCH_S: Final = 253_402_300_799

@@ -16,7 +16,8 @@ USAGE_MISMATCH: Final = "usage_mismatch"  # the counts contradict each other
 USAGE_EXCLUSIVE: Final = "usage_exclusive"  # an inclusive shape whose cached tokens came on top
 COARSE_USAGE: Final = "coarse_usage"  # set by callers who only found totals without cache detail
 
-#: More than any call has; keeps every sum of counts within SQLite's integers.
+#: More than any call has. What is added up within a call (an input with its cache, a total) fits 64
+#: bits; the sum of many calls need not (see store.sums).
 MAX_COUNT: Final = 10**12
 
 _NOTHING: Final = Usage()

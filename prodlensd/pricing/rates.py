@@ -15,7 +15,7 @@ from prodlensd.model import Trace, Usage
 
 PICO_PER_NANO: Final = 1000
 _HALF: Final = PICO_PER_NANO // 2
-#: A million dollars. A call "costs" more only when nonsense was logged, and sums must not overflow.
+#: A million dollars. A call "costs" more only when nonsense was logged: then its price is unknown.
 MAX_NANOUSD: Final = 10**15
 
 #: A quote that holds for all time reaches from ALWAYS to FOREVER (microseconds, as in SQLite).

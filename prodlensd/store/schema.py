@@ -313,14 +313,12 @@ def _iso(column: str) -> str:
     )
 
 
-def _usd(column: str) -> str:
-    """SQL for a sum of nano-dollars in US dollars, which no number of lines can overflow."""
-    return f"sum({column} / 1000000000) + sum({column} % 1000000000) / 1e9"
-
-
 def _sum(column: str) -> str:
-    """SQL for a sum that ends at SQLite's largest integer, where `sum` raises an error."""
-    return f"iif(count({column}), cast(total({column}) AS INTEGER), NULL)"
+    """SQL for a sum of whole numbers: exact up to SQLite's largest integer, a REAL beyond it.
+
+    Where `sum` raises an error. NULL for the sum of no value.
+    """
+    return f"(sum({column} / 1000000000) * 1000000000 + sum({column} % 1000000000))"
 
 
 # ruff: noqa: S608 - the views are put together from names of columns
@@ -359,7 +357,7 @@ CREATE VIEW sessions AS SELECT
     {_sum("tokens_in")} AS tokens_in,
     {_sum("tokens_out")} AS tokens_out,
     {_sum("total_tokens")} AS total_tokens,
-    {_usd("cost_nanousd")} AS cost_usd,
+    {_sum("cost_nanousd")} / 1e9 AS cost_usd,
     sum(cost_source = 'unpriced') AS unpriced_calls
 FROM trace WHERE session_id IS NOT NULL GROUP BY session_id;
 
