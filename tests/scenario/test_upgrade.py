@@ -12,24 +12,43 @@ from prodlensd.store import Reader, StoreError, connection, schema
 from tests.scenario.conftest import World
 from tests.scenario.proving import PROVEN, verdict
 
-FIRST = 1
+OLD_LETTER = "INSERT INTO dead_letter VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 
 
-@pytest.fixture
-def old_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_line: Any) -> World:
-    """What the first version leaves: a schema of its own, and a day it had compacted."""
+def insert_old_letter(self: Any, letter: Any, now_us: int) -> bool:
+    before = self._db.total_changes()
+    self._db.execute(OLD_LETTER, (*letter, now_us))
+    return bool(self._db.total_changes() > before)
+
+
+@pytest.fixture(params=range(1, schema.SCHEMA_VERSION))
+def old_world(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    make_line: Any,
+) -> World:
+    """What an earlier version leaves: a schema of its own, and a day it had compacted."""
     folder = tmp_path / "old"
     folder.mkdir()
     ledger = folder / "prodlens.db"
     db = apsw.Connection(str(ledger))
     db.execute("PRAGMA journal_mode = WAL")
-    db.execute(schema.MIGRATIONS[0])
-    db.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}; PRAGMA user_version = {FIRST}")
-    db.execute("INSERT INTO partition VALUES (20454, 3, 3, 1, 2, 4000)")
+    for script in schema.MIGRATIONS[: request.param]:
+        db.execute(script)
+    # Its views were others; that there were some has to do.
+    db.execute("CREATE VIEW traces AS SELECT * FROM trace")
+    db.execute(
+        f"PRAGMA application_id = {schema.APPLICATION_ID}; PRAGMA user_version = {request.param}"
+    )
+    columns = "day, version, compacted_version, compacted_us, rows, file_bytes"
+    db.execute(f"INSERT INTO partition ({columns}) VALUES (20454, 3, 3, 1, 2, 4000)")
     db.close()
     with monkeypatch.context() as patch:
         patch.setattr(connection, "_migrate", lambda *_: None)
         patch.setattr("prodlensd.store.store.Store._not_pruned", lambda _self, rows: rows)
+        patch.setattr("prodlensd.store.store.Store._insert_dead_letter", insert_old_letter)
+        patch.setattr("prodlensd.store.store.Store._drop_purged", lambda *_: 0)
         world = World(folder)
         world.append("a.jsonl", make_line(1), make_line(2, ids=False), b"garbage\n")
         world.settle()
@@ -37,16 +56,26 @@ def old_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_line: Any) -
     return world
 
 
+def version_of(world: World) -> int:
+    return int(world.query("PRAGMA user_version")[0])
+
+
 @pytest.mark.scenario(80)
-def test_a_ledger_of_the_first_version_is_brought_up_to_date(
+def test_a_ledger_of_an_earlier_version_is_brought_up_to_date(
     old_world: World, tmp_path: Path, make_line: Any
 ) -> None:
-    assert old_world.query("PRAGMA user_version") == [FIRST]
-    rows = old_world.query("SELECT * FROM traces")
+    assert version_of(old_world) < schema.SCHEMA_VERSION
+    rows = old_world.query("SELECT * FROM trace")
+    totals = old_world.query("SELECT cost_nanousd + 0, tokens_in + 0 FROM total")
     old_world._start()
-    assert old_world.query("PRAGMA user_version") == [schema.SCHEMA_VERSION]
-    assert rows == old_world.query("SELECT * FROM traces")
-    assert old_world.dirty_days() == {20454}, "no manifest names its snapshot yet"
+    assert version_of(old_world) == schema.SCHEMA_VERSION
+    assert rows == old_world.query("SELECT * FROM trace")
+    assert totals == old_world.query("SELECT cost_nanousd + 0, tokens_in + 0 FROM total")
+    assert old_world.query("SELECT reason, state FROM dead_letters") == [("invalid_json", "open")]
+    assert old_world.query("SELECT timestamp FROM traces LIMIT 1") == [
+        "2026-01-01T00:00:01.000000Z"
+    ]
+    assert old_world.dirty_days() == {20454}, "its rows are not those of the snapshot"
     old_world.append("a.jsonl", make_line(3))
     old_world.step()
     assert [written.rows for written in old_world.compact(tmp_path / "parquet")] == [3]
@@ -60,11 +89,11 @@ def test_a_ledger_of_the_first_version_is_brought_up_to_date(
 @pytest.mark.scenario(80)
 def test_who_only_reads_is_told_to_start_the_daemon_first(old_world: World) -> None:
     with (
-        pytest.raises(StoreError, match="schema 1 is of an earlier prodlensd"),
+        pytest.raises(StoreError, match=r"schema \d is of an earlier prodlensd"),
         Reader(old_world.ledger),
     ):
         pass
-    assert old_world.query("PRAGMA user_version") == [FIRST]
+    assert version_of(old_world) < schema.SCHEMA_VERSION
 
 
 def test_both_ways_lead_to_the_same_schema(old_world: World, tmp_path: Path) -> None:

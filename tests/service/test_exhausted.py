@@ -120,7 +120,7 @@ class Limited:
         assert self.daemon.poll() is None, self.machine.said()[-3000:]
 
     def beats(self) -> int:
-        return (self.machine.query("SELECT beat_us FROM daemon") or [0])[0]
+        return int((self.machine.query("SELECT beat_us FROM daemon") or [0])[0])
 
     def has_all(self, what: str) -> None:
         counted = "SELECT count(*), count(DISTINCT session_id) FROM traces"
