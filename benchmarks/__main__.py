@@ -27,6 +27,7 @@ from benchmarks.figures import HEADING, Figure, WrongResultError
 from benchmarks.growth import growth
 from benchmarks.idle import idle
 from benchmarks.latency import latency
+from benchmarks.scale import scale
 from benchmarks.sizes import QUICK, Sizes
 from benchmarks.snapshots import snapshots
 from benchmarks.throughput import long_line, payloads, traces
@@ -38,6 +39,7 @@ BENCHMARKS: Final[dict[str, Callable[[Path, Sizes], Iterator[Figure]]]] = {
     "latency": latency,
     "idle": idle,
     "growth": growth,
+    "scale": scale,
     "snapshots": snapshots,
 }
 

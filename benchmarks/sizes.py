@@ -20,6 +20,8 @@ class Sizes:
     growth_rows: int = 2_000_000
     growth_steps: int = 10
     long_line_bytes: int = 64 << 20
+    quiet_files: tuple[int, ...] = (1, 365, 1095, 10_000)
+    verified_files: tuple[int, ...] = (2_000, 5_000, 20_000)
 
 
 QUICK = Sizes(
@@ -31,4 +33,6 @@ QUICK = Sizes(
     status_runs=3,
     snapshot_rows=300_000,
     growth_rows=200_000,
+    quiet_files=(1, 1095),
+    verified_files=(500, 2_000),
 )

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from prodlensd import compaction, publication, publish, snapshots, tailer
+from prodlensd import compaction, content, publication, publish, snapshots, tailer
 from prodlensd.model import Checkpoint, Part, Sighting, SnapshotFile
 from prodlensd.store import Committed, Partitions, Store
 from prodlensd.store.days import Partition
@@ -230,9 +230,27 @@ def published_before_copied(set_attribute: SetAttr) -> None:
     set_attribute(publication, "publish", run)
 
 
+def zeros_proven_by_the_file(set_attribute: SetAttr) -> None:
+    """Zeros are a hole, whatever may still be written there, and so is what stands there then."""
+    real = content.after_zeros
+
+    def after_zeros(*arguments: Any) -> tuple[int, bool | None]:
+        end, is_followed = real(*arguments)
+        return end, is_followed is None or True
+
+    set_attribute(tailer, "after_zeros", after_zeros)
+    set_attribute(tailer, "proof_of_zeros", lambda _count: _Alike())
+
+
 #: Those that show when the process dies, and those that show when files change.
 OF_CRASHES = [offset_later, offset_sooner, clean_before_written, written_in_place, appended_to]
-OF_FILES = [inode_trusted, last_record_not_checked, half_lines_taken, keys_of_each_source]
+OF_FILES = [
+    inode_trusted,
+    last_record_not_checked,
+    half_lines_taken,
+    keys_of_each_source,
+    zeros_proven_by_the_file,
+]
 #: Those that show where rows are pruned and snapshots copied, when the process dies or anyway.
 OF_RETENTION = [
     pruned_in_two_steps,
