@@ -1,8 +1,10 @@
 """Brings the snapshots up to date with the ledger, one dirty day at a time.
 
+A day is not clean because the manifest says so: its file has to be in the folder, and of its size.
 Any step may be killed and repeated: a day is marked clean only after its file stands, and only for
 the version of the day that was there before it was read. Rows that were pruned are copied from the
-file that holds them, once that is proven to be the one that the manifest names.
+file that holds them, once that is proven to be the one that the manifest names; when the folder is
+another one by now, from the folder before it.
 
 A large day is read by helpers, processes of their own (`python -m prodlensd.compaction LEDGER`),
 for turning rows into columns is most of the work, and Python does that on one processor only. If
@@ -53,11 +55,19 @@ class Compacted(NamedTuple):
     size_bytes: int
 
 
+class _Old(NamedTuple):
+    """The file of a day that a new one follows: its folder, and its digest if there was one."""
+
+    directory: Path
+    sha256: bytes | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compaction:
-    """One round over the dirty days. To be run within `snapshots.exclusive_lock`.
+    """One round over the days. To be run within `snapshots.exclusive_lock` of all their folders.
 
-    `host` names the files of days that have none yet; `now` is the time in microseconds.
+    `directory` is the folder that all files belong in; where the manifest notes no folder, the file
+    is there. `host` names the files of days that have none yet; `now` is the time in microseconds.
     """
 
     partitions: Partitions
@@ -68,16 +78,15 @@ class Compaction:
     now: Callable[[], int]
 
     def run(self) -> Iterator[Compacted]:
-        """Writes the snapshot of every dirty day, and says so as each is done.
+        """Writes the snapshot of every day that needs one, and says so as each is done.
 
         A day that must not be written holds up no other: SnapshotLostError says why, at the end.
         Raises StoreError or OSError at once.
         """
         lost = []
+        self.partitions.note_directory(self.directory)
         with Helpers(self.reader.path) as helpers:
-            for partition in self.reader.partitions().values():
-                if partition.is_clean:
-                    continue
+            for partition in self._due():
                 try:
                     yield self._write(partition, helpers)
                 except SnapshotLostError as error:
@@ -85,13 +94,25 @@ class Compaction:
         if lost:
             raise SnapshotLostError("; ".join(lost))
 
+    def _due(self) -> Iterator[Partition]:
+        """The days whose snapshot is behind, or not in the folder, or by its size not their own."""
+        for partition in self.reader.partitions().values():
+            if not partition.is_clean:
+                yield partition
+            elif not partition.is_in(self.directory):
+                # Before anything is read: a day that is not clean is not pruned meanwhile.
+                self.partitions.mark_unwritten(partition.day)
+                yield self.partitions.get(partition.day)
+
     def _write(self, partition: Partition, helpers: Helpers) -> Compacted:
         day, host = partition.day, partition.host or self.host
-        path = snapshots.snapshot_path(self.directory, day, host)
-        there = self._check(partition, path)
+        path = partition.path(self.directory, host)
+        old = self._old(partition, path)
         tables = self._read(day, helpers)
         if partition.pruned:
-            tables = snapshots.merged(tables, self._pruned(partition, path))
+            tables = snapshots.merged(
+                tables, self._pruned(partition, partition.path(old.directory))
+            )
         file = snapshots.write_snapshot(
             path,
             snapshots.grouped(tables),
@@ -102,9 +123,11 @@ class Compaction:
                 "watermark": str(partition.version),
                 "price_book": self.price_book,
             },
-            announce=lambda file: self.partitions.announce(day, host, there, file.sha256),
+            announce=lambda file: self.partitions.announce(
+                *(day, host, old.directory, old.sha256, file.sha256)
+            ),
         )
-        self.partitions.mark_clean(day, partition.version, file, self.now())
+        self.partitions.mark_clean(day, partition.version, file, self.directory, self.now())
         return Compacted(path, file.rows, file.size_bytes)
 
     def _read(self, day: int, helpers: Helpers) -> Iterator[pa.Table]:
@@ -113,24 +136,41 @@ class Compaction:
             return helpers.tables(_slices(span_of(day)))
         return snapshots.tables(self.reader.day(day, LEDGER_COLUMNS))
 
-    def _check(self, partition: Partition, path: Path) -> bytes | None:
-        """The digest of the file that stands there, once it is proven that it may be replaced."""
-        if (found := proven(partition, path)) is not None:
-            return found
+    def _old(self, partition: Partition, path: Path) -> _Old:
+        """What the new file follows, once it is proven that nothing is lost when it is at `path`.
+
+        Raises SnapshotLostError, or OSError when what is at `path` cannot be read.
+        """
+        here = proven(partition, path)
+        old = _Old(self.directory, here or partition.sha256)
         if partition.pruned:
-            told = "none" if partition.sha256 is None else partition.sha256.hex()
-            raise SnapshotLostError(
-                f"{path} {'was changed' if path.exists() else 'is gone'}, and {partition.pruned} "
-                "pruned calls are in no other place: put the file back from a copy (its SHA-256 is "
-                f"{told})"
-            )
+            old = self._holder(partition, here)
         # A ledger that was begun anew, or restored, may know less than the snapshots there.
-        if _rows_in(path) > self.reader.count(partition.day):
+        rows_known = self.reader.count(partition.day) + partition.pruned
+        if here is None and _rows_in(path) > rows_known:
             raise SnapshotLostError(
                 f"{path} holds more calls than this ledger, and is not what it wrote: it may be "
                 "all that is left of them; move it away to have it written anew"
             )
-        return partition.sha256
+        return old
+
+    def _holder(self, partition: Partition, here: bytes | None) -> _Old:
+        """What holds the pruned rows: the manifest's file, or `here`, where it was moved by hand.
+
+        The former if there are both: after a kill it is the one that stays as it is.
+        """
+        place = partition.place(self.directory)
+        folder = place.parents[1]
+        with suppress(OSError):
+            if folder != self.directory and (there := proven(partition, place)) is not None:
+                return _Old(folder, there)
+        if here is not None:
+            return _Old(self.directory, here)
+        told = "none" if partition.sha256 is None else partition.sha256.hex()
+        raise SnapshotLostError(
+            f"{place} {_fault(place)}, and {partition.pruned} pruned calls are in no other place: "
+            f"put the file back from a copy (its SHA-256 is {told})"
+        )
 
     def _pruned(self, partition: Partition, path: Path) -> Iterator[pa.Table]:
         """The rows of the old file that are in no other place."""
@@ -144,9 +184,20 @@ def proven(partition: Partition, path: Path) -> bytes | None:
     """The digest of the file at `path`, if it is one that the manifest names. Raises OSError."""
     try:
         found = snapshots.digest(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    return found if found in (partition.sha256, partition.next_sha256) else None
+    return found if partition.names(found) else None
+
+
+def _fault(path: Path) -> str:
+    """Why the file at `path`, which is not the one that was written there, is of no use."""
+    try:
+        path.open("rb").close()
+    except (FileNotFoundError, NotADirectoryError):
+        return "is gone"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    return "was changed"
 
 
 def _rows_in(path: Path) -> int:

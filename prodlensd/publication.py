@@ -71,7 +71,7 @@ def _have_written_again(partition: Partition, partitions: Partitions) -> None:
     Not when it is another one by now: then it was written meanwhile, and the next attempt has it.
     """
     if partitions.get(partition.day) == partition:
-        partitions.mark_dirty(partition.day)
+        partitions.mark_unwritten(partition.day)
 
 
 def _failing_since(before: Publishing | None, fault: str, now_us: int) -> Publishing:

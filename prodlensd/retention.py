@@ -56,7 +56,7 @@ def prune(
         path = path_of(partition)
         proven = prove(partition, path)
         if proven is None:
-            partitions.mark_dirty(partition.day)
+            partitions.mark_unwritten(partition.day)
             continue
         held, expected = snapshots.count(path), reader.count(partition.day) + partition.pruned
         if held != expected:

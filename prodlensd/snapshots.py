@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import date, timedelta
 from hashlib import file_digest, sha256
 from itertools import islice
 from pathlib import Path
@@ -74,7 +73,6 @@ LEDGER_COLUMNS: Final[tuple[str, ...]] = tuple(_EXACT.get(name, name) for name i
 GROUP_ROWS: Final = 65_536
 #: So many rows are turned into columns at once: few enough to stay in the processor's cache.
 _SLICE_ROWS: Final = 2048
-_EPOCH: Final = date(1970, 1, 1)
 
 _NANOUSD: Final = pa.decimal128(19, 0)  # what 64 bits need
 _USD: Final = pa.decimal128(18, 9)  # the same 128 bits, with a point in them
@@ -111,11 +109,6 @@ def exclusive_lock(directory: Path) -> Iterator[None]:
         yield
     finally:
         lock.release_write_lock()
-
-
-def snapshot_path(directory: Path, day: int, host: str) -> Path:
-    """Where the snapshot of a day (days since 1970) stands."""
-    return directory / f"event_date={_EPOCH + timedelta(days=day)}" / f"{host}.parquet"
 
 
 def digest(path: Path) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 
@@ -58,21 +59,35 @@ def command(config_path: Path | None, quiet: bool) -> None:
 def compact_now(config: Config) -> Iterator[str]:
     """Brings the snapshots up to date, prunes, and deletes logs; says what it did.
 
-    Raises LockedError, SnapshotLostError, StoreError or OSError.
+    A snapshot that is lost keeps no other day from being pruned, and every log from being deleted:
+    some may hold its calls. Raises LockedError, SnapshotLostError, StoreError or OSError.
     """
     # Each step is durable, whatever `store.durability` says: files follow on it.
     with Store(config.store.path) as store, DayReader(config.store.path) as reader:
         partitions = Partitions(store)
         if config.parquet.enabled:
-            yield from write_snapshots(config, partitions, reader)
-            yield from _prune(config, partitions, reader)
+            yield from _write_and_prune(config, partitions, reader)
         if config.retention.log_days:
             yield from _delete_logs(config, partitions, reader)
 
 
+def _write_and_prune(config: Config, partitions: Partitions, reader: DayReader) -> Iterator[str]:
+    from prodlensd.compaction import SnapshotLostError  # noqa: PLC0415 - loads pyarrow
+
+    lost = None
+    try:
+        yield from write_snapshots(config, partitions, reader)
+    except SnapshotLostError as error:
+        lost = error
+    yield from _prune(config, partitions, reader)
+    if lost is not None:
+        raise lost
+
+
 def has_work(config: Config, partitions: Partitions) -> bool:
     """Whether `compact` would find anything to do."""
-    if config.parquet.enabled and partitions.has_work(_prune_before(config.retention)):
+    before_day = _prune_before(config.retention)
+    if config.parquet.enabled and partitions.has_work(config.parquet.directory, before_day):
         return True
     log_days = config.retention.log_days
     before_us = now_us() - log_days * US_PER_DAY
@@ -89,7 +104,13 @@ def write_snapshots(config: Config, partitions: Partitions, reader: DayReader) -
     from prodlensd import snapshots  # noqa: PLC0415 - loads pyarrow
     from prodlensd.compaction import Compaction  # noqa: PLC0415
 
-    with snapshots.exclusive_lock(config.parquet.directory):
+    with ExitStack() as locks:
+        locks.enter_context(snapshots.exclusive_lock(config.parquet.directory))
+        for folder in _other_folders(config, reader):
+            # Where we may not write, nobody else of this ledger compacts either.
+            with suppress(OSError):
+                if folder.is_dir():
+                    locks.enter_context(snapshots.exclusive_lock(folder))
         for written in Compaction(
             partitions=partitions,
             reader=reader,
@@ -99,6 +120,12 @@ def write_snapshots(config: Config, partitions: Partitions, reader: DayReader) -
             now=now_us,
         ).run():
             yield f"{shown(str(written.path))}: {written.rows} rows, {written.size_bytes} bytes"
+
+
+def _other_folders(config: Config, reader: DayReader) -> set[Path]:
+    """The folders of snapshots that are yet to be written to the configured one."""
+    noted = {Path(p.directory) for p in reader.partitions().values() if p.directory is not None}
+    return noted - {config.parquet.directory}
 
 
 def _prune(config: Config, partitions: Partitions, reader: DayReader) -> Iterator[str]:

@@ -12,10 +12,7 @@ from prodlensd.store.days import Partition
 
 def snapshot_path(config: Config, partition: Partition) -> Path:
     """Where the snapshot of a day is."""
-    from prodlensd import snapshots  # noqa: PLC0415
-
-    host = partition.host or config.host
-    return snapshots.snapshot_path(config.parquet.directory, partition.day, host)
+    return partition.place(config.parquet.directory)
 
 
 def read_snapshot(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import date, timedelta
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from prodlensd.model import US_PER_DAY
@@ -10,6 +12,7 @@ from prodlensd.store.reading import Place, Reader
 
 # ruff: noqa: S608 - statements are put together from names of columns
 
+_EPOCH: Final = date(1970, 1, 1)
 #: [from_us, until_us), in microseconds since 1970.
 Span = tuple[int, int]
 
@@ -26,6 +29,7 @@ class Partition(NamedTuple):
     host         the name of the file, from the first one on
     next_sha256  of a file that was about to take its place
     pruned       how many of the rows are in no other place any more
+    directory    the folder that it was written to; None: by a version that had only one
     """
 
     day: int
@@ -37,11 +41,39 @@ class Partition(NamedTuple):
     sha256: bytes | None
     next_sha256: bytes | None
     pruned: int
+    directory: str | None
 
     @property
     def is_clean(self) -> bool:
         """Whether the snapshot holds what the ledger has of the day."""
         return self.version == self.compacted_version
+
+    def path(self, directory: Path, host: str = "") -> Path:
+        """Where its file stands in this folder; `host` names the first one."""
+        day = _EPOCH + timedelta(days=self.day)
+        return directory / f"event_date={day}/{self.host or host}.parquet"
+
+    def place(self, directory: Path) -> Path:
+        """Where its file is; `directory` is the folder of those that no folder is noted of."""
+        return self.path(Path(self.directory or directory))
+
+    def names(self, digest: bytes) -> bool:
+        """Whether a file with this digest is its file."""
+        return digest in (self.sha256, self.next_sha256)
+
+    def may_be(self, path: Path) -> bool:
+        """Whether the file at `path` can be its file, by its size. Raises OSError."""
+        try:
+            size_bytes = path.stat().st_size
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        # Of one that was about to take its place, no size is noted.
+        return size_bytes == self.file_bytes or self.next_sha256 is not None
+
+    def is_in(self, directory: Path) -> bool:
+        """Whether its file is in this folder, and can be its file. Raises OSError."""
+        is_another = self.directory is not None and self.directory != str(directory)
+        return not is_another and self.may_be(self.path(directory))
 
 
 PARTITION_COLUMNS: Final = ", ".join(Partition._fields)

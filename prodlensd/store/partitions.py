@@ -7,6 +7,7 @@ holds it was proven.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 from prodlensd.model import SnapshotFile
@@ -26,6 +27,7 @@ from prodlensd.store.store import Store
 FACTS: Final = ("session_via", "developer_via", "service_tier", "anomalies", "details")
 
 # ruff: noqa: S608 - statements are put together from names of columns
+_NOT_NOTED: Final = "(directory IS NULL AND sha256 NOT NULL)"
 _FACTS: Final = f"json_array({', '.join(FACTS)})"
 _NEXT: Final = "FROM trace WHERE started_us >= ?1 AND started_us < ?2 ORDER BY started_us, key"
 _CHOSEN: Final = "FROM trace WHERE started_us >= ?1 AND (started_us, key) <= (?2, ?3)"
@@ -58,39 +60,61 @@ class Partitions:
                 ).get
             )
 
-    def announce(self, day: int, host: str, there: bytes | None, coming: bytes) -> None:
+    def announce(
+        self, day: int, host: str, directory: Path, there: bytes | None, coming: bytes
+    ) -> None:
         """Notes, before a file is renamed, the digests of the one there and of the one coming.
 
         So that after a kill between the renaming and `mark_clean` either is known for ours.
+        `directory` is where the one there is: until `mark_clean` it may be all there is.
         """
         with self._store.transaction():
             self._db.execute(
-                "UPDATE partition SET host = ?, sha256 = ?, next_sha256 = ? WHERE day = ?",
-                (host, there, coming, day),
+                "UPDATE partition SET host = ?, directory = ?, sha256 = ?, next_sha256 = ? "
+                "WHERE day = ?",
+                (host, str(directory), there, coming, day),
             )
 
-    def mark_clean(self, day: int, version: int, file: SnapshotFile, now_us: int) -> None:
+    def mark_clean(
+        self, day: int, version: int, file: SnapshotFile, directory: Path, now_us: int
+    ) -> None:
         """Notes which version of the day its snapshot holds; later changes have raised it."""
         with self._store.transaction():
             self._db.execute(
                 "UPDATE partition SET compacted_version = ?, rows = ?, file_bytes = ?, sha256 = ?, "
-                "next_sha256 = NULL, compacted_us = ? WHERE day = ?",
-                (version, file.rows, file.size_bytes, file.sha256, now_us, day),
+                "next_sha256 = NULL, directory = ?, compacted_us = ? WHERE day = ?",
+                (version, *file, str(directory), now_us, day),
             )
 
-    def mark_dirty(self, day: int) -> None:
-        """Has the snapshot of this day written again."""
+    def mark_unwritten(self, day: int) -> None:
+        """Has the snapshot of this day written again: of the same version, so the same file."""
         with self._store.transaction():
-            self._store.mark_dirty([day])
+            self._db.execute("UPDATE partition SET compacted_version = 0 WHERE day = ?", (day,))
 
-    def has_work(self, prune_before_day: int | None) -> bool:
-        """Whether a day's snapshot is behind, or a day before this one has rows to prune."""
+    def note_directory(self, directory: Path) -> None:
+        """Notes that the files of a version that had only one folder are in this one."""
+        with self._store.transaction():
+            self._db.execute(
+                f"UPDATE partition SET directory = ? WHERE {_NOT_NOTED}", (str(directory),)
+            )
+
+    def has_work(self, directory: Path, prune_before_day: int | None) -> bool:
+        """Whether a day's snapshot is behind, or not in this folder, or may not be its own.
+
+        Or a day before this one has rows to prune. No file is opened for it.
+        """
         sql = (
-            "SELECT 1 FROM partition WHERE version > compacted_version "
+            f"SELECT 1 FROM partition WHERE version > compacted_version OR {_NOT_NOTED} "
             "OR (day < ? AND rows > pruned) LIMIT 1"
         )
         with translated(self._store.path):
-            return self._db.execute(sql, (prune_before_day,)).get is not None
+            if self._db.execute(sql, (prune_before_day,)).get is not None:
+                return True
+            days = self._db.execute(f"SELECT {PARTITION_COLUMNS} FROM partition").fetchall()
+        try:
+            return not all(Partition._make(row).is_in(directory) for row in days)
+        except OSError:  # whoever does the work says what it is
+            return True
 
     # Pruning
 

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -81,7 +81,8 @@ class Home:
             self.team.mkdir()
             config += "[retention]\nstore_days = 1\nlog_days = 1\n"
             config += f"[publish]\nurl = '{self.team.as_uri()}'\n"
-        (folder / "config.toml").write_text(config)
+        self._config = folder / "config.toml"
+        self._config.write_text(config)
 
     def run(self, seam: str = "", when: str = "before", nth: int = 0) -> int:
         """The exit code of `run --once`, or minus the signal that it died of."""
@@ -124,6 +125,12 @@ class Home:
         self.write("a.jsonl", _KINDS, twice=True)
         self.write("d.jsonl", _KINDS)
 
+    def move_snapshots(self) -> None:
+        """Has them in another folder from now on."""
+        self.parquet = self.folder / "another"
+        named = f"[parquet]\ndirectory = '{self.parquet}'\n"
+        self._config.write_text(self._config.read_text().replace("[parquet]\n", named))
+
     def said(self) -> str:
         return (self.folder / "said.log").read_text()
 
@@ -136,20 +143,16 @@ class Home:
 
     def snapshots(self) -> Counter[tuple[Any, ...]]:
         """The rows of all snapshots, as any reader sees them just now."""
-        return Counter(row for row, _ in self._archived())
+        return Counter(row for row, _ in _rows(self.parquet.glob("*/*.parquet")))
 
     def pruned(self) -> list[tuple[Any, ...]]:
         """The rows that are in snapshots only, as a reader of ledger and snapshots sees them."""
         pruned = set(self.query("SELECT source_id, source_offset FROM pruned"))
-        return [row for row, place in self._archived() if place in pruned]
-
-    def _archived(self) -> Iterator[tuple[tuple[Any, ...], tuple[int, int]]]:
-        for path in self.parquet.glob("*/*.parquet"):
-            columns = pq.ParquetFile(path).read([*_ROW, *_PLACE]).to_pydict()
-            rows, places = (
-                zip(*(columns[name] for name in names), strict=True) for names in (_ROW, _PLACE)
-            )
-            yield from zip(rows, places, strict=True)
+        files = self.query(
+            "SELECT directory || '/event_date=' || date(day * 86400, 'unixepoch') || '/' || host "
+            "|| '.parquet' FROM partition WHERE pruned > 0"
+        )
+        return [row for row, place in _rows(map(Path, files)) if place in pruned]
 
     def now(self) -> list[tuple[Any, ...]]:
         """All rows there are, as a reader of ledger and snapshots sees them."""
@@ -172,6 +175,16 @@ class Home:
             }
         wrong = [f"{what}: {which}" for what, which in faults.items() if which]
         return wrong + wrong_in_ledger(self.query, self.written, self.pruned())
+
+
+def _rows(files: Iterable[Path]) -> Iterator[tuple[tuple[Any, ...], tuple[int, int]]]:
+    """Each row of these snapshots, and its place in the logs."""
+    for path in files:
+        columns = pq.ParquetFile(path).read([*_ROW, *_PLACE]).to_pydict()
+        rows, places = (
+            zip(*(columns[name] for name in names), strict=True) for names in (_ROW, _PLACE)
+        )
+        yield from zip(rows, places, strict=True)
 
 
 def _contents(folder: Path) -> dict[str, bytes]:

@@ -40,6 +40,7 @@ SEAMS = {
     "Store.beat": ("prodlensd.store.store", "Store.beat"),
     "Partitions.announce": ("prodlensd.store.partitions", "Partitions.announce"),
     "Partitions.mark_clean": ("prodlensd.store.partitions", "Partitions.mark_clean"),
+    "Partitions.note_directory": ("prodlensd.store.partitions", "Partitions.note_directory"),
     "Tailer.adopt": ("prodlensd.tailer", "Tailer.adopt"),
     "write_snapshot": ("prodlensd.snapshots", "write_snapshot"),
     "os.fsync": ("os", "fsync"),
@@ -56,6 +57,10 @@ RETENTION_SEAMS = {
     "Folder.put": ("prodlensd.publish", "Folder.put"),
     "copyfileobj": ("shutil", "copyfileobj"),
 }
+#: The same, of what only happens when the snapshots move to another folder.
+MOVING_SEAMS = {
+    "Partitions.mark_unwritten": ("prodlensd.store.partitions", "Partitions.mark_unwritten"),
+}
 _READ_BYTES = 1000
 #: Later than anything is young.
 _LATER_US = 100 * 86_400_000_000
@@ -66,7 +71,7 @@ def die() -> None:
 
 
 def _die_at(seam: str, when: str, nth: int) -> None:
-    module_name, dotted = (SEAMS | RETENTION_SEAMS)[seam]
+    module_name, dotted = (SEAMS | RETENTION_SEAMS | MOVING_SEAMS)[seam]
     owner: Any = import_module(module_name)
     *parents, name = dotted.split(".")
     for parent in parents:

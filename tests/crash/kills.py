@@ -10,12 +10,15 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from tests.crash.driver import RETENTION_SEAMS, SEAMS
+from tests.crash.driver import MOVING_SEAMS, RETENTION_SEAMS, SEAMS
 from tests.crash.ledger import what_was
 
 
 class Kill(NamedTuple):
-    """Where a process dies: at the n-th call of a seam, in its first or its second run."""
+    """Where a process dies: at the n-th call of a seam, in its first or its second run.
+
+    With `moved`, the second run is to move the snapshots to another folder.
+    """
 
     seam: str
     when: str
@@ -23,6 +26,7 @@ class Kill(NamedTuple):
     second_run: bool
     later_lines: bool
     retention: bool = False
+    moved: bool = False
 
 
 class Result(NamedTuple):
@@ -38,7 +42,9 @@ def outcome(driver: Any, kill: Kill, mutant: str = "") -> Result:
     home.first_lines()
     if kill.second_run:
         assert home.run() == 0, (home.folder / "said.log").read_text()
-        if kill.retention:
+        if kill.moved:
+            home.move_snapshots()
+        elif kill.retention:
             home.late_lines()
         else:
             home.rotate()
@@ -64,11 +70,19 @@ def outcome(driver: Any, kill: Kill, mutant: str = "") -> Result:
 def sweep(driver: Any, mutant: str = "") -> Iterator[tuple[Kill, Result]]:
     """Every seam, before and after, and every SQL statement, at each call until none is left."""
     ways = [(False, False), (True, False), (True, True)]
-    for retention, seams in ((False, SEAMS), (True, SEAMS | RETENTION_SEAMS)):
+    all_seams = SEAMS | RETENTION_SEAMS
+    modes = [
+        (False, False, SEAMS),
+        (True, False, all_seams),
+        (True, True, all_seams | MOVING_SEAMS),
+    ]
+    for retention, moved, seams in modes:
         places = [("sql", "before"), *product(seams, ("before", "after"))]
         for (seam, when), (second_run, later_lines) in product(places, ways):
             for nth in count(1):
-                kill = Kill(seam, when, nth, second_run, later_lines, retention)
+                if moved and not second_run:
+                    break
+                kill = Kill(seam, when, nth, second_run, later_lines, retention, moved)
                 result = outcome(driver, kill, mutant)
                 if not result.died:
                     break

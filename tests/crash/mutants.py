@@ -130,7 +130,9 @@ def clean_before_written(set_attribute: SetAttr) -> None:
 
     def write(self: compaction.Compaction, partition: Partition, helpers: Any) -> Any:
         written = SnapshotFile(0, 0, b"")
-        self.partitions.mark_clean(partition.day, partition.version, written, self.now())
+        self.partitions.mark_clean(
+            *(partition.day, partition.version, written, self.directory, self.now())
+        )
         return real(self, partition, helpers)
 
     set_attribute(compaction.Compaction, "_write", write)
@@ -153,8 +155,10 @@ def appended_to(set_attribute: SetAttr) -> None:
     real = snapshots.write_snapshot
 
     def write_snapshot(path: Path, *arguments: Any, **named: Any) -> SnapshotFile:
-        number = len(list(path.parent.glob("*.parquet")))
-        return real(path.with_name(f"{number}.parquet"), *arguments, **named)
+        if path.exists():
+            number = len(list(path.parent.glob("*.parquet")))
+            path.rename(path.with_name(f"{number}.parquet"))
+        return real(path, *arguments, **named)
 
     set_attribute(snapshots, "write_snapshot", write_snapshot)
 
@@ -201,9 +205,26 @@ def _prune_some(real: Callable[..., int]) -> Callable[..., int]:
 def files_not_announced(set_attribute: SetAttr) -> None:
     """That a new file is about to take its place is not noted."""
 
-    def announce(self: Partitions, day: int, host: str, *_digests: bytes | None) -> None:
+    def announce(self: Partitions, day: int, host: str, *_file: object) -> None:
         with self._store.transaction():
             self._store.db.execute("UPDATE partition SET host = ? WHERE day = ?", (host, day))
+
+    set_attribute(Partitions, "announce", announce)
+
+
+def files_believed(set_attribute: SetAttr) -> None:
+    """A day is clean because the manifest says so; nobody looks for its file."""
+    set_attribute(Partition, "is_in", lambda _self, _directory: True)
+
+
+def files_announced_where_they_go(set_attribute: SetAttr) -> None:
+    """The manifest names the folder that a file is about to come to, not the one it is in."""
+    real = Partitions.announce
+
+    def announce(self: Partitions, day: int, host: str, _there: Path, *digests: Any) -> None:
+        home = Path(os.environ["PRODLENSD_HOME"])
+        another = home / "another"
+        real(self, day, host, another if another.exists() else home / "parquet", *digests)
 
     set_attribute(Partitions, "announce", announce)
 
@@ -258,6 +279,8 @@ OF_RETENTION = [
     pruned_calls_not_copied,
     pruned_calls_copied_blindly,
     files_not_announced,
+    files_believed,
+    files_announced_where_they_go,
     published_before_copied,
 ]
 MUTANTS = {mutant.__name__: mutant for mutant in (*OF_CRASHES, *OF_FILES, *OF_RETENTION)}

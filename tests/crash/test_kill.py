@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.crash.driver import RETENTION_SEAMS, SEAMS
+from tests.crash.driver import MOVING_SEAMS, RETENTION_SEAMS, SEAMS
 from tests.crash.kills import Kill, outcome, sweep
 
 OF_SNAPSHOTS = ("Partitions.announce", "Partitions.mark_clean", "Path.replace", "os.fsync")
@@ -32,6 +32,18 @@ def test_a_kill_while_rows_are_pruned_logs_deleted_or_snapshots_copied_loses_not
     driver: Any, seam: str, when: str, nth: int
 ) -> None:
     kill = Kill(seam, when, nth, second_run=True, later_lines=when == "after", retention=True)
+    assert outcome(driver, kill) == (True, [])
+
+
+@pytest.mark.parametrize("nth", [1, 2])
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("seam", [*MOVING_SEAMS, *OF_SNAPSHOTS, "merged", "write_snapshot"])
+def test_a_kill_while_the_snapshots_of_pruned_days_move_to_another_folder_loses_nothing(
+    driver: Any, seam: str, when: str, nth: int
+) -> None:
+    kill = Kill(
+        *(seam, when, nth), second_run=True, later_lines=when == "after", retention=True, moved=True
+    )
     assert outcome(driver, kill) == (True, [])
 
 
@@ -78,4 +90,4 @@ def test_a_kill_anywhere_loses_nothing_and_doubles_nothing(
     with capsys.disabled():
         sys.stdout.write(f"\n{died.total()} kills, {len(wrong)} wrong: {dict(died)}\n")
     assert wrong == []
-    assert set(died) == {"sql", *SEAMS, *RETENTION_SEAMS}
+    assert set(died) == {"sql", *SEAMS, *RETENTION_SEAMS, *MOVING_SEAMS}

@@ -40,6 +40,10 @@ def test_a_mistake_that_shows_when_the_process_dies_is_found(driver: Any, mutant
 def sweep_of_retention() -> Iterator[Kill]:
     """None, and kills while rows are moved, and between what is done and its note."""
     yield Kill("", "before", 0, second_run=True, later_lines=False, retention=True)
+    for seam in ("", "Path.replace"):
+        yield Kill(
+            *(seam, "before", 1), second_run=True, later_lines=False, retention=True, moved=True
+        )
     for seam, when in (("Partitions.mark_clean", "before"), ("Partitions.mark_published", "after")):
         yield Kill(seam, when, 1, second_run=True, later_lines=False, retention=True)
     for nth in range(100, 500, 15):

@@ -22,7 +22,6 @@ from prodlensd.model import Price, Trace
 from prodlensd.pipeline import build
 from prodlensd.retention import prune
 from prodlensd.service.signals import Signals
-from prodlensd.snapshots import snapshot_path
 from prodlensd.store import DayReader, Partitions, Store
 from prodlensd.store.store import Totals
 from prodlensd.store.tallies import TallyReader
@@ -136,7 +135,7 @@ class World:
             pruned = prune(
                 Partitions(self.store),
                 reader,
-                lambda partition: snapshot_path(folder, partition.day, partition.host or ""),
+                lambda partition: partition.place(folder),
                 proven,
                 before_day=before_day,
                 pause=lambda: None,

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from prodlensd import formats, snapshots
+from prodlensd import formats
 from prodlensd.config import Logs
 from prodlensd.model import Checkpoint, Price, Trace
 from prodlensd.pipeline import build
@@ -43,7 +43,7 @@ def proof(world: Any, parquet: Path | None = None, **more: Any) -> Verdict:
 
     def snapshot_path(partition: Partition) -> Path:
         assert parquet is not None
-        return snapshots.snapshot_path(parquet, partition.day, partition.host or "")
+        return partition.place(parquet)
 
     return verify(
         world.ledger,

@@ -22,7 +22,6 @@ from prodlensd.pipeline import build
 from prodlensd.pricing import ALWAYS, FOREVER, Override, Pricer, Quote, flat_rates
 from prodlensd.pricing.rates import Origin
 from prodlensd.reprice import Repriced, reprice, write_nothing
-from prodlensd.snapshots import snapshot_path
 from prodlensd.store import Change, PriceReader, Prices, Selection, Store
 from prodlensd.store.store import disputed
 from prodlensd.tailer import Tailer
@@ -549,7 +548,7 @@ def test_the_ledger_and_its_snapshots_are_proven_after_it(
             world.ledger,
             follow=follow,
             build=partial(build, parse=formats.parse, price=lambda _: Price(None, "unpriced")),
-            snapshot_path=lambda day: snapshot_path(tmp_path, day.day, "laptop"),
+            snapshot_path=lambda day: day.place(tmp_path),
         )
         assert (found.state, found.differences) == ("complete", ())
         return found.snapshots, found.snapshots_due

@@ -71,8 +71,7 @@ def call(number: int, *, day: int = 1, hour: int = 0, ids: bool = True, **metada
 
 
 def read(folder: Path, partition: Partition, columns: Iterable[str]) -> Any:
-    path = snapshots.snapshot_path(folder, partition.day, partition.host or "")
-    return snapshots.ledger_rows(path, list(columns))
+    return snapshots.ledger_rows(partition.place(folder), list(columns))
 
 
 def reports(world: World, folder: Path) -> list[Any]:
