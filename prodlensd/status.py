@@ -12,7 +12,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -32,7 +32,7 @@ from prodlensd.model import US_PER_DAY, US_PER_S, Checkpoint, Fault, file_id
 from prodlensd.service.lock import is_held, lock_path
 from prodlensd.sightings import PassedOver
 from prodlensd.store import DayReader, StoreError
-from prodlensd.store.days import Published, Snapshots
+from prodlensd.store.days import Partition, Published, Snapshots
 from prodlensd.store.reading import Heartbeat, Tail, Totals
 from prodlensd.tailer import Tailer
 
@@ -149,11 +149,13 @@ def look(
     follow: Follow | None = None,
     proxy_url: str = "",
     publish_url: str = "",
+    parquet: Path | None = None,
 ) -> Health:
     """The health of the daemon on this ledger; `parquet_interval_s` None: snapshots are off.
 
     With `follow`, files that the daemon has not found yet count as unread; with `proxy_url`, the
-    proxy is asked, which may take a second; with `publish_url`, it is told what is there.
+    proxy is asked, which may take a second; with `publish_url`, it is told what is there; with
+    `parquet`, their folder, the snapshots are looked for.
     """
     question = _Question(proxy_url) if proxy_url else None
     held = _is_held(store_path)
@@ -161,7 +163,7 @@ def look(
         if not _may_read(store_path):
             raise PermissionError(store_path)
         with DayReader(store_path) as reader:
-            facts = _gather(reader, store_path, follow, publish_url, now_us)
+            facts = _gather(reader, store_path, follow, publish_url, parquet, now_us)
     except (StoreError, OSError) as error:
         checks = [*_without_ledger(store_path, str(error), held=held), _version(None)]
         figures = dict(_NO_FIGURES)
@@ -195,6 +197,17 @@ class _Unread(NamedTuple):
     modified_us: int | None
 
 
+class _Missing(NamedTuple):
+    """Snapshots that are not where they belong: those to be written again, and those that are lost.
+
+    `directory` is where they belong; lost is the only copy of a call.
+    """
+
+    directory: Path | None
+    days: int
+    lost: tuple[Path, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Facts:
     now_us: int
@@ -212,6 +225,7 @@ class _Facts:
     anomalies: dict[str, int]
     cost_sources: dict[str, int]
     snapshots: Snapshots
+    missing: _Missing
     published: Published | None
     store_bytes: int
     wal_bytes: int
@@ -246,6 +260,7 @@ def _gather(
     store_path: Path,
     follow: Follow | None,
     publish_url: str,
+    parquet: Path | None,
     now_us: int,
 ) -> _Facts:
     beat, tails = reader.heartbeat(), reader.tails()
@@ -270,11 +285,28 @@ def _gather(
         anomalies=reader.anomalies(),
         cost_sources=reader.tally("cost_source"),
         snapshots=reader.snapshots(),
+        missing=_missing(reader.partitions().values(), parquet),
         published=reader.published(publish_url) if publish_url else None,
         store_bytes=store_path.stat().st_size + wal_bytes,
         wal_bytes=wal_bytes,
         free_bytes=disk.f_bavail * disk.f_frsize,
     )
+
+
+def _missing(partitions: Iterable[Partition], directory: Path | None) -> _Missing:
+    """By the names and sizes of the files alone."""
+    days, lost = 0, list[Path]()
+    if directory is None:
+        return _Missing(None, 0, ())
+    for partition in partitions:
+        place = partition.place(directory)
+        with suppress(OSError):  # not for this user to see
+            places = {place, partition.path(directory)}
+            if partition.pruned and not any(map(partition.may_be, places)):
+                lost.append(place)
+            elif partition.is_clean and not partition.is_in(directory):
+                days += 1
+    return _Missing(directory, days, tuple(lost))
 
 
 def _measures(beat: Heartbeat | None) -> Measures | None:
@@ -605,9 +637,23 @@ def _snapshots(facts: _Facts, limits: Limits, interval_s: float) -> Check:
     if snapshots.dirty_days and since_us is not None:
         waited_s = max(0.0, (facts.now_us - since_us) / US_PER_S)
     wait = Gauge("snapshot_wait", waited_s, "s", limits.snapshot_warning_intervals * interval_s)
-    remedy = "" if wait.state == OK else "run prodlensd compact and read what it says"
-    gauges = (Gauge("dirty_days", snapshots.dirty_days), wait)
-    return Check("snapshots", wait.state, value, remedy, gauges)
+    missing = facts.missing
+    if missing.days:
+        are, they = ("is", "it") if missing.days == 1 else ("are", "they")
+        value += f"; {_many(missing.days, 'file')} {are} missing in {missing.directory}: "
+        value += f"{they} will be written again"
+    lost = Gauge("lost_snapshots", len(missing.lost), "", 0)
+    if missing.lost:
+        value += f"; {_many(len(missing.lost), 'file')} of pruned days gone or damaged, the first "
+        value += f"is {missing.lost[0]}"
+    state = _worst(wait, lost)
+    remedy = "" if state == OK else "run prodlensd compact and read what it says"
+    gauges = (
+        Gauge("dirty_days", snapshots.dirty_days),
+        Gauge("missing_snapshots", missing.days),
+        *(lost, wait),
+    )
+    return Check("snapshots", state, value, remedy, gauges)
 
 
 def _publishing(published: Published, limits: Limits, now_us: int) -> Check:

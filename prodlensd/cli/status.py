@@ -89,6 +89,7 @@ def command(
         follow=partial(follow, config),
         proxy_url=config.proxy.url,
         publish_url=config.publish.url,
+        parquet=config.parquet.directory if config.parquet.enabled else None,
     )
     if not quiet:
         click.echo({None: _text, "json": _json, "line": _line}[form](health))

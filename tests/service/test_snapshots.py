@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,9 @@ from fasteners import InterProcessReaderWriterLock
 from prodlensd import snapshots
 from prodlensd.daemon import EXIT_TRY_LATER, Work, _Chore
 from prodlensd.model import SnapshotFile
+from prodlensd.snapshots import shared_lock
+from prodlensd.status import _missing
+from prodlensd.store.days import Partition
 from prodlensd.store.schema import TRACES_COLUMNS
 
 
@@ -118,7 +122,7 @@ def test_without_a_ledger_compact_says_so(machine: Any) -> None:
 def test_a_snapshot_that_cannot_be_written_leaves_the_old_one_whole(
     tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = snapshots.snapshot_path(tmp_path, 20000, "laptop")
+    path = tmp_path / "event_date=2024-10-04" / "laptop.parquet"
     columns = dict.fromkeys(snapshots.LEDGER_COLUMNS)
     row = tuple((columns | {"started_us": 1, "status": "success", "session_id": "old"}).values())
 
@@ -198,3 +202,98 @@ def test_the_daemon_prunes_by_itself_and_every_question_is_answered_as_before(
     assert (verified.returncode, "proven complete" in verified.stdout) == (0, True)
     status = json.loads(machine.command("status", "--json").stdout)["figures"]
     assert (status["pruned_traces"], status["traces"]) == (4, 4)
+
+
+# The manifest is not believed ---------------------------------------------------------------------
+
+
+def snapshots_check(machine: Any) -> tuple[str, str]:
+    """State and value of what `status` says of the snapshots."""
+    checks = json.loads(machine.command("status", "--json").stdout)["checks"]
+    ((state, value),) = [(c["state"], c["value"]) for c in checks if c["name"] == "snapshots"]
+    return state, value
+
+
+def files(machine: Any, folder: str = "parquet") -> list[str]:
+    return sorted(path.parent.name for path in (machine.home / folder).glob("*/*.parquet"))
+
+
+def test_compact_looks_before_it_says_that_all_is_up_to_date(machine: Any) -> None:
+    write(machine, 1, "a")
+    write(machine, 2, "b")
+    assert machine.command("run", "--once").returncode == 0
+    folder = machine.home / "parquet"
+    shutil.rmtree(folder)
+    said = f"; 2 files are missing in {folder}: they will be written again"
+    assert ("ok", True) == (snapshots_check(machine)[0], said in snapshots_check(machine)[1])
+    done = machine.command("compact")
+    assert (0, 2) == (done.returncode, done.stdout.count(": 1 rows, "))
+    assert files(machine) == ["event_date=2026-01-01", "event_date=2026-01-02"]
+    assert "missing" not in snapshots_check(machine)[1]
+
+
+def test_the_daemon_writes_again_what_somebody_deleted(machine: Any, wait_until: Any) -> None:
+    machine.config.write_text("[parquet]\ninterval_s = 0.2\n[logs]\nrescan_interval_s = 0.2\n")
+    write(machine, 1, "a")
+    machine.start()
+    wait_until(lambda: files(machine), "the first snapshot", 30)
+    (path,) = (machine.home / "parquet").glob("*/*.parquet")
+    path.unlink()
+    wait_until(path.exists, "the snapshot again", 30)
+
+
+def test_a_lost_snapshot_is_a_warning_keeps_the_logs_and_holds_up_no_other_day(
+    machine: Any,
+) -> None:
+    machine.config.write_text("[retention]\nstore_days = 1\n")
+    write(machine, 1, "a", "b")
+    assert machine.command("run", "--once").returncode == 0
+    (path,) = (machine.home / "parquet").glob("*/*.parquet")
+    path.unlink()
+    said = f"; 1 file of pruned days gone or damaged, the first is {path}"
+    assert ("warning", True) == (snapshots_check(machine)[0], said in snapshots_check(machine)[1])
+    write(machine, 2, "c")
+    machine.config.write_text("[retention]\nstore_days = 1\nlog_days = 1\n")
+    assert machine.command("run", "--once").returncode == 1
+    assert machine.query("SELECT count(*) FROM pruned") == [3]
+    os.utime(machine.logs / "a.jsonl", (0, 0))
+    done = machine.command("compact")
+    assert (1, True) == (done.returncode, f"{path} is gone, and 2 pruned calls" in done.stderr)
+    assert (machine.logs / "a.jsonl").exists(), "it may be all that is left of them"
+
+
+def test_another_folder_is_asked_like_the_first_before_and_after_it_is_filled(machine: Any) -> None:
+    machine.config.write_text("[retention]\nstore_days = 1\n")
+    write(machine, 1, "a", "b")
+    assert machine.command("run", "--once").returncode == 0
+    asked = ("report", "--since", "always", "--by", "session", "--format", "json")
+    before = json.loads(machine.command(*asked).stdout)["groups"]
+    another = machine.home / "another"
+    machine.config.write_text(f"[parquet]\ndirectory = '{another}'\n[retention]\nstore_days = 1\n")
+    assert before == json.loads(machine.command(*asked).stdout)["groups"]
+    assert machine.command("verify").returncode == 0
+    assert f"1 file is missing in {another}: it will be" in snapshots_check(machine)[1]
+    with shared_lock(machine.home / "parquet"):  # whoever reads there, or compacts there
+        assert machine.command("compact").returncode == 75
+    assert machine.command("compact").returncode == 0
+    assert files(machine) == files(machine, "another") == ["event_date=2026-01-01"]
+    shutil.rmtree(machine.home / "parquet")
+    assert before == json.loads(machine.command(*asked).stdout)["groups"]
+    assert machine.command("verify").returncode == 0
+    assert (machine.command("compact").stdout, snapshots_check(machine)[0]) == (
+        "all snapshots are up to date\n",
+        "ok",
+    )
+
+
+def test_what_this_user_may_not_see_is_not_said_to_be_missing(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    day = Partition(20454, 1, 1, "laptop", 1, 100, b"digest", None, 1, str(tmp_path))
+    assert _missing([day], tmp_path).lost == (day.place(tmp_path),)
+
+    def refuse(_path: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.stat", refuse)
+    assert _missing([day], tmp_path) == (tmp_path, 0, ())
