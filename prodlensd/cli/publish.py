@@ -24,9 +24,13 @@ if TYPE_CHECKING:
 
 @click.command()
 @config_option
+@click.option("--all", "everything", is_flag=True, help="Copy again what was copied before, too.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but the log.")
-def command(config_path: Path | None, quiet: bool) -> None:
+def command(config_path: Path | None, everything: bool, quiet: bool) -> None:
     """Copy the snapshots that are up to date to publish.url now.
+
+    Nobody looks whether a copy is still there: after the bucket or folder was emptied, or lost
+    some of its files, --all copies all of them again.
 
     Exit code: 0, 1 when there is no ledger or no address, 75 when not all could be copied: the
     daemon tries again.
@@ -44,7 +48,7 @@ def command(config_path: Path | None, quiet: bool) -> None:
         raise fail(f"no ledger at {config.store.path}: has the daemon run yet?")
     done = 0
     try:
-        for copied in _publish(config, is_logged=quiet):
+        for copied in _publish(config, everything=everything, is_logged=quiet):
             done += 1
             if not quiet:
                 click.echo(f"{shown(copied.key)}: {copied.size_bytes} bytes")
@@ -60,17 +64,23 @@ def command(config_path: Path | None, quiet: bool) -> None:
         click.echo(f"{done} snapshots copied" if done else "all snapshots are published")
 
 
-def _publish(config: Config, *, is_logged: bool) -> Iterator[Copied]:
-    """Copies what is due; with `is_logged`, that it fails, or does no longer, is logged once."""
+def _publish(config: Config, *, everything: bool, is_logged: bool) -> Iterator[Copied]:
+    """Copies what is due, or everything.
+
+    With `is_logged`, that it fails, or does no longer, is logged once.
+    """
     from prodlensd.publication import PublishError, publish  # noqa: PLC0415 - loads pyarrow
     from prodlensd.publish import destination  # noqa: PLC0415
 
     log, url = structlog.get_logger(), config.publish.url
     with Store(config.store.path) as store, DayReader(config.store.path) as reader:
         was_failing = reader.publishing() is not None
+        partitions = Partitions(store)
+        if everything:
+            partitions.forget_published(url)
         try:
             yield from publish(
-                Partitions(store),
+                partitions,
                 reader,
                 url,
                 open_destination=destination,

@@ -181,6 +181,11 @@ class Partitions:
                 (url, partition.day, partition.sha256, partition.file_bytes, now_us),
             )
 
+    def forget_published(self, url: str) -> None:
+        """Has everything copied there again, by whoever publishes next."""
+        with self._store.transaction():
+            self._db.execute("DELETE FROM publication WHERE url = ?", (url,))
+
     def has_backlog(self, url: str, now_us: int) -> bool:
         """Whether there is anything to copy there, and an attempt is due."""
         with translated(self._store.path):

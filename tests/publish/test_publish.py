@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -271,6 +272,39 @@ def test_a_shared_folder_gets_them_as_readable_as_it_is_itself(
     modes = {path.stat().st_mode & 0o7777 for path in team.glob("*/*")}
     assert modes == {0o640}
     assert {path.stat().st_mode & 0o7777 for path in team.glob("*")} == {0o2750}
+
+
+def test_an_emptied_folder_is_filled_again_when_all_is_asked_for(
+    published: Callable[[str], Any], tmp_path: Path
+) -> None:
+    team = tmp_path / "team"
+    team.mkdir()
+    machine = published(team.as_uri())
+    run_once(machine)
+    expected = snapshots(team)
+    shutil.rmtree(team)
+    team.mkdir()
+    assert machine.command("publish").stdout == "all snapshots are published\n"
+    done = machine.command("publish", "--all")
+    assert (0, True) == (done.returncode, "2 snapshots copied" in done.stdout)
+    assert expected == snapshots(team)
+    assert machine.command("publish").stdout == "all snapshots are published\n"
+
+
+def test_what_could_not_be_copied_again_is_left_to_the_daemon(
+    published: Callable[[str], Any], tmp_path: Path
+) -> None:
+    team = tmp_path / "team"
+    team.mkdir()
+    machine = published(team.as_uri())
+    run_once(machine)
+    expected = snapshots(team)
+    shutil.rmtree(team)
+    assert machine.command("publish", "--all").returncode == 75
+    assert in_status(machine)["unpublished_days"] == 2
+    team.mkdir()
+    assert machine.command("publish").returncode == 0
+    assert expected == snapshots(team)
 
 
 def test_a_folder_that_is_not_mounted_is_not_made(
