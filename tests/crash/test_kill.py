@@ -35,6 +35,7 @@ def test_a_kill_while_rows_are_pruned_logs_deleted_or_snapshots_copied_loses_not
     assert outcome(driver, kill) == (True, [])
 
 
+@pytest.mark.scenario(103)
 @pytest.mark.parametrize("nth", [1, 2])
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("seam", [*MOVING_SEAMS, *OF_SNAPSHOTS, "merged", "write_snapshot"])

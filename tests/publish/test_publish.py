@@ -274,6 +274,7 @@ def test_a_shared_folder_gets_them_as_readable_as_it_is_itself(
     assert {path.stat().st_mode & 0o7777 for path in team.glob("*")} == {0o2750}
 
 
+@pytest.mark.scenario(104)
 def test_an_emptied_folder_is_filled_again_when_all_is_asked_for(
     published: Callable[[str], Any], tmp_path: Path
 ) -> None:

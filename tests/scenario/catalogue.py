@@ -122,6 +122,10 @@ STORIES: dict[int, str] = {
     98: "nobody reads the daemon's own log any more, or its disk is full",
     99: "inodes and devices of 64 bits",
     100: "a log at rest on a disk that is to be unmounted",
+    101: "the snapshots, or some of them, are deleted or cut short",
+    102: "the snapshots are to be in another folder",
+    103: "killed while the snapshots move",
+    104: "the place that snapshots are published to is emptied",
     105: "signals in any number, at any pace, from the first moment on",
     106: "a gap beside many large compressed files",
 }

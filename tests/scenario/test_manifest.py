@@ -132,6 +132,7 @@ DAMAGES = [(delete_folder, 3), (delete_a_file, 1), (cut_a_file, 1)]
 # What can be written again ------------------------------------------------------------------------
 
 
+@pytest.mark.scenario(101)
 @pytest.mark.parametrize(("damage", "files"), DAMAGES)
 def test_what_is_missing_is_written_again(
     days: Days, damage: Callable[[Days], None], files: int
@@ -148,6 +149,7 @@ def test_what_is_missing_is_written_again(
     days.check()
 
 
+@pytest.mark.scenario(101)
 @pytest.mark.parametrize(("damage", "files"), DAMAGES)
 def test_a_late_line_is_not_all_that_is_written_after_a_loss(
     days: Days, damage: Callable[[Days], None], files: int
@@ -158,6 +160,7 @@ def test_a_late_line_is_not_all_that_is_written_after_a_loss(
     days.check()
 
 
+@pytest.mark.scenario(101)
 @pytest.mark.parametrize("damage", [delete_folder, delete_a_file, cut_a_file])
 def test_what_cannot_be_written_again_is_named_and_the_rest_is_written(
     days: Days, damage: Callable[[Days], None]
@@ -219,6 +222,7 @@ PRUNED: dict[str, Callable[[Days], None]] = {
 }
 
 
+@pytest.mark.scenario(102)
 @pytest.mark.parametrize("late", ["before", "after", "never"])
 @pytest.mark.parametrize("pruned", PRUNED)
 def test_another_folder_gets_every_day_and_the_old_one_is_left_as_it_was(
@@ -256,6 +260,7 @@ def test_a_folder_that_is_configured_again_gets_what_has_come_meanwhile(
     days.check()
 
 
+@pytest.mark.scenario(102)
 @pytest.mark.parametrize("put_back", ["where it was", "where it belongs now"])
 def test_without_the_old_folder_what_is_lost_is_named_until_it_is_put_back(
     days: Days, tmp_path: Path, put_back: str
@@ -358,6 +363,7 @@ SEAMS: list[tuple[Any, str]] = [
 ]
 
 
+@pytest.mark.scenario(103)
 @pytest.mark.parametrize("then", ["goes on", "goes back", "goes elsewhere"])
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize(("owner", "name"), SEAMS)

@@ -188,8 +188,7 @@ def dearest(rows: list[dict[str, Any]], by: Sequence[str], top: int) -> list[Key
 
 
 def read(folder: Path, partition: Partition, columns: Sequence[str]) -> Any:
-    path = snapshots.snapshot_path(folder, partition.day, partition.host or "")
-    return snapshots.ledger_rows(path, columns)
+    return snapshots.ledger_rows(partition.path(folder), columns)
 
 
 def asked(world: World, folder: Path, by: tuple[str, ...], top: int) -> Report:
