@@ -82,6 +82,7 @@ class _Zeros:
     is_open  there may be more of them after `end`, in the same look
     ripe     before this place they have had their time
     ripening up to here they are given it since `since_ns`; 0: none are
+    is_old   the file was last written to before that time: nothing is on its way
     """
 
     end: int = 0
@@ -90,6 +91,7 @@ class _Zeros:
     ripe: int = 0
     ripening: int = 0
     since_ns: int = 0
+    is_old: bool = False
 
 
 @dataclass(slots=True)
@@ -418,6 +420,7 @@ class Tailer:
         if followed.unreadable and followed.unzipped_sighting == sighting:
             return None
         followed.unreadable = followed.fault = ""
+        followed.zeros.is_old = now_ns - sighting.mtime_ns > _RACY_NS
         self._faulty.discard(source_id)
         try:
             file = self._file_of(followed, sighting)
@@ -650,7 +653,8 @@ class Tailer:
         """Whether zeros at this place have had their time; all up to `end` have it together."""
         if place >= max(zeros.ripe, zeros.ripening):
             zeros.ripening, zeros.since_ns = end, self._now_ns
-        if zeros.ripening and self._now_ns - zeros.since_ns >= self._zeros_wait_ns:
+        is_over = self._now_ns - zeros.since_ns >= self._zeros_wait_ns
+        if zeros.ripening and (is_over or zeros.is_old):
             zeros.ripe, zeros.ripening = zeros.ripening, 0
         return place < zeros.ripe
 

@@ -102,7 +102,9 @@ def _run(
         publication = Work(
             partial(_start, config_path, "publish"), partial(has_backlog, config, Partitions(store))
         )
-        tailer = follow(config, store.checkpoints())
+        # What is there once is all there is: nothing is on its way.
+        patience = {"zeros_wait_ns": 0} if once else {}
+        tailer = follow(config, store.checkpoints(), **patience)
         stack.callback(tailer.close)
         daemon = Daemon(
             store=store,
