@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields
-from datetime import UTC, tzinfo
+from datetime import UTC
 from decimal import ROUND_HALF_EVEN, Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
-from zoneinfo import ZoneInfo
 
 import click
 
 from prodlensd.cli import as_json, config_option, fail, iso_time, load_config, now_us, shown
 from prodlensd.cli.snapshots import read_snapshot
+from prodlensd.cli.zone import time_zone
 from prodlensd.model import NANOUSD_PER_USD
 from prodlensd.report import (
     BY,
@@ -35,7 +34,6 @@ from prodlensd.store import StoreError
 
 #: Longer names are cut in the table; the other forms have them whole.
 _MAX_NAME_CELLS: Final = 40
-_LOCALTIME: Final = Path("/etc/localtime")
 #: Begins what a spreadsheet takes for a formula.
 _FORMULA: Final = tuple("=+-@＝＋－＠\t\r")  # noqa: RUF001 - the wide ones are meant
 _MARKDOWN: Final = frozenset(r"\`*_{}[]()<>#|~!&$")
@@ -121,30 +119,6 @@ def command(
     click.echo(_FORMS[form](found), nl=False)
     if found.more_groups and form in _FOR_PROGRAMS:
         click.echo(_hint(found), err=True)
-
-
-def time_zone(name: str | None) -> tzinfo:
-    """The zone of this name, or this machine's. Raises ValueError."""
-    where = "--timezone"
-    if name is None and (name := os.environ.get("TZ")) is not None:
-        where, name = "$TZ", name.removeprefix(":") or "UTC"
-    try:
-        if name is None:
-            return _machines_zone()
-        return UTC if name == "UTC" else ZoneInfo(name)
-    except (LookupError, ValueError, OSError):
-        raise ValueError(
-            f"{where}: no time zone {name!r} is known here; expected a name such as Europe/Berlin,"
-            " or UTC"
-        ) from None
-
-
-def _machines_zone() -> tzinfo:
-    if not _LOCALTIME.exists():
-        return UTC
-    _, known, name = str(_LOCALTIME.resolve()).partition("/zoneinfo/")
-    with _LOCALTIME.open("rb") as file:
-        return ZoneInfo.from_file(file, key=name if known else "local time")
 
 
 # Forms ------------------------------------------------------------------------------------------

@@ -13,8 +13,9 @@ from prodlensd.cli import as_json, config_option, fail, load_config, now_us
 from prodlensd.cli.bar import bar
 from prodlensd.cli.compact import write_snapshots
 from prodlensd.cli.pricing import Books, fingerprint
-from prodlensd.cli.report import money, time_options, time_zone
+from prodlensd.cli.report import money, time_options
 from prodlensd.cli.table import print_table
+from prodlensd.cli.zone import time_zone
 from prodlensd.config import Config
 from prodlensd.pricing import ALWAYS, FOREVER
 from prodlensd.report import read_period
