@@ -18,15 +18,20 @@ FORMATS: Final[dict[str, Callable[[bytes], Trace | None]]] = {
     "otel_span": otel_span.parse,
 }
 
-_TRACE_LINE, _PAYLOAD, *_OTHERS = FORMATS.values()
-_IN_ORDER: Final = (_TRACE_LINE, _PAYLOAD, *_OTHERS)
-_PAYLOAD_FIRST: Final = (_PAYLOAD, _TRACE_LINE, *_OTHERS)
+
+def _beginning_with(*names: str) -> tuple[Callable[[bytes], Trace | None], ...]:
+    """All formats, these first."""
+    return tuple(FORMATS[name] for name in dict.fromkeys((*names, *FORMATS)))
+
+
+_TRACE_LINE_FIRST: Final = _beginning_with("trace_line", "litellm_payload")
+_PAYLOAD_FIRST: Final = _beginning_with("litellm_payload", "trace_line")
 
 
 def parse(line: bytes) -> Trace:
     """The trace that this line holds; raises BadLine and nothing else, whatever the bytes."""
     # A trace line usually begins with its time. Guessing wrong costs a second look, no more.
-    for parse_as in _IN_ORDER if b'"timestamp"' in line[:64] else _PAYLOAD_FIRST:
+    for parse_as in _TRACE_LINE_FIRST if b'"timestamp"' in line[:64] else _PAYLOAD_FIRST:
         trace = parse_as(line)
         if trace is not None:
             return trace

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable
 from typing import Any
@@ -33,6 +34,22 @@ def payload(**parts: Any) -> bytes:
         }
         | parts
     ).encode()
+
+
+def test_a_new_format_may_stand_anywhere_in_the_list() -> None:
+    """Whoever adds a line to FORMATS need not know which formats are tried first."""
+    source = inspect.getsource(formats)
+    first = '    "trace_line": trace_line.parse,\n'
+    assert first in source
+    asked: list[bytes] = []
+    module: dict[str, Any] = {"__name__": formats.__name__, "asked": asked}
+    exec(source.replace(first, f'    "new": asked.append,\n{first}'), module)  # noqa: S102 - ours
+    for known in (line(), payload()):
+        assert formats.parse(known) == module["parse"](known)
+    assert not asked  # the usual ones go first, as before
+    with pytest.raises(BadLine):
+        module["parse"](b"{}")
+    assert [b"{}"] == asked
 
 
 def test_a_full_trace_line_fills_every_field() -> None:
