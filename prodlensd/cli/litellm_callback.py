@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 import click
 
 from prodlensd import proxy
 from prodlensd.cli import config_option, fail, shown
+from prodlensd.durable import replacing
 
 
 @click.command()
@@ -31,12 +33,23 @@ def command(config_path: Path | None, print_: bool, folder: Path | None) -> None
         return
     path = folder / proxy.COPIED_CALLBACK_FILE
     # The proxy may be another user's and has to read it; nobody else may write what the proxy runs.
-    os.umask(os.umask(0o077) | 0o022)
+    umask = os.umask(0o077) | 0o022
+    os.umask(umask)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(proxy.callback_source(), encoding="utf-8")
+        with replacing(path, _mode_of(path, 0o666 & ~umask)) as file:
+            file.write(proxy.callback_source().encode())
     except OSError as error:
         raise fail(f"cannot write {path}: {error.strerror}") from error
     click.echo(
         f'wrote {shown(str(path))}\nin LiteLLM\'s config:  callbacks: ["{proxy.COPIED_CALLBACK}"]'
     )
+
+
+def _mode_of(path: Path, otherwise: int) -> int:
+    """The mode of a file that is there, so that who could read it still can."""
+    try:
+        now = path.lstat().st_mode
+    except FileNotFoundError:
+        return otherwise
+    return stat.S_IMODE(now) & ~0o022 if stat.S_ISREG(now) else otherwise

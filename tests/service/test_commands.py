@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import ast
+import os
+import stat
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -92,6 +96,41 @@ def test_the_callback_can_be_printed_and_installed_and_is_the_same_file(
     for _ in range(2):  # a second time brings it up to date
         assert machine.command("litellm-callback", "--install", str(tmp_path)).returncode == 0
         assert (tmp_path / "prodlensd_callback.py").read_text() == printed.stdout
+
+
+def test_the_callback_is_replaced_whole_and_no_link_is_followed(
+    machine: Any, tmp_path: Path
+) -> None:
+    place, other = tmp_path / "prodlensd_callback.py", tmp_path / "other.py"
+    other.write_text("somebody's own\n")
+    place.symlink_to(other)
+    install = ("litellm-callback", "--install", str(tmp_path))
+    assert 0 == machine.command(*install).returncode
+    assert "somebody's own\n" == other.read_text()
+    assert not place.is_symlink()
+    place.chmod(0o640)
+    with place.open("rb") as open_before:
+        assert 0 == machine.command(*install).returncode
+        assert place.stat().st_ino != os.fstat(open_before.fileno()).st_ino
+        assert place.read_bytes() == open_before.read()
+    assert 0o640 == stat.S_IMODE(place.stat().st_mode)
+    assert [place, other] == sorted(tmp_path.glob("*.py"), reverse=True)
+
+
+def test_a_full_disk_leaves_the_callback_as_it_was(tmp_path: Path) -> None:
+    place = tmp_path / "prodlensd_callback.py"
+    place.write_text("the old one\n")
+    limited = 'ulimit -f 4; exec "$@"'  # blocks, of the file that is written
+    command = ["sh", "-c", limited, "sh", sys.executable, "-m", "prodlensd"]
+    done = subprocess.run(
+        [*command, "litellm-callback", "--install", str(tmp_path)],
+        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        check=False,
+    )
+    assert (1, "the old one\n") == (done.returncode, place.read_text())
+    assert b"cannot write" in done.stderr
+    assert [place] == [path for path in tmp_path.iterdir() if path.is_file()]
 
 
 def test_the_callback_cannot_be_installed_where_it_cannot_be_written(
