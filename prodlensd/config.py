@@ -11,6 +11,7 @@ import json
 import os
 import re
 import socket
+import sys
 import tomllib
 from collections.abc import Mapping
 from datetime import date
@@ -274,6 +275,14 @@ def build(tree: dict[str, Any], file: Path | None, env: Mapping[str, str]) -> Co
     if (prices := settings.pricing.litellm_prices) is not None and not prices.is_file():
         raise ConfigError(f"{file}: pricing.litellm_prices: no such file: {prices}")
     values = msgspec.structs.asdict(settings)
+    # One ledger has one path, whatever links lead to it: its lock and its -wal lie beside the file.
+    real = Path(os.path.realpath(settings.store.path))
+    try:
+        os.fsencode(real).decode()
+    except UnicodeDecodeError:
+        where = f"{file}: " if file else ""
+        raise ConfigError(f"{where}store.path: SQLite needs a path in UTF-8, not {real}") from None
+    values["store"] = msgspec.structs.replace(settings.store, path=real)
     return Config(**values | {"host": settings.host or _host_name(), "path": file})
 
 
@@ -297,7 +306,13 @@ def _absolute(text: object, base: Path, env: Mapping[str, str]) -> Path:
         text = (env.get("HOME") or "~") + text[1:]
     if (expanded := os.path.expanduser(text)).startswith("~"):  # noqa: PTH111 - Path's own raises
         raise ConfigError(f"Expected a path whose ~ is a known home folder, got {text}")
-    return (base / expanded).absolute()
+    path = (base / expanded).absolute()
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        encoding = sys.getfilesystemencoding()
+        raise ConfigError(f"Expected a path that can be named in {encoding}, got {text}") from None
+    return path
 
 
 def _host_name() -> str:

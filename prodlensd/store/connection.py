@@ -101,7 +101,7 @@ def _create(path: Path) -> None:
 
 
 def _open(path: Path, named: Path, durability: str) -> apsw.Connection:
-    db = apsw.Connection(str(path))
+    db = apsw.Connection(_name(path))
     try:
         _restrict(db, path)
         _configure(db, durability)
@@ -110,6 +110,14 @@ def _open(path: Path, named: Path, durability: str) -> apsw.Connection:
         db.close()
         raise
     return db
+
+
+def _name(path: Path) -> str:
+    """The path as SQLite takes it: in UTF-8, whatever encoding the locale gives to names of files.
+
+    Raises ValueError where it is none.
+    """
+    return os.fsencode(path).decode()
 
 
 def key_digest(key: str | bytes) -> bytes:
@@ -129,7 +137,7 @@ def open_reader(path: Path) -> apsw.Connection:
         raise StoreError(f"no ledger at {path}: has the daemon run yet?")
     with translated(path):
         _check_is_file(path)
-        db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+        db = apsw.Connection(_name(path), flags=apsw.SQLITE_OPEN_READONLY)
         try:
             db.set_busy_timeout(BUSY_TIMEOUT_MS)
             _restrict(db, path)
@@ -181,7 +189,7 @@ def _restrict(db: apsw.Connection, path: Path) -> None:
     """
     db.execute("PRAGMA trusted_schema = OFF")
     if os.access(path.parent, os.W_OK | os.X_OK):
-        folder = apsw.format_sql_value(str(path.parent))
+        folder = apsw.format_sql_value(_name(path.parent))
         db.execute(f"PRAGMA temp_store_directory = {folder}")
 
 

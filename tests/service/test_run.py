@@ -103,6 +103,23 @@ def test_a_second_daemon_is_refused_and_the_first_goes_on(
     assert first.poll() is None
 
 
+def test_a_link_to_the_ledger_leads_to_its_lock_and_its_figures(machine: Any) -> None:
+    real = machine.home / "disk" / "real.db"
+    real.parent.mkdir()
+    machine.ledger.symlink_to(real)
+    append(machine, line(1, ids=True))
+    machine.start()
+    through_link = json.loads(machine.command("status", "--json").stdout)
+    wal = real.with_name("real.db-wal")
+    assert wal.stat().st_size == through_link["figures"]["wal_bytes"] > 0
+    assert real.with_name("real.db.lock").exists()
+    assert not [path for path in machine.home.iterdir() if path.name.startswith("prodlens.db.")]
+    other = machine.home / "other.toml"
+    other.write_text(f'[store]\npath = "{real}"\n')
+    for arguments in (("run",), ("run", "-c", str(other))):
+        assert 75 == machine.command(*arguments).returncode
+
+
 def test_a_killed_daemons_lock_does_not_keep_the_next_one_out(machine: Any) -> None:
     machine.start().kill()
     machine.start()

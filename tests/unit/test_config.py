@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import tomllib
@@ -187,11 +188,46 @@ class TestSearch:
 
 
 class TestValues:
+    def test_a_ledger_has_one_path_whatever_links_lead_to_it(
+        self, file: Path, tmp_path: Path
+    ) -> None:
+        folder, link = tmp_path / "disk", tmp_path / "link"
+        folder.mkdir()
+        link.symlink_to(folder)
+        (tmp_path / "linked.db").symlink_to(folder / "real.db")  # which is not there yet
+        (tmp_path / "round").symlink_to(tmp_path / "round")
+        for path, real in (
+            ("linked.db", "disk/real.db"),
+            ("link/real.db", "disk/real.db"),
+            ("link/../new/x.db", "new/x.db"),
+            ("round", "round"),
+        ):
+            write(file, f"[store]\npath = '{tmp_path / path}'")
+            assert tmp_path / real == load(file).store.path
+
+    def test_a_path_that_sqlite_cannot_take_is_refused(self, tmp_path: Path) -> None:
+        home = str(tmp_path / "caf\udce9")
+        with pytest.raises(ConfigError, match=r"^store\.path: SQLite needs a path in UTF-8"):
+            config.build({}, None, {"PRODLENSD_HOME": home})
+
+    def test_a_path_that_the_locale_cannot_name_is_refused(
+        self, file: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def in_ascii(path: os.PathLike[str]) -> bytes:
+            return str(path).encode("ascii", "surrogateescape")
+
+        monkeypatch.setattr(os, "fsencode", in_ascii)
+        write(file, "[logs]\ndirectories = ['/日本']")
+        with pytest.raises(
+            ConfigError, match=r"logs\.directories.*expected a path that can be named"
+        ):
+            load(file)
+
     def test_paths_may_use_the_home_folder_or_start_at_the_file(self, file: Path) -> None:
         write(file, "[logs]\ndirectories = ['~/a', 'b', '/c']\n[store]\npath = '../x.db'")
         found = load(file, env={"HOME": "/home/ada"})
         assert (Path("/home/ada/a"), file.parent / "b", Path("/c")) == found.logs.directories
-        assert file.parent / "../x.db" == found.store.path
+        assert file.parent.parent / "x.db" == found.store.path
 
     def test_prices_are_read_whole(self, file: Path) -> None:
         text = "[pricing.fallback]\ninput_usd_per_million = 1\noutput_usd_per_million = 2.5\n"
