@@ -12,6 +12,7 @@ from typing import Any, Final
 import click
 
 from prodlensd import __version__, config
+from prodlensd.cli.streams import standard_streams
 
 EXIT_FAILURE: Final = 1
 EXIT_LOCKED: Final = 75
@@ -39,6 +40,10 @@ COMMANDS: Final = {
 
 class _Commands(click.Group):
     """Imports a command's module only when it is called: `status` pays for nothing else."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - as click has it
+        with standard_streams():
+            return super().main(*args, **kwargs)
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
         return list(COMMANDS)

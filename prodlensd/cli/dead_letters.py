@@ -6,7 +6,6 @@ them, `show` and `export` only escaped, and `show --raw` as they are.
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import sys
@@ -40,9 +39,6 @@ def command() -> None:
 
     Exit code: 0, 1 when it failed, 75 when somebody else holds the ledger.
     """
-    # Elsewhere than in UTF-8 a character that the terminal does not know is no reason to fail.
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 command.add_command(dismiss)

@@ -13,6 +13,7 @@ import click
 from prodlensd.cli import as_json, config_option, fail, load_config, now_us, shown
 from prodlensd.cli.following import follow
 from prodlensd.cli.metrics import exposition, write_textfile
+from prodlensd.cli.streams import OutputLostError
 from prodlensd.status import EXIT_CODES, OK, SEVERITY, UNKNOWN, Check, Gauge, Health, look
 
 _COLOURS: Final = {"ok": "green", "warning": "yellow", "critical": "red", "unknown": "magenta"}
@@ -92,7 +93,10 @@ def command(
         parquet=config.parquet.directory if config.parquet.enabled else None,
     )
     if not quiet:
-        click.echo({None: _text, "json": _json, "line": _line}[form](health))
+        try:
+            click.echo({None: _text, "json": _json, "line": _line}[form](health))
+        except OutputLostError:  # nobody may take this for a warning
+            sys.exit(_exit_code(UNKNOWN, exit_style))
     sys.exit(_exit_code(health.state, exit_style))
 
 

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from typing import Any
 
+import pytest
+
 
 def on_terminal(*arguments: str, **environment: str) -> str:
     """What prodlensd prints when its stderr and stdout are a terminal."""
@@ -27,7 +29,7 @@ def on_terminal(*arguments: str, **environment: str) -> str:
         done.wait(30)
     finally:
         os.close(ours)
-    return printed.decode()
+    return printed.decode(environment.get("PYTHONIOENCODING", "utf-8"))
 
 
 def _read(terminal: int) -> bytes:
@@ -58,3 +60,21 @@ def test_colour_is_for_terminals_and_can_be_refused(machine: Any) -> None:
     assert "\x1b[" in on_terminal("status")
     assert "\x1b[" not in on_terminal("status", NO_COLOR="1")
     assert "\x1b[" not in machine.command("status").stdout
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "iso8859-1", "euc_jp"])
+def test_a_terminal_of_another_encoding_has_a_log_and_a_bar_too(
+    machine: Any, encoding: str
+) -> None:
+    (machine.logs / "日本.txt").write_bytes(b"one\n")
+    machine.config.write_text('[logs]\ninclude = ["*.txt"]\n')
+    machine.ledger.mkdir()
+    refused = on_terminal("run", "--once", PYTHONIOENCODING=encoding)
+    assert "not a file" in refused
+    machine.ledger.rmdir()
+    assert machine.command("run", "--once").returncode == 0
+    for command in ("verify", "reprice"):
+        printed = on_terminal(command, PYTHONIOENCODING=encoding)
+        assert "Traceback" not in printed
+        assert printed.isascii()
+    assert "日本" not in on_terminal("dead-letters", "list", PYTHONIOENCODING="ascii")
