@@ -14,10 +14,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
+from typing import Any, Final
 
 #: What we print beyond ASCII, for terminals that do not have it.
 _SPELLED: Final = str.maketrans({"→": "->", "≥": ">=", "…": "...", "–": "-", "—": "--", "×": "x"})  # noqa: RUF001
@@ -86,7 +83,7 @@ class _Voice(io.FileIO):
 
     _is_torn = False
 
-    def write(self, data: ReadableBuffer, /) -> int:
+    def write(self, data: Any, /) -> int:  # noqa: ANN401 - any buffer
         text = bytes(data)
         left = memoryview(b"\n" + text if self._is_torn else text)
         while left:
@@ -107,7 +104,7 @@ class _Output(io.FileIO):
 
     _is_lost = False
 
-    def write(self, data: ReadableBuffer, /) -> int:
+    def write(self, data: Any, /) -> int:  # noqa: ANN401 - any buffer
         if self._is_lost:
             return memoryview(data).nbytes  # what is left in buffers ends nothing twice
         try:
