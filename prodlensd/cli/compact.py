@@ -21,6 +21,7 @@ from prodlensd.model import US_PER_DAY
 from prodlensd.service import log as service_log
 from prodlensd.status import price_book
 from prodlensd.store import DayReader, Partitions, Store, StoreError, StoreLockedError
+from prodlensd.turns import Turns
 
 #: A log that could not be proven is not read again sooner.
 LOG_PATIENCE_US = US_PER_DAY
@@ -141,7 +142,7 @@ def _prune(config: Config, partitions: Partitions, reader: DayReader) -> Iterato
             partial(snapshot_path, config),
             compaction.proven,
             before_day=before_day,
-            pause=Turns().give,
+            pause=Turns(time.monotonic, threading.Event().wait).give,
         ):
             yield f"{shown(str(pruned.path))}: {pruned.rows} rows pruned from the ledger"
 

@@ -48,7 +48,7 @@ FLOORS = (
         "tailer",
     },
     {"content", "durable", "sightings"},
-    {"gunzip", "meter", "wakeup", "model", "litellm_callback"},
+    {"gunzip", "meter", "wakeup", "model", "litellm_callback", "turns"},
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
