@@ -8,9 +8,9 @@ match only counts when it explains the whole name, so that an invented model has
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, time, timedelta
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.metadata import version
 from typing import Final
 
@@ -71,11 +71,14 @@ _ANY_SUFFIX: Final = re.compile(rf"(?:{_SUFFIX})*$")
 _DATE_SUFFIX: Final = re.compile(rf"(?:{_DATE}|@[\w.-]+)$")
 _COMPACT_DATE: Final = re.compile(r"-(20\d\d)(\d\d)(\d\d)$")
 _AWS_SCOPE: Final = re.compile(r"(?:(?:us|us-gov|eu|au|jp|apac|in|ca|global)\.)?(?:[a-z0-9]+\.)?")
+#: How many parts that end in a dot a scope has at most: a region, and a vendor.
+_MAX_SCOPES: Final = 2
 _AWS_ROUTE: Final = re.compile(
     r"converse|invoke|[a-z]{2}(-gov)?-[a-z]+-\d|arn:aws.*:(inference-profile|foundation-model)"
 )
 
-_BOOK: Final = "genai-prices"
+#: The book and its version, which takes a millisecond to find out.
+_BOOK: Final = f"genai-prices {version('genai-prices')}"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -102,7 +105,7 @@ class GenaiBook:
         until_us = min(until_us, first_correction_us(book_name, name))
         dated = _prices_at(prices, at, tier, own=seller == book_name)
         rates = None if dated is None else _rates(dated, book_name)
-        origin = Origin(f"{_BOOK} {version(_BOOK)}", f"{seller}/{prices.id}", match)
+        origin = Origin(_BOOK, f"{seller}/{prices.id}", match)
         return Quote(rates, from_us, until_us, origin)
 
 
@@ -123,16 +126,86 @@ def _bare_name(book_name: str, model: str) -> str | None:
 @lru_cache(maxsize=4096)
 def _find(book_name: str, name: str) -> tuple[genai.ModelInfo, str, str] | None:
     """The model `name` means, the provider in whose list it stands, and why it is the one."""
+    dashed = _COMPACT_DATE.sub(r"-\1-\2-\3", name)
+    for candidate in dict.fromkeys((name, dashed, _DATE_SUFFIX.sub("", name))):
+        stem = _stem_chars(candidate, book_name)
+        for seller, shelf in _sellers(book_name):
+            for model in shelf.near(candidate, stem, in_scope=book_name == "aws"):
+                if why := _explains(model.match, candidate, book_name):
+                    return model, seller, why
+    return None
+
+
+@cache
+def _sellers(book_name: str) -> list[tuple[str, _Shelf]]:
+    """The provider, and the vendors whose models it sells at their price."""
     books = {provider.id: provider for provider in get_snapshot().providers}
     provider = books[book_name]
-    dashed = _COMPACT_DATE.sub(r"-\1-\2-\3", name)
     vendors = [books[v] for v in provider.fallback_model_providers or () if v in _SOLD_AT_LIST]
-    for candidate in dict.fromkeys((name, dashed, _DATE_SUFFIX.sub("", name))):
-        for seller in (provider, *vendors):
-            for model in seller.models:
-                if why := _explains(model.match, candidate, book_name):
-                    return model, seller.id, why
-    return None
+    return [(seller.id, _Shelf(seller.models)) for seller in (provider, *vendors)]
+
+
+class _Shelf:
+    """Models in the book's order, by what their clauses look for.
+
+    Asking every clause takes a millisecond, and a log may name a new model on every line.
+    """
+
+    def __init__(self, models: Iterable[genai.ModelInfo]) -> None:
+        self.models = list(models)
+        self._by_text: dict[str, list[int]] = {}
+        self._by_pattern: list[tuple[re.Pattern[str], int]] = []
+        for number, model in enumerate(self.models):
+            for clause in _leaves(model.match):
+                if isinstance(clause, genai.ClauseRegex):
+                    self._by_pattern.append((re.compile(clause.regex), number))
+                elif (text := _text(clause)) is not None:
+                    self._by_text.setdefault(text, []).append(number)
+        self._longest_chars = max(map(len, self._by_text), default=0)
+
+    def near(self, name: str, stem_chars: int, *, in_scope: bool) -> Iterator[genai.ModelInfo]:
+        """Every model with a clause that may explain the name (see `_explains`), and few others.
+
+        Such a clause has a text that begins with the name, or after a scope, and reaches to the end
+        of its stem at least; or it has a pattern.
+        """
+        begins = {0}
+        if in_scope:
+            begins.update([dot.end() for dot in re.finditer(r"\.", name)][:_MAX_SCOPES])
+        numbers = {number for pattern, number in self._by_pattern if pattern.search(name)}
+        for begin in begins:
+            for end in range(stem_chars, min(len(name), begin + self._longest_chars) + 1):
+                numbers.update(self._by_text.get(name[begin:end], ()))
+        return (self.models[number] for number in sorted(numbers))
+
+
+def _leaves(clause: object) -> Iterator[object]:
+    match clause:
+        case genai.ClauseOr(or_=parts) | genai.ClauseAnd(and_=parts):
+            for part in parts:
+                yield from _leaves(part)
+        case _:
+            yield clause
+
+
+def _text(clause: object) -> str | None:
+    """What a clause looks for in a name, in small letters; None of a kind that explains nothing."""
+    match clause:
+        case (
+            genai.ClauseEquals(equals=text)
+            | genai.ClauseStartsWith(starts_with=text)
+            | genai.ClauseContains(contains=text)
+            | genai.ClauseEndsWith(ends_with=text)
+        ):
+            return text.lower()
+        case _:
+            return None
+
+
+def _stem_chars(name: str, book_name: str) -> int:
+    """How long the name is without a date, an alias or a version at its end."""
+    found = _SUFFIXES.get(book_name, _ANY_SUFFIX).search(name)
+    return len(name) if found is None else found.start()
 
 
 def _explains(clause: object, name: str, book_name: str) -> str:
@@ -156,11 +229,11 @@ def _explains(clause: object, name: str, book_name: str) -> str:
             end = start + len(clause.contains) if start >= 0 else -1
         case genai.ClauseEndsWith():
             why = f"ends with {clause.ends_with}"
-            start, end = len(name) - len(clause.ends_with), len(name) * clause.is_match(name)
+            start = len(name) - len(clause.ends_with)
+            end = len(name) if clause.is_match(name) else -1
         case _:
             return ""
-    stem = _SUFFIXES.get(book_name, _ANY_SUFFIX).search(name)
-    whole_end = stem is not None and end >= stem.start()
+    whole_end = end >= _stem_chars(name, book_name)
     in_scope = book_name == "aws" and _AWS_SCOPE.fullmatch(name, 0, start) is not None
     return why if whole_end and (start == 0 or in_scope) else ""
 
@@ -237,8 +310,12 @@ def _flat(given: Mapping[str, object], book_name: str, tokens_in: int) -> Rates:
             steps = [price.base, *(tier.price for tier in price.tiers if tokens_in > tier.start)]
             price = steps[-1]  # noqa: PLW2901
         if unit in _UNITS:
-            picos[_UNITS[unit]] = pico(str(price))
+            picos[_UNITS[unit]] = _pico(str(price))
     return rates_of(picos, book_name)
+
+
+#: The book has few different prices, and a name asks for many of them.
+_pico: Final = cache(pico)
 
 
 if __name__ == "__main__":

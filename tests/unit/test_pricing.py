@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -28,7 +29,15 @@ from prodlensd.pricing import (
     Rates,
     flat_rates,
 )
-from prodlensd.pricing.genai import _BOOK_NAMES, GenaiBook
+from prodlensd.pricing.genai import (
+    _BOOK_NAMES,
+    GenaiBook,
+    _explains,
+    _leaves,
+    _sellers,
+    _stem_chars,
+    _text,
+)
 from prodlensd.pricing.pricer import nanousd_of
 from prodlensd.pricing.rates import (
     FOREVER,
@@ -919,6 +928,37 @@ def test_the_child_answers_as_the_book_itself_does_and_comes_back_after_a_rest()
         assert child.quote(*question) == BOOK.quote(*question)
         child.close()
     child.close()
+
+
+def names_like_those_of_the_book() -> Iterator[tuple[str, str]]:
+    """Each name of a seller's list as it is, and with something before, after or within it."""
+    for book_name in sorted(set(_BOOK_NAMES.values())):
+        for _, shelf in _sellers(book_name):
+            for model in shelf.models:
+                texts = {text.lower() for text in map(_text, _leaves(model.match)) if text}
+                for name in {model.id, *texts}:
+                    yield from ((book_name, name), (book_name, name[1:]), (book_name, f"{name}x"))
+                    yield from ((book_name, f"eu.acme.{name}-20250101-v1:0"), (book_name, ""))
+                    yield from ((book_name, f"us.{name}@x-1"), (book_name, f"a.b.c.{name}-latest"))
+                    yield book_name, f"{name}-2025-01-01{name}"
+
+
+@pytest.mark.parametrize("name", ["", "-latest", "@x", ":0", "-v1"])
+def test_a_name_that_is_nothing_but_a_version_has_no_price(name: str) -> None:
+    for provider in _BOOK_NAMES:
+        assert BOOK.quote(provider, f"{provider}/{name}", NOVEMBER_2026, None).rates is None
+
+
+def test_a_name_is_found_as_if_every_clause_of_the_book_were_asked() -> None:
+    found = 0
+    for book_name, name in set(names_like_those_of_the_book()):
+        stem = _stem_chars(name, book_name)
+        for _, shelf in _sellers(book_name):
+            near = shelf.near(name, stem, in_scope=book_name == "aws")
+            expected = [m for m in shelf.models if _explains(m.match, name, book_name)]
+            assert [m for m in near if _explains(m.match, name, book_name)] == expected, name
+            found += len(expected)
+    assert found > 3000
 
 
 def test_a_child_that_cannot_answer_is_a_fault_and_not_an_unknown_price() -> None:
