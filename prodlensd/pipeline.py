@@ -14,9 +14,10 @@ change, must not change the key of any other. Blank lines do not enter.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from hashlib import blake2b
+from itertools import islice
 from typing import Final
 
 from prodlensd.model import (
@@ -33,39 +34,42 @@ from prodlensd.pricing import nanousd_of
 #: May begin a file, and is no part of its first line.
 BOM: Final = b"\xef\xbb\xbf"
 _BLANK = b" \t\r"
+#: How many lines are read before the first of them is priced: few enough to hold twice.
+_LINES_AHEAD: Final = 1000
 #: So many fields of a Trace are columns as they are.
 _FACTS = Trace._fields.index("cost_gateway_usd")
 
 
 def build(
-    chunk: Chunk, *, parse: Callable[[bytes], Trace], price: Callable[[Trace], Price]
+    chunk: Chunk,
+    *,
+    parse: Callable[[bytes], Trace],
+    price: Callable[[Trace], Price],
+    expect: Callable[[list[Trace]], None] = lambda _traces: None,
 ) -> Part:
-    """The outcome of every line of the chunk, and the checkpoint after them."""
+    """The outcome of every line of the chunk, and the checkpoint after them.
+
+    `expect` is given the traces before they are priced, some at a time.
+    """
     start = chunk.start
     source_id, offset, chain = start.source_id, start.offset, start.chain
     rows: list[tuple[object, ...]] = []
     chains: list[bytes] = []
     dead_letters: list[DeadLetter] = []
     blanks = 0
-    for line in chunk.lines:
-        # Zeros before a line are a hole, no part of it, however they happened to be read.
-        told = line.lstrip(b"\0") if line[:1] == b"\0" else line
-        begin = offset + len(line) - len(told)
-        content = told.removeprefix(BOM) if offset == 0 else told
-        try:
-            trace = parse(content)
-        except BadLine as bad:
-            if content.strip(_BLANK):
-                chain = _next_link(chain, told)
-                reason = "unterminated" if chunk.unterminated else bad.reason
-                place = (chain, source_id, begin, len(told))
-                dead_letters.append(DeadLetter(*place, reason, bad.detail, told))
-            else:
-                blanks += 1
-        else:
-            chain = _next_link(chain, told)
+    for line, content, trace in _read(chunk, parse, expect):
+        begin = offset + len(line) - len(content)
+        if type(trace) is Trace:
+            chain = _next_link(chain, content)
             rows.append(row(trace, chain, price(trace), source_id, begin))
             chains.append(chain)
+        elif isinstance(trace, BadLine):
+            chain = _next_link(chain, content)
+            reason = "unterminated" if chunk.unterminated else trace.reason
+            place = (chain, source_id, begin, len(content))
+            dead_letters.append(DeadLetter(*place, reason, trace.detail, content))
+        else:
+            blanks += 1
         offset += len(line) + 1
     if (long := chunk.long_line) is not None:
         chain = long.chain
@@ -87,6 +91,34 @@ def build(
         record_digest=chunk.record_digest,
     )
     return Part(start, end, rows, chains, dead_letters, blanks)
+
+
+def _read(
+    chunk: Chunk, parse: Callable[[bytes], Trace], expect: Callable[[list[Trace]], None]
+) -> Iterator[tuple[bytes, bytes, Trace | BadLine | None]]:
+    """Each line, the same without zeros before it, and what it says: None when it is blank."""
+    is_first = chunk.start.offset == 0
+    lines = iter(chunk.lines)
+    while some := list(islice(lines, _LINES_AHEAD)):
+        read = []
+        for line in some:
+            # Zeros before a line are a hole, no part of it, however they happened to be read.
+            content = line.lstrip(b"\0") if line[:1] == b"\0" else line
+            read.append((line, content, _parsed(content, parse, is_first=is_first)))
+            is_first = False
+        expect([trace for *_, trace in read if type(trace) is Trace])
+        yield from read
+
+
+def _parsed(
+    content: bytes, parse: Callable[[bytes], Trace], *, is_first: bool
+) -> Trace | BadLine | None:
+    if is_first:
+        content = content.removeprefix(BOM)
+    try:
+        return parse(content)
+    except BadLine as bad:
+        return bad if content.strip(_BLANK) else None
 
 
 def _next_link(chain: bytes, line: bytes) -> bytes:

@@ -1,17 +1,20 @@
 """Prices calls again, each at the prices of its own time, and says what changed.
 
-A day is one transaction: whoever reprices may be killed at any moment and run again, and a second
-run finds nothing to change.
+Calls are priced first, some at a time, and then their changes are written, in one transaction: the
+ledger is held for no longer than that takes. Whoever reprices may be killed at any moment and run
+again: what was written is whole, each call's change with its history and all that counts it, and a
+second run does the rest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from prodlensd.model import Price, Trace
-from prodlensd.store import Change, PriceReader, Selection
+from prodlensd.store import Change, PriceReader, Selected, Selection
 
 
 class Kind(NamedTuple):
@@ -53,8 +56,11 @@ class Repriced:
         self.changes[kind] = Sum(calls + 1, before + (old.nanousd or 0), after + (new.nanousd or 0))
 
 
-#: Writes the changes of one day (days since 1970) as they come, and yields those that were made.
-Write = Callable[[int, Iterator[Change]], Iterator[Change]]
+#: How many calls are priced at once, and so the most changes of one transaction: few enough for the
+#: daemon to commit in between without anybody noticing.
+CALLS_AT_ONCE: Final = 200
+#: Writes changes of one day (days since 1970) in one transaction; returns those that were made.
+Write = Callable[[int, Sequence[Change]], Sequence[Change]]
 
 
 def reprice(
@@ -63,37 +69,44 @@ def reprice(
     *,
     price: Callable[[Trace], Price],
     write: Write,
+    turn: AbstractContextManager[object],
+    expect: Callable[[list[Trace]], None] = lambda _traces: None,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Repriced:
-    """Prices the selected calls again; `progress` is told how many days of how many are done.
+    """Prices the selected calls again; `progress` hears how many days of how many are done.
 
-    Raises StoreError, or OSError when a price cannot be asked; the days before are then done.
+    `expect` is given the calls before they are priced, some at a time. `turn` is entered for each
+    transaction, so that others can have theirs in between. Raises StoreError, or OSError when a
+    price cannot be asked; what was written before is done.
     """
     days = reader.days(selection)
     repriced = Repriced(pruned=reader.pruned(days))
     for done, day in enumerate(days):
         progress(done, len(days))
-        for change in write(day, _changes(reader, day, selection, price, repriced)):
-            repriced.add(change)
+        for calls in reader.calls(day, selection, CALLS_AT_ONCE):
+            expect([trace for trace, *_ in calls])
+            if changes := _changes(calls, price, repriced):
+                with turn:
+                    made = write(day, changes)
+                for change in made:
+                    repriced.add(change)
     progress(len(days), len(days))
     return repriced
 
 
 def _changes(
-    reader: PriceReader,
-    day: int,
-    selection: Selection,
-    price: Callable[[Trace], Price],
-    repriced: Repriced,
-) -> Iterator[Change]:
-    for trace, gateway_nanousd, old in reader.calls(day, selection):
+    calls: list[Selected], price: Callable[[Trace], Price], repriced: Repriced
+) -> list[Change]:
+    changes = []
+    for trace, gateway_nanousd, old in calls:
         new = price(trace)
         repriced.seen += 1
         repriced.unpriced += new.nanousd is None
         if new[:3] != old[:3]:
-            yield Change(trace, gateway_nanousd, old, new)
+            changes.append(Change(trace, gateway_nanousd, old, new))
+    return changes
 
 
-def write_nothing(_day: int, changes: Iterator[Change]) -> Iterator[Change]:
+def write_nothing(_day: int, changes: Sequence[Change]) -> Sequence[Change]:
     """What would change."""
     return changes

@@ -19,7 +19,7 @@ from typing import Any, Final
 import click
 
 from prodlensd import dead_letters, formats
-from prodlensd.cli import as_json, config_option, fail, iso_time, load_config, short_time
+from prodlensd.cli import as_json, config_option, fail, iso_time, load_config, now_us, short_time
 from prodlensd.cli.accepting import dismiss, purge
 from prodlensd.cli.letters import find, open_reader, reason_option, told_errors
 from prodlensd.cli.pricing import Books
@@ -193,7 +193,7 @@ def _retry(config: Config, reason: str | None, *, dry_run: bool) -> Iterator[Ret
             if not path.exists():
                 raise fail(f"no ledger at {path}: has the daemon run yet?")
             store = stack.enter_context(Store(path, durability=config.store.durability))
-            books = Books(config.pricing, Prices(store))
+            books = Books(config.pricing, Prices(store, now_us))
             stack.callback(books.close)
             price, redeem = books.pricer.price, store.redeem
         yield from dead_letters.retry(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from hashlib import blake2b
 from importlib.metadata import version
@@ -9,6 +10,7 @@ from typing import Final
 
 from prodlensd import __version__
 from prodlensd import config as configuration
+from prodlensd.model import Trace
 from prodlensd.pricing import ChildBook, Override, Pins, Pricer, flat_rates
 
 _LITELLM_FILE: Final = "prodlensd.pricing.litellm_file"
@@ -18,10 +20,10 @@ class Books:
     """The pricer of a configuration and its price books, each in a child process of its own."""
 
     def __init__(self, pricing: configuration.Pricing, pins: Pins | None = None) -> None:
-        book, second = ChildBook(), None
+        book, second = ChildBook(now_s=time.monotonic), None
         self._children = [book]
         if pricing.litellm_prices is not None:
-            second = ChildBook(_LITELLM_FILE, str(pricing.litellm_prices))
+            second = ChildBook(_LITELLM_FILE, str(pricing.litellm_prices), now_s=time.monotonic)
             self._children.append(second)
         fallback = pricing.fallback
         self.pricer = Pricer(
@@ -35,6 +37,12 @@ class Books:
             second_book=second,
             pins=pins,
         )
+
+    def expect(self, traces: list[Trace]) -> None:
+        """Asks the books at once for what these calls need. Raises OSError as pricing them does."""
+        if questions := self.pricer.questions(traces):
+            for child in self._children:
+                child.expect(questions)
 
     def start(self) -> None:
         """Starts the children, without waiting until they can answer."""

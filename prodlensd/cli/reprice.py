@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from prodlensd.pricing import ALWAYS, FOREVER
 from prodlensd.report import read_period
 from prodlensd.reprice import Repriced, Write, reprice, write_nothing
 from prodlensd.store import DayReader, Partitions, PriceReader, Prices, Selection, Store, StoreError
+from prodlensd.turns import Turns
 
 #: Whose price can be another one now; the others have none to be looked up.
 _SOURCES = ("unpriced", "table", "override", "fallback", "free", "gateway")
@@ -70,7 +73,7 @@ def command(  # noqa: PLR0913 - one for each option
     the price table or the configuration's prices have changed. The history of all changes is the
     view cost_changes. Safe at any time, also while the daemon runs; a second run changes nothing.
 
-    Exit code: 0, 1 when it failed (days that were done stay done).
+    Exit code: 0, 1 when it failed (what was written by then stays: run it again).
     """
     config = load_config(config_path)
     os.umask(0o077)
@@ -103,16 +106,24 @@ def _reprice(config: Config, selection: Selection, *, dry_run: bool, quiet: bool
             store = stack.enter_context(
                 Store(config.store.path, durability=config.store.durability)
             )
-            prices = Prices(store)
+            prices = Prices(store, now_us)
             write = prices.repricing(__version__, selection, now_us()).write
         books = Books(config.pricing, prices or reader)
         stack.callback(books.close)
         progress = stack.enter_context(bar("pricing again", shown=not quiet))
         repriced = reprice(
-            reader, selection, price=books.pricer.price, write=write, progress=progress
+            reader,
+            selection,
+            price=books.pricer.price,
+            expect=books.expect,
+            write=write,
+            turn=Turns(time.monotonic, threading.Event().wait),
+            progress=progress,
         )
-        if prices is not None and selection == _EVERYTHING:
-            prices.note_fingerprint(told)
+        if prices is not None:
+            prices.write_pins()
+            if selection == _EVERYTHING:
+                prices.note_fingerprint(told)
     if repriced.changes and not dry_run and config.parquet.enabled:
         _write_snapshots(config, quiet=quiet)
     return repriced

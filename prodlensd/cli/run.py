@@ -85,7 +85,7 @@ def _run(
             Store(config.store.path, host=config.host, durability=config.store.durability)
         )
         bell = Bell(config.logs.directories, recursive=config.logs.recursive)
-        prices = Prices(store)
+        prices = Prices(store, now_us)
         books = Books(config.pricing, prices)
         stack.callback(books.close)
         if not once:
@@ -110,7 +110,9 @@ def _run(
             store=store,
             tailer=tailer,
             bell=bell,
-            build=partial(build, parse=formats.parse, price=books.pricer.price),
+            build=partial(
+                build, parse=formats.parse, price=books.pricer.price, expect=books.expect
+            ),
             log=log,
             signals=signals,
             pace=Pace(

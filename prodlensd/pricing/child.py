@@ -12,17 +12,19 @@ import os
 import select
 import subprocess
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from prodlensd.pricing.rates import Origin, PriceBook, Quote, from_list
+from prodlensd.pricing.rates import Origin, PriceBook, Question, Quote, from_list
 
 #: Less than the five seconds in which a daemon has to stop.
 _PATIENCE_S: Final = 4.0
 _IDLE_S: Final = 60.0
+#: Far fewer than can be answered while we are patient.
+_QUESTIONS_AT_ONCE: Final = 500
 
 
 def own_path() -> str:
@@ -47,33 +49,57 @@ class BookUnavailableError(OSError):
 
 
 class ChildBook:
-    """The PriceBook that this module serves (see `serve`), asked through a pipe."""
+    """The PriceBook that a module serves (see `serve`), asked through a pipe.
 
-    def __init__(self, module: str = "prodlensd.pricing.genai", *arguments: str) -> None:
+    `now_s` is a clock in seconds that never goes back: it says for how long nothing was asked.
+    """
+
+    def __init__(
+        self,
+        module: str = "prodlensd.pricing.genai",
+        *arguments: str,
+        now_s: Callable[[], float],
+    ) -> None:
         # -P and our own path: it imports what we would, never what lies in the current folder
         self._command = (sys.executable, "-P", "-m", module, *arguments)
         self._child: subprocess.Popen[bytes] | None = None
-        self._asked_at_s = 0.0
+        self._now_s = now_s
+        self._expected: dict[Question, Quote] = {}
+        self._asked_at_s = now_s()
 
     def quote(self, provider: str, model: str, at_us: int, tier: str | None) -> Quote:
         """Return the child's quote. Raises BookUnavailableError when there is none to be had."""
+        question = provider, model, at_us, tier
+        quote = self._expected.pop(question, None)
+        return quote or next(iter(self._ask([question])))
+
+    def expect(self, questions: Collection[Question]) -> None:
+        """Ask for these quotes at once: a journey to the child takes longer than its answer.
+
+        Each is had without asking again, once and until the next call.
+        """
+        self._expected = {}
+        left = iter(questions)
+        while some := list(islice(left, _QUESTIONS_AT_ONCE)):
+            self._expected.update(zip(some, self._ask(some), strict=True))
+
+    def _ask(self, questions: Sequence[Question]) -> Iterator[Quote]:
         child = self._child or self.start()
-        self._asked_at_s = time.monotonic()
+        self._asked_at_s = self._now_s()
         assert child.stdin and child.stdout  # noqa: S101, PT018 - PIPE below
         try:
             with suppress(BrokenPipeError):  # it may have gone with a word why
-                child.stdin.write(json.dumps((provider, model, at_us, tier)).encode() + b"\n")
+                child.stdin.write(json.dumps(questions).encode() + b"\n")
                 child.stdin.flush()
             ready, _, _ = select.select([child.stdout], [], [], _PATIENCE_S)
-            answer = json.loads(child.stdout.readline() if ready else b"")
+            answers = json.loads(child.stdout.readline() if ready else b"")
         except (OSError, ValueError) as error:
             self.close()
             raise BookUnavailableError(f"the price book gave no answer: {error}") from error
-        if isinstance(answer, str):
+        if isinstance(answers, str):
             self.close()
-            raise BookUnavailableError(answer)
-        rates, from_us, until_us, origin = answer
-        return Quote(from_list(rates) if rates else None, from_us, until_us, Origin(*origin))
+            raise BookUnavailableError(answers)
+        return map(_quote, answers)
 
     def close(self) -> None:
         """End the child and give its memory back; the next question starts another."""
@@ -85,16 +111,16 @@ class ChildBook:
     def warm_up(self) -> None:
         """Wait until the child can answer at once; that it cannot is said when it is needed."""
         with suppress(BookUnavailableError):
-            self.quote("anthropic", "claude-sonnet-4-5", time.time_ns() // 1000, None)
+            self.quote("anthropic", "claude-sonnet-4-5", 0, None)
 
     def rest(self) -> None:
         """Close the book if it has not been asked for a minute."""
-        if time.monotonic() - self._asked_at_s > _IDLE_S:
+        if self._now_s() - self._asked_at_s > _IDLE_S:
             self.close()
 
     def start(self) -> subprocess.Popen[bytes]:
         """Start the child, without waiting until it can answer."""
-        self._asked_at_s = time.monotonic()
+        self._asked_at_s = self._now_s()
         self._child = subprocess.Popen(  # noqa: S603 - our own interpreter, our own module
             self._command,
             stdin=subprocess.PIPE,
@@ -105,10 +131,16 @@ class ChildBook:
         return self._child
 
 
-def serve(open_book: Callable[[], PriceBook]) -> None:
-    """Answer one JSON line per question, [provider, model, at_us, tier], until the input ends.
+def _quote(answer: list[Any]) -> Quote:
+    rates, from_us, until_us, origin = answer
+    return Quote(from_list(rates) if rates else None, from_us, until_us, Origin(*origin))
 
-    An answer is a quote as a list, or a text that says why the book cannot be read.
+
+def serve(open_book: Callable[[], PriceBook]) -> None:
+    """Answer each line until the input ends: a list of questions, with a list of their quotes.
+
+    All in JSON; a question is [provider, model, at_us, tier]. The only other answer is a text that
+    says why the book cannot be read.
     """
     try:
         book = open_book()
@@ -116,4 +148,5 @@ def serve(open_book: Callable[[], PriceBook]) -> None:
         print(json.dumps(str(error)), flush=True)  # noqa: T201 - the answer is the child's output
         return
     for line in sys.stdin:
-        print(json.dumps(book.quote(*json.loads(line))), flush=True)  # noqa: T201
+        quotes = [book.quote(*question) for question in json.loads(line)]
+        print(json.dumps(quotes), flush=True)  # noqa: T201

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from decimal import ROUND_HALF_EVEN, Decimal
+from functools import partial
 from hashlib import blake2b
 from typing import Final, Literal, NamedTuple, Protocol
 
 from prodlensd.model import NANOUSD_PER_USD, PinnedPrice, Price, Trace
 from prodlensd.pricing.overrides import Override, Overrides
 from prodlensd.pricing.rates import (
+    ALWAYS,
     FOREVER,
     MAX_NANOUSD,
     Origin,
     PriceBook,
+    Question,
     Quote,
     Rates,
     cost_nanousd,
@@ -27,6 +30,7 @@ _NOT_BILLABLE: Final = Price(0, "not_billable")
 _FREE: Final = Price(0, "free")
 _UNPRICED: Final = Price(None, "unpriced")
 
+_NO_NAMES: Final = ("", "", "")
 _MAX_REMEMBERED: Final = 4096
 _MAX_NAME: Final = 300  # characters; longer is no model, and would only fill the memory
 _MAX_USD: Final = MAX_NANOUSD / NANOUSD_PER_USD
@@ -39,8 +43,12 @@ _new: Final = tuple.__new__  # makes a Price in half its constructor's time, onc
 class Pins(Protocol):
     """Where rates are kept for good, with their provenance, when a call is first priced at them."""
 
-    def pin(self, price: PinnedPrice) -> None:
-        """Keeps a price; one that is kept already stays as it is."""
+    def pin(self, price: PinnedPrice, unnamed: Callable[[], PinnedPrice]) -> int:
+        """Keeps a price; one that is kept already stays as it is. Returns the id it is kept by.
+
+        Where that would be too many names, the `unnamed` one is kept instead: the same without the
+        names of the call, and so the same for all calls that an entry of a book is the price of.
+        """
 
     def pinned(self, provider: str, model: str, tier: str, at_us: int) -> PinnedPrice | None:
         """The newest table price kept for such a call."""
@@ -94,6 +102,16 @@ class Pricer:
         if self._fallback is not None and (flat := self._fallback.cost(trace)) is not None:
             return Price(flat[0], "fallback", None, flat[1])
         return _UNPRICED
+
+    def questions(self, traces: Iterable[Trace]) -> list[Question]:
+        """What the price books will be asked when these calls are priced, but for what is rare."""
+        return [
+            question
+            for question in self._table.questions(
+                trace for trace in traces if not trace.cache_hit and trace.status != "failure"
+            )
+            if not self._is_free(question[0])
+        ]
 
     def quote(self, trace: Trace) -> tuple[str, Quote]:
         """By whose rates such a call is priced where the gateway's cost does not count.
@@ -151,25 +169,38 @@ class _ByRates:
             return None
         return nanousd, held[3]
 
+    def questions(self, traces: Iterable[Trace]) -> list[Question]:
+        """What the book will be asked for these calls: the first of each kind not remembered."""
+        first: dict[tuple[str | None, str | None, str | None], Trace] = {}
+        for trace in traces:
+            first.setdefault((trace.provider, trace.model, trace.service_tier), trace)
+        new = [first[kind] for kind in first.keys() - self._held.keys()]
+        return list(filter(None, map(_question, new)))
+
     def quote(self, trace: Trace) -> Quote:
         """The book's answer for such a call."""
-        model, tier = trace.model or "", trace.service_tier
-        if len(model) + len(trace.provider or "") + len(tier or "") > _MAX_NAME:
-            return Quote(None)
-        return self._book.quote(provider_of(trace), model, trace.started_us, tier)
+        question = _question(trace)
+        return Quote(None) if question is None else self._book.quote(*question)
 
     def _hold(self, trace: Trace) -> _Held:
         quote = self.quote(trace)
         price_id = None
         if quote.rates is not None and self._pins is not None:
-            pinned = _pinned(self.source, trace, quote, quote.rates)
-            self._pins.pin(pinned)
-            price_id = pinned.price_id
+            named = _pinned(self.source, _names(self.source, trace), quote, quote.rates)
+            price_id = self._pins.pin(named, partial(_unnamed, named, quote, quote.rates))
         held = _Held(quote.rates, quote.from_us, quote.until_us, price_id)
         if len(self._held) >= _MAX_REMEMBERED:
             self._held.clear()
         self._held[trace.provider, trace.model, trace.service_tier] = held
         return held
+
+
+def _question(trace: Trace) -> Question | None:
+    """What a book is asked for the price of such a call; None for what is no name of a model."""
+    model, tier = trace.model or "", trace.service_tier
+    if len(model) + len(trace.provider or "") + len(tier or "") > _MAX_NAME:
+        return None
+    return provider_of(trace), model, trace.started_us, tier
 
 
 class _Tables:
@@ -193,7 +224,8 @@ class _Tables:
             return Quote(None)
         asked = provider, model, at_us, tier
         quote = self._book.quote(*asked) if self._book is not None else Quote(None)
-        if quote.rates is None and self._pins is not None:
+        # A call without a model is not one of those whose names were not kept.
+        if quote.rates is None and self._pins is not None and model:
             pinned = self._pins.pinned(provider, model, tier or "", at_us)
             if pinned is not None:
                 return _quote(pinned).within(quote)
@@ -214,16 +246,26 @@ class _Flat:
         return self._quote
 
 
-def _pinned(source: str, trace: Trace, quote: Quote, rates: Rates) -> PinnedPrice:
-    """The price to keep. Its id leaves out the version of the book: equal rates are one price."""
-    call = (provider_of(trace), trace.model or "", trace.service_tier or "")
+def _names(source: str, trace: Trace) -> tuple[str, str, str]:
+    """What a price is kept under: the call's provider, model and tier."""
     if source == "fallback":  # the same for every call
-        call = ("", "", "")
+        return _NO_NAMES
+    return provider_of(trace), trace.model or "", trace.service_tier or ""
+
+
+def _pinned(source: str, call: tuple[str, str, str], quote: Quote, rates: Rates) -> PinnedPrice:
+    """The price to keep. Its id leaves out the version of the book: equal rates are one price."""
     window = (quote.from_us, quote.until_us)
     origin = quote.origin
     told = repr((source, call, origin.book.split(" ")[0], origin.entry, window, rates)).encode()
     price_id = int.from_bytes(blake2b(told, digest_size=8).digest(), "big") % FOREVER
     return PinnedPrice(price_id, source, *call, *origin, *window, to_json(rates))
+
+
+def _unnamed(named: PinnedPrice, quote: Quote, rates: Rates) -> PinnedPrice:
+    """The same, kept once for all calls that it is the price of: not of certain days either."""
+    always = quote._replace(from_us=ALWAYS, until_us=FOREVER)
+    return _pinned(named.source, _NO_NAMES, always, rates)
 
 
 def _quote(price: PinnedPrice) -> Quote:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from decimal import ROUND_HALF_EVEN, Decimal
+from functools import lru_cache
 from typing import Any, Final, NamedTuple, Protocol
 
 from prodlensd.model import Trace, Usage
@@ -66,6 +67,10 @@ class Quote(NamedTuple):
         )
 
 
+#: What a price book is asked: provider, model, at_us, tier (see `PriceBook.quote`).
+Question = tuple[str, str, int, str | None]
+
+
 class PriceBook(Protocol):
     """One source of prices."""
 
@@ -110,6 +115,7 @@ def rates_of(
     )
 
 
+@lru_cache(maxsize=1024)
 def to_json(rates: Rates) -> str:
     """Rates as JSON: a list in the order of their fields."""
     return json.dumps(rates, separators=(",", ":"))

@@ -4,7 +4,7 @@ from prodlensd.store.connection import LedgerLostError, StoreError, StoreLockedE
 from prodlensd.store.days import DayReader
 from prodlensd.store.letters import BEFORE, Accepted, Letters
 from prodlensd.store.partitions import Partitions
-from prodlensd.store.prices import Change, Doubtful, PriceReader, Prices, Selection
+from prodlensd.store.prices import Change, Doubtful, PriceReader, Prices, Selected, Selection
 from prodlensd.store.reading import LETTER_STATES, Reader, Refused
 from prodlensd.store.store import Committed, Redeemed, Store
 from prodlensd.store.usage import UsageReader
@@ -25,6 +25,7 @@ __all__ = [
     "Reader",
     "Redeemed",
     "Refused",
+    "Selected",
     "Selection",
     "Store",
     "StoreError",

@@ -6,14 +6,13 @@ No cost changes but by a repricing, and each change is kept.
 from __future__ import annotations
 
 import json
-import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
-from itertools import chain
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from prodlensd.model import US_PER_DAY, PinnedPrice, Price, Trace
 from prodlensd.store.connection import translated
+from prodlensd.store.pins import FIND
 from prodlensd.store.reading import Reader
 from prodlensd.store.store import TOTALLED, Store, Totals, disputed
 from prodlensd.store.sums import exact_sums, joined
@@ -22,32 +21,22 @@ from prodlensd.store.sums import exact_sums, joined
 _FACTS: Final = Trace._fields[: Trace._fields.index("cost_gateway_usd")]
 _NANO: Final = 1e9
 
-_PIN: Final = f"""
-    INSERT INTO price VALUES ({",".join("?" * len(PinnedPrice._fields))}, ?, ?)
-    ON CONFLICT DO UPDATE SET confirmed_us = excluded.confirmed_us
-"""
-# What a book has lost since was its price for as long as it said so, and not a moment longer.
-_PINNED: Final = f"""
-    SELECT {", ".join(PinnedPrice._fields).replace("until_us", "min(until_us, confirmed_us + 1)")}
-    FROM price
-    WHERE provider = ? AND model = ? AND tier = ? AND source = 'table'
-        AND ? BETWEEN from_us AND min(until_us - 1, confirmed_us)
-    ORDER BY confirmed_us DESC LIMIT 1
-"""
 _CALLS: Final = f"""
     SELECT {", ".join(_FACTS)}, gateway_nanousd, cost_nanousd, cost_source, table_nanousd, price_id
     FROM trace
-    WHERE started_us >= ? AND started_us < ?
+    WHERE (started_us, key) > (?, ?) AND started_us < ?
         AND cost_source IN (SELECT value FROM json_each(?))
         AND (? IS NULL OR model GLOB ?) AND (? IS NULL OR provider = ?)
-    ORDER BY started_us
+    ORDER BY started_us, key LIMIT ?
 """
-# What the tallies and totals need is told as it is now, not as it was when the call was looked at.
+#: Comes before every key: SQLite orders numbers before texts, and texts before blobs.
+_BEFORE_ANY_KEY: Final = 0
+# What the tallies and totals need is given as it is now, not as it was when the call was looked at.
 _CHANGE: Final = f"""
     UPDATE trace SET cost_nanousd = ?, cost_source = ?, table_nanousd = ?, price_id = ?
     WHERE started_us = ? AND key = ?
         AND cost_nanousd IS ? AND cost_source = ? AND table_nanousd IS ?
-    RETURNING gateway_nanousd, {", ".join(TOTALLED[1:])}
+    RETURNING started_us, key, gateway_nanousd, {", ".join(TOTALLED[1:])}
 """
 _NOTE: Final = """
     INSERT INTO repricing (version, selection, started_us) VALUES (?, ?, ?) RETURNING repricing_id
@@ -79,6 +68,10 @@ class Change(NamedTuple):
     new: Price
 
 
+#: A call as logged, the gateway's cost, and what it costs so far.
+Selected = tuple[Trace, int | None, Price]
+
+
 class Doubtful(NamedTuple):
     """Calls of one model and tier that are unpriced, or disputed; costs in nano-dollars."""
 
@@ -93,22 +86,33 @@ class Doubtful(NamedTuple):
 
 
 class Prices:
-    """The writing side. Pins rates, and writes the changes of a repricing."""
+    """The writing side. Pins rates, and writes the changes of a repricing.
 
-    def __init__(self, store: Store) -> None:
+    `now` is the time in microseconds since 1970.
+    """
+
+    def __init__(self, store: Store, now: Callable[[], int]) -> None:
         self._store = store
+        self._now = now
 
-    def pin(self, price: PinnedPrice) -> None:
-        """Keeps the rates for good, or notes that the book still says so."""
-        now_us = time.time_ns() // 1000
-        with self._store.transaction():
-            self._store.db.execute(_PIN, (*price, now_us, now_us))
+    def pin(self, price: PinnedPrice, unnamed: Callable[[], PinnedPrice]) -> int:
+        """Keeps the rates for good, or notes that the book still says so; the id they are kept by.
+
+        They are written with the next transaction (see `pins`): that of the call's row.
+        """
+        with translated(self._store.path):
+            return self._store.pins.keep(price, unnamed, self._now())
 
     def pinned(self, provider: str, model: str, tier: str, at_us: int) -> PinnedPrice | None:
         """The newest list price kept for such a call, from when a book still knew it."""
         with translated(self._store.path):
-            row = self._store.db.execute(_PINNED, (provider, model, tier, at_us)).fetchone()
-        return None if row is None else PinnedPrice(*row)
+            return self._store.pins.find(provider, model, tier, at_us)
+
+    def write_pins(self) -> None:
+        """Writes the pins that no row has taken along: a book was asked, and no cost changed."""
+        if self._store.pins.are_waiting:
+            with self._store.transaction():
+                pass
 
     def fingerprint(self) -> str | None:
         """What the calls that nobody could price were last priced by."""
@@ -143,57 +147,78 @@ class Repricing:
         self._noted = noted
         self._id: int | None = None
 
-    def write(self, day: int, changes: Iterator[Change]) -> Iterator[Change]:
-        """Writes the changes of one day in one transaction, and yields those that were made.
+    def write(self, day: int, changes: Sequence[Change]) -> list[Change]:
+        """Writes changes of one day in one transaction; returns those that were made.
 
         A call that changed since it was looked at is passed over.
         """
-        # Looking for a first change holds nobody up: the transaction begins with it.
-        for first in changes:
-            with self._store.transaction():
-                yield from self._write(day, chain((first,), changes))
+        with self._store.transaction():
+            found = self._update(changes)
+            made = [change for change in changes if _key(change) in found]
+            if not made:
+                return []
+            noted = self._id or self._store.db.execute(_NOTE, self._noted).get
+            self._keep(made, noted)
+            self._count(made, found)
+            self._store.mark_dirty([day])
+        self._id = noted
+        return made
 
-    def _write(self, day: int, changes: Iterable[Change]) -> Iterator[Change]:
-        db = self._store.db
+    def _update(self, changes: Sequence[Change]) -> dict[Any, list[Any]]:
+        """The gateway's cost and the tokens of each call that could be changed, by its key."""
+        rows = self._store.db.executemany(
+            _CHANGE, [(*change.new, *_key(change), *change.old[:3]) for change in changes]
+        )
+        return {(started_us, key): rest for started_us, key, *rest in rows}
+
+    def _keep(self, made: list[Change], repricing_id: int) -> None:
+        """Adds to the history."""
+        self._store.db.executemany(
+            _KEEP,
+            [
+                (*_key(change), repricing_id, *_kept(change.old), *_kept(change.new))
+                for change in made
+            ],
+        )
+
+    def _count(self, made: list[Change], found: dict[Any, list[Any]]) -> None:
+        """Brings the tallies and the totals up to date."""
         costs: Counter[str | None] = Counter()
         disputes: Counter[str | None] = Counter()
         totals: Totals = defaultdict(lambda: [0] * len(TOTALLED))
-        for change in changes:
-            trace, _, old, new = change
-            key = trace.started_us, trace.key
-            row = db.execute(_CHANGE, (*new, *key, *old[:3])).get
-            if row is None:
-                continue
-            gateway, *tokens = row
-            if self._id is None:
-                self._id = db.execute(_NOTE, self._noted).get
-            was, now = ((p.nanousd, p.source, p.price_id) for p in (old, new))
-            db.execute(_KEEP, (*key, self._id, *was, *now))
-            costs.update({new.source: 1})
-            costs.subtract({old.source: 1})
-            disputes.update({disputed(gateway, new.table_nanousd): 1})
-            disputes.subtract({disputed(gateway, old.table_nanousd): 1})
-            for price, sign in ((old, -1), (new, 1)):
+        for change in made:
+            gateway, *tokens = found[_key(change)]
+            for price, sign in ((change.old, -1), (change.new, 1)):
+                costs[price.source] += sign
+                disputes[disputed(gateway, price.table_nanousd)] += sign
                 sums = totals[price.source]
                 for column, value in enumerate((price.nanousd, *tokens)):
-                    sums[column] += sign * (value or 0)
-            yield change
-        if costs:
-            self._store.tally("cost_source", costs)
-            self._store.tally("disputed", disputes)
-            self._store.total(totals)
-            self._store.mark_dirty([day])
+                    if value:
+                        sums[column] += sign * value
+        self._store.tally("cost_source", costs)
+        self._store.tally("disputed", disputes)
+        self._store.total(totals)
+
+
+def _key(change: Change) -> tuple[int, str | bytes | None]:
+    return change.trace[:2]
+
+
+def _kept(price: Price) -> tuple[int | None, str, int | None]:
+    return price.nanousd, price.source, price.price_id
 
 
 class PriceReader(Reader):
     """The reading side."""
 
-    def pin(self, price: PinnedPrice) -> None:
+    def pin(self, price: PinnedPrice, unnamed: Callable[[], PinnedPrice]) -> int:
         """Keeps nothing: this side only reads."""
+        del unnamed
+        return price.price_id
 
     def pinned(self, provider: str, model: str, tier: str, at_us: int) -> PinnedPrice | None:
         """The newest list price kept for such a call, from when a book still knew it."""
-        row = next(self._all(_PINNED, (provider, model, tier, at_us)), None)
+        row = next(self._all(FIND, (provider, model, tier, at_us)), None)
         return None if row is None else PinnedPrice(*row)
 
     def days(self, selection: Selection) -> list[int]:
@@ -211,17 +236,22 @@ class PriceReader(Reader):
         ((calls,),) = self._all(sql, (json.dumps(days),))
         return int(calls)
 
-    def calls(self, day: int, selection: Selection) -> Iterator[tuple[Trace, int | None, Price]]:
-        """The calls of one day: as logged, the gateway's cost, and what each costs so far."""
-        start = max(day * US_PER_DAY, selection.since_us)
-        end = min((day + 1) * US_PER_DAY, selection.until_us)
+    def calls(self, day: int, selection: Selection, most: int) -> Iterator[list[Selected]]:
+        """The calls of one day in time order, so many at most at once, each read as one view.
+
+        In between no view is held open: the write-ahead log can be emptied while calls are priced.
+        Later calls than the last one there is now are left out: they may come without end.
+        """
+        after: tuple[int, Any] = (max(day * US_PER_DAY, selection.since_us), _BEFORE_ANY_KEY)
+        until = min((day + 1) * US_PER_DAY, selection.until_us)
+        ((last,),) = self._all("SELECT max(started_us) FROM trace WHERE started_us < ?", (until,))
+        end = until if last is None else last + 1
         pattern = None if selection.model is None else selection.model.translate(_LITERALLY)
-        asked: tuple[Any, ...] = (start, end, json.dumps(selection.sources), pattern, pattern)
-        for row in self._all(_CALLS, (*asked, selection.provider, selection.provider)):
-            *facts, gateway_nanousd, nanousd, source, table_nanousd, price_id = row
-            gateway_usd = None if gateway_nanousd is None else gateway_nanousd / _NANO
-            price = Price(nanousd, source, table_nanousd, price_id)
-            yield Trace._make([*facts, gateway_usd, ()]), gateway_nanousd, price
+        provider = selection.provider
+        which = (json.dumps(selection.sources), pattern, pattern, provider, provider, most)
+        while rows := list(self._all(_CALLS, (*after, end, *which))):
+            yield [_selected(row) for row in rows]
+            after = rows[-1][:2]
 
     def unpriced(self) -> list[Doubtful]:
         """The models whose calls have no price, most calls first."""
@@ -243,3 +273,10 @@ class PriceReader(Reader):
             f"FROM trace WHERE {which} GROUP BY 1, 2, 3 ORDER BY 4 DESC, 1, 2, 3"
         )
         return [Doubtful._make((*row[:4], *joined(row[5:]), row[4])) for row in rows]
+
+
+def _selected(row: tuple[Any, ...]) -> Selected:
+    *facts, gateway_nanousd, nanousd, source, table_nanousd, price_id = row
+    gateway_usd = None if gateway_nanousd is None else gateway_nanousd / _NANO
+    price = Price(nanousd, source, table_nanousd, price_id)
+    return Trace._make([*facts, gateway_usd, ()]), gateway_nanousd, price

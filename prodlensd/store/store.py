@@ -19,6 +19,7 @@ import apsw
 
 from prodlensd.model import US_PER_DAY, Checkpoint, DeadLetter, Doubt, Gap, Part, Sighting
 from prodlensd.store.connection import LedgerLostError, key_digest, open_writer, translated
+from prodlensd.store.pins import Pins
 
 _Row = tuple[Any, ...]
 #: The columns of `trace`, in its order: those of a `pipeline.row`.
@@ -141,6 +142,21 @@ def disputed(gateway_nanousd: int | None, table_nanousd: int | None) -> str | No
     return "yes" if high > 2 * low else None
 
 
+@contextmanager
+def _first_error() -> Iterator[None]:
+    """Raises what went wrong first, not what apsw says of it.
+
+    When the disk is full SQLite rolls back by itself, and apsw's own ROLLBACK finds nothing to do.
+    """
+    try:
+        yield
+    except apsw.SQLError as error:
+        first: BaseException = error
+        while type(first) is apsw.SQLError and isinstance(first.__context__, apsw.Error):
+            first = first.__context__
+        raise first from None
+
+
 class Committed(NamedTuple):
     """What one transaction wrote."""
 
@@ -161,8 +177,11 @@ class Redeemed(NamedTuple):
 class Store:
     """The writing side, a context manager.
 
-    The mutable state: the connection, and as whom a daemon has taken the ledger over.
+    The mutable state: the connection, and as whom a daemon has taken the ledger over. `pins` are
+    the prices that wait for the next transaction.
     """
+
+    pins: Pins
 
     def __init__(self, path: Path, *, host: str = "", durability: str = "full") -> None:
         self.path = path
@@ -175,6 +194,7 @@ class Store:
     def __enter__(self) -> Self:
         self._db = open_writer(self.path, self._durability)
         self._file = self._file_now()
+        self.pins = Pins(self._db)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -187,10 +207,15 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """BEGIN IMMEDIATE to COMMIT, or ROLLBACK when anything raises."""
-        with translated(self.path), self._db:
+        """BEGIN IMMEDIATE to COMMIT, or ROLLBACK when anything raises.
+
+        Prices that wait go along, before the rows that were priced at them.
+        """
+        with translated(self.path), _first_error(), self._db:
             self._check_ours()
+            self.pins.write()
             yield
+        self.pins.settle()
 
     def take_over(self, *, pid: int, version: str, started_us: int) -> None:
         """Makes this daemon the only one that may write, and shuts out any that wrote before.

@@ -9,6 +9,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,13 @@ import apsw
 import pytest
 
 from prodlensd import formats
-from prodlensd.model import US_PER_DAY, Price
+from prodlensd.cli import now_us
+from prodlensd.model import US_PER_DAY, Price, Trace
 from prodlensd.pipeline import build
-from prodlensd.pricing import ALWAYS, FOREVER, Override, Pricer, Quote, flat_rates
+from prodlensd.pricing import ALWAYS, FOREVER, Override, PriceBook, Pricer, Quote, flat_rates
 from prodlensd.pricing.rates import Origin
 from prodlensd.reprice import Repriced, reprice, write_nothing
-from prodlensd.store import Change, PriceReader, Prices, Selection, Store
+from prodlensd.store import Change, PriceReader, Prices, Selected, Selection, Store, StoreError
 from prodlensd.store.store import disputed
 from prodlensd.tailer import Tailer
 from prodlensd.verify import verify
@@ -31,6 +33,12 @@ from tests.scenario.conftest import World
 #: 2026-01-01 and the two days after it, in microseconds.
 NEW_YEAR = 20454 * US_PER_DAY
 DAYS = [NEW_YEAR + n * US_PER_DAY for n in range(3)]
+#: Calls whose price is not in the ledger: there must be none.
+WITHOUT_PRICE = """
+    SELECT price_id FROM trace WHERE price_id NOT NULL AND price_id NOT IN (
+        SELECT price_id FROM price
+    )
+"""
 TOKENS = {"input_tokens": 1000, "output_tokens": 1000}
 
 
@@ -58,6 +66,21 @@ def dated(*usd: float) -> dict[int, float]:
     return dict(zip([ALWAYS, *DAYS[1:]], usd, strict=False))
 
 
+class Anything:
+    """A book that explains every name of a provider: `acme` for one dollar, any other for three."""
+
+    def __init__(self, version: int = 1) -> None:
+        self._version = version
+
+    def quote(self, provider: str, model: str, at_us: int, tier: str | None) -> Quote:
+        del at_us, tier
+        if not model:
+            return Quote(None)
+        usd = self._version * (1 if provider == "acme" else 3)
+        origin = Origin(f"anything {self._version}", provider, f"begins with {provider}")
+        return Quote(flat_rates(usd, usd), 0, FOREVER, origin)
+
+
 OLD = Book(1, m=dated(1), gone=dated(1))
 NEW = Book(2, m=dated(2, 3, 4), later=dated(5))
 
@@ -81,10 +104,10 @@ def at(make_line: Any) -> Callable[..., bytes]:
     return at
 
 
-def upgrade(world: Any, book: Book, **more: Any) -> None:
+def upgrade(world: Any, book: PriceBook, **more: Any) -> None:
     """The same ledger and logs under another version of the program and its prices."""
     world.restart()
-    pricer = Pricer(book=book, pins=Prices(world.store), **more)
+    pricer = Pricer(book=book, pins=Prices(world.store, now_us), **more)
     world.daemon._build = partial(build, parse=formats.parse, price=pricer.price)
 
 
@@ -99,23 +122,41 @@ def selection(*sources: str, **more: Any) -> Selection:
     )
 
 
+#: Nobody else is there to take turns with.
+ALONE = nullcontext()
+
+
 def again(
-    ledger: Path, store: Store, book: Book, wanted: Selection, *, dry_run: bool = False, **more: Any
+    ledger: Path,
+    store: Store,
+    book: PriceBook,
+    wanted: Selection,
+    *,
+    dry_run: bool = False,
+    turn: Any = ALONE,
+    **more: Any,
 ) -> Repriced:
     """As the command does it."""
+    prices = Prices(store, now_us)
     with PriceReader(ledger) as reader:
-        pricer = Pricer(book=book, pins=reader if dry_run else Prices(store), **more)
-        write = Prices(store).repricing("1", wanted, 1).write
-        return reprice(
-            reader, wanted, price=pricer.price, write=write_nothing if dry_run else write
-        )
+        pricer = Pricer(book=book, pins=reader if dry_run else prices, **more)
+        write = write_nothing if dry_run else prices.repricing("1", wanted, 1).write
+        repriced = reprice(reader, wanted, price=pricer.price, write=write, turn=turn)
+    prices.write_pins()
+    return repriced
 
 
-def reprice_world(world: Any, book: Book, *sources: str, **more: Any) -> Repriced:
+def reprice_world(world: Any, book: PriceBook, *sources: str, **more: Any) -> Repriced:
     narrowed = {k: more.pop(k) for k in ("since", "until", "model", "provider") if k in more}
     repriced = again(world.ledger, world.store, book, selection(*sources, **narrowed), **more)
     world.check()
     return repriced
+
+
+def selected(world: Any, wanted: Selection, most: int = 1000) -> list[list[Selected]]:
+    """The calls of the first day."""
+    with PriceReader(world.ledger) as reader:
+        return list(reader.calls(DAYS[0] // US_PER_DAY, wanted, most))
 
 
 def costs(world: Any) -> list[Any]:
@@ -476,12 +517,12 @@ def test_a_call_that_was_changed_meanwhile_is_passed_over(world: Any, at: Any) -
     world.step()
     wanted, day = selection(TABLE), DAYS[0] // US_PER_DAY
     pricer = Pricer(book=NEW)
-    with PriceReader(world.ledger) as reader:
-        seen = [(*call, pricer.price(call[0])) for call in reader.calls(day, wanted)]
+    (calls,) = selected(world, wanted)
+    seen = [Change(*call, pricer.price(call[0])) for call in calls]
     nine = Book(3, m=dated(9))
     assert reprice_world(world, nine, TABLE, until=DAYS[0] + 1).total.calls == 1
-    late = Prices(world.store).repricing("1", wanted, 2)
-    made = list(late.write(day, (Change(*one) for one in seen)))
+    late = Prices(world.store, now_us).repricing("1", wanted, 2)
+    made = late.write(day, seen)
     world.check()
     assert [change.trace.started_us - DAYS[0] for change in made] == [1, 2]
     assert costs(world) == [(TABLE, 18_000), (TABLE, 4000), (TABLE, 4000)]
@@ -493,13 +534,12 @@ def test_a_run_whose_every_change_came_too_late_is_not_noted(world: Any, at: Any
     world.append("a.jsonl", at(DAYS[0], 1))
     world.step()
     wanted = selection(TABLE)
-    with PriceReader(world.ledger) as reader:
-        ((trace, gateway, old),) = reader.calls(DAYS[0] // US_PER_DAY, wanted)
+    (((trace, gateway, old),),) = selected(world, wanted)
     reprice_world(world, NEW, TABLE)
     dirty(world)
-    late = Prices(world.store).repricing("1", wanted, 2)
+    late = Prices(world.store, now_us).repricing("1", wanted, 2)
     change = Change(trace, gateway, old, Price(1, TABLE, 1))
-    assert list(late.write(DAYS[0] // US_PER_DAY, iter([change]))) == []
+    assert late.write(DAYS[0] // US_PER_DAY, [change]) == []
     world.check()
     assert costs(world) == [(TABLE, 4000)]
     assert world.query("SELECT count(*) FROM repricing") == [1]
@@ -511,16 +551,219 @@ def test_two_that_see_the_same_dispute_count_it_once(world: Any, at: Any) -> Non
     world.append("a.jsonl", at(DAYS[0], 1, cost_usd=0.0015))
     world.step()
     wanted = selection("gateway")
-    with PriceReader(world.ledger) as reader:
-        ((trace, gateway, old),) = reader.calls(DAYS[0] // US_PER_DAY, wanted)
+    (((trace, gateway, old),),) = selected(world, wanted)
     change = Change(trace, gateway, old, old._replace(table_nanousd=4_000_000))
     made = [
-        len(list(Prices(world.store).repricing("1", wanted, n).write(20454, iter([change]))))
+        len(Prices(world.store, now_us).repricing("1", wanted, n).write(20454, [change]))
         for n in (1, 2)
     ]
     assert made == [1, 0]
     world.check()
     assert world.query("SELECT disputed FROM trace") == ["yes"]
+
+
+class Turn:
+    """Somebody else, who has a turn before each transaction of ours."""
+
+    def __init__(self, world: Any, at_once: Callable[[apsw.Connection], Any]) -> None:
+        self.had: list[Any] = []
+        self._world = world
+        self._at_once = at_once
+
+    def __enter__(self) -> None:
+        db = apsw.Connection(str(self._world.ledger))
+        try:
+            self.had.append(self._at_once(db))
+        finally:
+            db.close()
+        self._world.check()
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def two_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("prodlensd.reprice.CALLS_AT_ONCE", 2)
+
+
+def seven_calls(world: Any, at: Any) -> None:
+    upgrade(world, OLD)
+    world.append("a.jsonl", *(at(DAYS[0] + n // 2, n) for n in range(6)), at(DAYS[1], 6))
+    world.step()
+
+
+def test_nobody_waits_while_prices_are_looked_up(world: Any, at: Any) -> None:
+    class Patient(Book):
+        def quote(self, provider: str, model: str, at_us: int, tier: str | None) -> Quote:
+            with Turn(world, lambda db: db.execute("BEGIN IMMEDIATE; ROLLBACK").get):
+                asked.append(model)
+            return super().quote(provider, "acme/later", at_us, tier)
+
+    asked: list[str] = []
+    upgrade(world, OLD)
+    world.append("a.jsonl", *(at(DAYS[0] + n, n, f"acme/new{n}") for n in range(5)))
+    world.step()
+    assert reprice_world(world, Patient(2, later=dated(5)), "unpriced").total.calls == 5
+    assert sorted(asked) == [f"acme/new{n}" for n in range(5)]
+
+
+@pytest.mark.usefixtures("two_at_once")
+def test_others_commit_between_small_transactions_after_each_of_which_all_agrees(
+    world: Any, at: Any
+) -> None:
+    def commit(db: apsw.Connection) -> Any:
+        with db:
+            db.execute("UPDATE source SET size_bytes = size_bytes + 1")
+        return db.execute("SELECT count(*) FROM cost_change").get
+
+    seven_calls(world, at)
+    turn = Turn(world, commit)
+    assert reprice_world(world, NEW, TABLE, turn=turn).total.calls == 7
+    assert turn.had == [0, 2, 4, 6]
+    assert len(history(world)) == 7
+    assert world.query("SELECT count(*) FROM repricing") == [1]
+
+
+@pytest.mark.usefixtures("two_at_once")
+def test_a_long_run_does_not_keep_the_write_ahead_log_from_being_emptied(
+    world: Any, at: Any
+) -> None:
+    def empty(db: apsw.Connection) -> Any:
+        return next(db.execute("PRAGMA wal_checkpoint(TRUNCATE)"))
+
+    seven_calls(world, at)
+    turn = Turn(world, empty)
+    reprice_world(world, NEW, TABLE, turn=turn)
+    assert turn.had == [(0, 0, 0)] * 4
+
+
+def test_a_run_ends_though_new_calls_come_faster_than_it_prices(world: Any, at: Any) -> None:
+    upgrade(world, OLD)
+    world.append("a.jsonl", at(DAYS[0], 0), at(DAYS[0] + 1, 1))
+    world.step()
+    seen = 0
+    with PriceReader(world.ledger) as reader:
+        for calls in reader.calls(DAYS[0] // US_PER_DAY, selection(TABLE), 1):
+            seen += len(calls)
+            assert seen < 10
+            world.append("a.jsonl", *(at(DAYS[0] + 9 * seen + n, 9 * seen + n) for n in range(5)))
+            world.step()
+    assert seen == 2
+
+
+def test_calls_of_one_moment_are_each_looked_at_once_however_they_are_keyed(
+    world: Any, at: Any
+) -> None:
+    upgrade(world, OLD)
+    lines = [at(DAYS[0], n, ids=n % 2 == 0) for n in range(7)]
+    world.append("a.jsonl", *lines)
+    world.step()
+    found = [trace.key for calls in selected(world, selection(TABLE), 2) for (trace, *_) in calls]
+    assert len({*found}) == len(found) == 7
+
+
+# Prices are written with the rows that need them
+
+
+def commits(world: Any, *lines: bytes) -> int:
+    """How many transactions it takes to ingest these lines."""
+    count = 0
+
+    def committing() -> bool:
+        nonlocal count
+        count += 1
+        return False
+
+    world.append("a.jsonl", *lines)
+    world.store.db.set_commit_hook(committing)
+    world.step()
+    world.store.db.set_commit_hook(None)
+    return count
+
+
+def test_a_hundred_new_names_are_one_transaction_as_a_hundred_calls_of_one_are(
+    world: Any, at: Any
+) -> None:
+    upgrade(world, Anything())
+    world.append("a.jsonl", at(DAYS[0], 0))
+    world.step()
+    known = commits(world, *(at(DAYS[0] + 1, n) for n in range(1, 100)))
+    new = commits(world, *(at(DAYS[0] + 2, n, f"acme/new{n}") for n in range(100, 200)))
+    assert known == new
+    assert world.query("SELECT count(*) FROM price") == [101]
+    assert world.query(WITHOUT_PRICE) == []
+
+
+def test_every_call_is_expected_before_it_is_priced(
+    world: Any, at: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def price(trace: Trace) -> Price:
+        priced.append(trace)
+        assert priced == expected[: len(priced)]
+        assert len(expected) - len(priced) < 3
+        return Price(1, "table")
+
+    monkeypatch.setattr("prodlensd.pipeline._LINES_AHEAD", 3)
+    expected: list[Trace] = []
+    priced: list[Trace] = []
+    world.daemon._build = partial(build, parse=formats.parse, price=price, expect=expected.extend)
+    lines = [at(DAYS[0] + n, n) for n in range(7)]
+    world.append("a.jsonl", b"garbage\n", *lines[:4], b"\n", *lines[4:])
+    world.step()
+    assert len(priced) == len(expected) == 7
+
+
+def test_prices_of_a_transaction_that_failed_are_written_by_the_next(world: Any, at: Any) -> None:
+    upgrade(world, Anything())
+    world.step()
+    db = world.store.db
+    db.pragma("max_page_count", db.pragma("page_count"))  # a full disk
+    world.append("a.jsonl", *(at(DAYS[0], n, f"acme/{'n' * 200}{n}") for n in range(200)))
+    with pytest.raises(StoreError, match="full"):
+        world.step()
+    assert world.query("SELECT count(*) FROM price") == [0]
+    db.pragma("max_page_count", 1 << 30)
+    world.step()
+    assert world.query("SELECT count(*) FROM price") == [200]
+    assert world.query(WITHOUT_PRICE) == []
+
+
+def test_names_without_end_do_not_make_prices_without_end(
+    world: Any, at: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prodlensd.store.pins.MOST_NAMED", 3)
+    upgrade(world, Anything())
+    for n in range(20):
+        world.append("a.jsonl", at(DAYS[n % 3], n, f"acme/new{n}"))
+        world.step()
+    world.append("a.jsonl", at(DAYS[1] + 1, 20, "acme/new0"), at(DAYS[1] + 2, 21, "zeta/new"))
+    world.append("a.jsonl", at(DAYS[1] + 3, 22, attributes={}))
+    world.step()
+    kept = (
+        "SELECT provider, model, book, entry, match, from_us, until_us FROM price ORDER BY rates, "
+    )
+    origin = ("anything 1", "acme", "begins with acme")
+    assert [
+        ("", "", *origin, ALWAYS, FOREVER),
+        *(("acme", f"acme/new{n}", *origin, 0, FOREVER) for n in range(3)),
+        ("", "", "anything 1", "zeta", "begins with zeta", ALWAYS, FOREVER),
+    ] == world.query(f"{kept} model")
+    assert world.query(WITHOUT_PRICE) == []
+    # What has a name keeps it, and what has none is the price of no call that has none.
+    assert ["acme/new0", "acme/new0"] == world.query(
+        "SELECT p.model FROM trace AS t JOIN price AS p USING (price_id) "
+        "WHERE t.model = 'acme/new0'"
+    )
+    assert world.query("SELECT cost_source FROM trace WHERE model IS NULL") == ["unpriced"]
+    # A repricing changes nothing, and its changes can be followed to the price without a name.
+    assert reprice_world(world, Anything(), TABLE).changes == {}
+    assert reprice_world(world, Anything(2), TABLE).total.calls == 22
+    assert world.query(
+        "SELECT old.entry, new.entry, count(*) FROM cost_change "
+        "JOIN price AS old ON old.price_id = old_price_id "
+        "JOIN price AS new ON new.price_id = new_price_id GROUP BY 1, 2"
+    ) == [("acme", "acme", 21), ("zeta", "zeta", 1)]
 
 
 # Proof
@@ -564,14 +807,17 @@ def test_the_ledger_and_its_snapshots_are_proven_after_it(
     assert proven() == (3, 0)
 
 
+CALLS_A_DAY, CALLS_A_BATCH = 4, 2
 #: Forks one repricing after the other, each on a copy of the ledger, the nth killed at its nth
 #: statement; the last one runs to its end.
 KILLER = """
 import os, shutil, signal, sys
 from itertools import count
 from pathlib import Path
+from prodlensd import reprice
 from prodlensd.store import Store, store
-from tests.scenario.test_repricing import NEW, again, selection
+from tests.scenario.test_repricing import CALLS_A_BATCH, NEW, again, selection
+reprice.CALLS_AT_ONCE = CALLS_A_BATCH
 pristine, folder = map(Path, sys.argv[1:])
 open_writer = store.open_writer
 for nth in count(1):
@@ -607,40 +853,43 @@ class Killed(World):
         with Store(self.ledger) as store:
             return again(self.ledger, store, NEW, selection("table", "gateway"))
 
-    def days_done(self) -> int:
-        """That each day is whole: its costs, its history, its mark."""
-        rows = "SELECT started_us / 86400000000 AS day, table_nanousd, version FROM trace "
-        days: dict[int, set[tuple[int, int]]] = {}
-        for day, nanousd, version in self.query(
-            f"{rows} JOIN partition ON day = started_us / 86400000000"
-        ):
-            days.setdefault(day, set()).add((nanousd, version))
+    def batches_done(self) -> int:
+        """That each batch is whole: its costs, its history, its prices, its mark."""
         done = 0
-        for n, (day, outcomes) in enumerate(sorted(days.items())):
-            old, new = (2_000_000, 1), ((n + 2) * 2_000_000, 2)
-            assert outcomes in ({old}, {new}), f"day {n} is torn"
-            changes = self.query(
-                f"SELECT count(*) FROM cost_change WHERE started_us / 86400000000 = {day}"
+        for n, day in enumerate(DAYS):
+            of_day = f"started_us / {US_PER_DAY} = {day // US_PER_DAY}"
+            asked = self.query(
+                f"SELECT table_nanousd FROM trace WHERE {of_day} ORDER BY started_us"
             )
-            assert changes == [2 if outcomes == {new} else 0]
-            done += outcomes == {new}
+            new = asked.count((n + 2) * 2_000_000)
+            assert asked == [(n + 2) * 2_000_000] * new + [2_000_000] * (CALLS_A_DAY - new)
+            assert new % CALLS_A_BATCH == 0, f"a batch of day {n} is torn"
+            assert self.query(f"SELECT count(*) FROM cost_change WHERE {of_day}") == [new]
+            versions = f"SELECT version - 1 FROM partition WHERE day = {day // US_PER_DAY}"
+            assert self.query(versions) == [new / CALLS_A_BATCH]
+            assert new == 0 or done == n * CALLS_A_DAY, "out of order"
+            done += new
         assert self.query("SELECT count(*) FROM repricing") == [min(done, 1)]
-        return done
+        assert self.query(WITHOUT_PRICE) == []
+        return done // CALLS_A_BATCH
 
     def outcome(self) -> list[Any]:
-        """All that a repricing leaves behind, but for which run changed what."""
+        """All that a repricing leaves behind, but for which run changed what, and when."""
         changes = "SELECT started_us, key, old_nanousd, old_source, old_price_id, new_nanousd, "
         changes += "new_source, new_price_id FROM cost_change"
-        tables = [changes, "SELECT * FROM trace", "SELECT * FROM tally", "SELECT * FROM partition"]
+        prices = "SELECT price_id, provider, model, book, rates FROM price"
+        tables = [changes, prices, *(f"SELECT * FROM {name}" for name in ("trace", "tally"))]
+        tables += ["SELECT * FROM total", "SELECT day, version > 1 FROM partition"]
         return [sorted(map(repr, self.query(table))) for table in tables]
 
 
-def test_kill_9_at_any_statement_leaves_days_whole_and_can_be_run_again(
+def test_kill_9_at_any_statement_leaves_batches_whole_and_a_second_run_does_the_rest(
     world: Any, at: Any, tmp_path: Path
 ) -> None:
     upgrade(world, OLD)
     for n, day in enumerate(DAYS):
         world.append("a.jsonl", at(day, n), at(day + 1, n + 10, cost_usd=0.001))
+        world.append("a.jsonl", at(day + 2, n + 20), at(day + 2, n + 30))
     world.step()
     folder = tmp_path / "killed"
     folder.mkdir()
@@ -649,17 +898,17 @@ def test_kill_9_at_any_statement_leaves_days_whole_and_can_be_run_again(
     command = [sys.executable, "-c", KILLER, str(pristine), str(folder)]
     subprocess.run(command, check=True, timeout=60, cwd=Path(__file__).parents[2])
     *killed, whole = (Killed(folder / f"{n + 1}.db") for n in range(len(list(folder.glob("*.db")))))
-    assert len(killed) > 30
-    assert whole.days_done() == 3
+    assert len(killed) > 50
+    assert whole.batches_done() == 6
     expected = whole.outcome()
     done = []
     for one in killed:
         apsw.Connection(str(one.ledger)).pragma("integrity_check")  # recovers what was left
         one.check()
-        done.append(one.days_done())
+        done.append(one.batches_done())
         one.run_again()
         one.check()
         assert one.outcome() == expected
         assert one.run_again().changes == {}
     assert done == sorted(done)  # the later it was killed, the more was done
-    assert set(done) == {0, 1, 2}
+    assert set(done) == set(range(6))

@@ -11,6 +11,7 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from datetime import UTC
 from functools import partial
 from pathlib import Path
@@ -216,13 +217,10 @@ def test_a_repriced_row_and_an_enriched_one_make_their_day_dirty_again(
 ) -> None:
     with PriceReader(days.ledger) as reader:
         everything = Selection(("table", "unpriced"), 0, 2**62)
-        changes = [
-            change
-            for trace, gateway, old in reader.calls(NEW_YEAR, everything)
-            for change in [_change(trace, gateway, old)]
-        ]
-    repricing = Prices(days.store).repricing("test", everything, 1)
-    assert list(repricing.write(NEW_YEAR, iter(changes)))
+        (calls,) = reader.calls(NEW_YEAR, everything, 1000)
+    changes = [_change(*call) for call in calls]
+    repricing = Prices(days.store, lambda: 1).repricing("test", everything, 1)
+    assert repricing.write(NEW_YEAR, changes)
     richer = json.loads(call(201, day=2))
     richer["attributes"]["ttft_ms"] = 12.5
     days.append("richer.jsonl", json.dumps(richer).encode() + b"\n")
@@ -244,7 +242,13 @@ def test_a_pruned_call_keeps_its_price_and_reprice_says_how_many_do(
     days.prune(folder, NEW_YEAR + 2)
     everything = Selection(("unpriced", "table"), 0, 2**62)
     with PriceReader(days.ledger) as reader:
-        found = reprice(reader, everything, price=lambda _: Price(9, "table"), write=write_nothing)
+        found = reprice(
+            reader,
+            everything,
+            price=lambda _: Price(9, "table"),
+            write=write_nothing,
+            turn=nullcontext(),
+        )
     assert (40, 80) == (found.seen, found.pruned)
 
 

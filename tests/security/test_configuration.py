@@ -216,7 +216,8 @@ def test_a_daemon_started_with_the_current_folder_in_its_path_does_not_hand_it_o
     house.environment["PYTHONPATH"] = os.pathsep.join(
         filter(None, (str(house.work), os.environ.get("PYTHONPATH")))
     )
-    book = "from prodlensd.pricing import ChildBook; b = ChildBook()"
+    book = "import time; from prodlensd.pricing import ChildBook; "
+    book += "b = ChildBook(now_s=time.monotonic)"
     ask = "print(b.quote('openai', 'gpt-4o-mini', 1795456801000000, None).rates is not None)"
     trap = f"import sys; sys.path.insert(0, ''); open('sitecustomize.py', 'w').write({_TRAP!r})"
     done = subprocess.run(

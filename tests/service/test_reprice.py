@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -18,14 +18,15 @@ import pytest
 from click.testing import CliRunner
 
 from prodlensd import formats
-from prodlensd.cli import main
+from prodlensd.cli import main, now_us
 from prodlensd.cli.pricing import Books, fingerprint
 from prodlensd.cli.run import _has_new_prices
 from prodlensd.config import load
 from prodlensd.pipeline import build
-from prodlensd.pricing import ChildBook
+from prodlensd.pricing import ChildBook, PriceBook, Quote
 from prodlensd.pricing.genai import GenaiBook
 from prodlensd.pricing.litellm_file import LiteLLMFile
+from prodlensd.pricing.rates import Question
 from prodlensd.store import Prices
 from tests.scenario.conftest import World
 from tests.service.test_terminal import on_terminal
@@ -59,12 +60,18 @@ def line(number: int, model: str = "ours/model", **more: Any) -> bytes:
 class InProcess(ChildBook):
     """A price book of this process, where a process of its own would only take time."""
 
-    def __init__(self, module: str = "", *arguments: str) -> None:
-        super().__init__(module, *arguments)
+    def __init__(self, module: str = "", *arguments: str, now_s: Callable[[], float]) -> None:
+        super().__init__(module, *arguments, now_s=now_s)
+        self._book: PriceBook | None = None
         if not module:
-            self.quote = GenaiBook().quote  # type: ignore[method-assign]
+            self._book = GenaiBook()
         elif Path(*arguments).read_text() != "{":
-            self.quote = LiteLLMFile(Path(*arguments)).quote  # type: ignore[method-assign]
+            self._book = LiteLLMFile(Path(*arguments))
+
+    def _ask(self, questions: Sequence[Question]) -> Iterator[Quote]:
+        if self._book is None:
+            return super()._ask(questions)
+        return (self._book.quote(*question) for question in questions)
 
 
 class Desk(World):
@@ -79,7 +86,7 @@ class Desk(World):
     def ingest(self, *lines: bytes) -> None:
         """As the daemon does it, by the prices of the configuration."""
         self.restart()
-        prices = Books(load().pricing, Prices(self.store)).pricer
+        prices = Books(load().pricing, Prices(self.store, now_us)).pricer
         self.daemon._build = partial(build, parse=formats.parse, price=prices.price)
         self.append("a.jsonl", *lines)
         self.step()
@@ -453,11 +460,11 @@ def test_no_repricing_is_started_when_nothing_is_unpriced_or_the_prices_are_the_
     def has_new_prices(told: str) -> bool:
         return _has_new_prices(prices, told, prices.fingerprint())
 
-    prices = Prices(desk.store)
+    prices = Prices(desk.store, now_us)
     assert not has_new_prices("one")
     assert prices.fingerprint() == "one"  # an empty ledger has nothing to be priced again
     desk.ingest(line(1), line(2, "anthropic/claude-sonnet-4-5"))
-    prices = Prices(desk.store)
+    prices = Prices(desk.store, now_us)
     assert not has_new_prices("one")
     assert has_new_prices("two")
     assert prices.fingerprint() == "one"  # until it is done
@@ -475,7 +482,7 @@ def test_what_somebody_else_has_priced_with_other_prices_is_not_priced_again_by_
     desk: Any,
 ) -> None:
     desk.ingest(line(1))
-    prices = Prices(desk.store)
+    prices = Prices(desk.store, now_us)
     assert _has_new_prices(prices, "ours", None)
     prices.note_fingerprint("theirs")
     assert not _has_new_prices(prices, "ours", None)

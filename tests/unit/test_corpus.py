@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -135,7 +136,7 @@ def test_calls_are_known_by_the_ids_the_client_saw() -> None:
 
 
 def test_costs_are_the_gateways_or_unknown_and_never_an_invented_zero() -> None:
-    book = ChildBook()
+    book = ChildBook(now_s=time.monotonic)
     try:
         prices = [Pricer(book=book).price(trace) for trace in TRACES]
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -292,7 +293,7 @@ def test_the_child_says_which_file_is_not_to_be_read_and_answers_when_it_is(
     write: Any, tmp_path: Path, content: str | None
 ) -> None:
     path = tmp_path / "prices.json" if content is None else write(content)
-    child = ChildBook(MODULE, str(path))
+    child = ChildBook(MODULE, str(path), now_s=time.monotonic)
     try:
         with pytest.raises(BookUnavailableError, match=r"prices\.json"):
             child.quote("acme", "plain", NOW, None)

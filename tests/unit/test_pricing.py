@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -43,6 +44,7 @@ from prodlensd.pricing.rates import (
     FOREVER,
     MAX_NANOUSD,
     Origin,
+    Question,
     cost_nanousd,
     from_list,
     pico,
@@ -541,7 +543,7 @@ class Ledger:
     """The pins of a ledger, on a clock of its own."""
 
     def __init__(self, store: Store, clock: SimpleNamespace) -> None:
-        self.prices = Prices(store)
+        self.prices = Prices(store, lambda: clock.now_us)
         self.clock = clock
         self._store = store
 
@@ -552,14 +554,14 @@ class Ledger:
         """By a pricer that has only just started."""
         book, second_book = (*map(Only, books), None)[:2]
         pricer = Pricer(book=book, second_book=second_book, pins=self.prices, **more)
-        return pricer.price(trace)
+        price = pricer.price(trace)
+        self.prices.write_pins()
+        return price
 
 
 @pytest.fixture
-def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def ledger(tmp_path: Path) -> Any:
     clock = SimpleNamespace(now_us=NOVEMBER_2026)
-    clock.time_ns = lambda: clock.now_us * 1000
-    monkeypatch.setattr("prodlensd.store.prices.time", clock)
     with Store(tmp_path / "prodlens.db") as store:
         yield Ledger(store, clock)
 
@@ -917,7 +919,7 @@ PRICER = Pricer(book=BOOK)
 
 
 def test_the_child_answers_as_the_book_itself_does_and_comes_back_after_a_rest() -> None:
-    child = ChildBook()
+    child = ChildBook(now_s=time.monotonic)
     questions = [
         ("anthropic", SONNET, NOVEMBER_2026, None),
         ("gemini", "gemini-2.5-pro", OCTOBER_2025, None),
@@ -928,6 +930,60 @@ def test_the_child_answers_as_the_book_itself_does_and_comes_back_after_a_rest()
         assert child.quote(*question) == BOOK.quote(*question)
         child.close()
     child.close()
+
+
+class Counted(ChildBook):
+    """A child that counts how often it is asked, and how much at once."""
+
+    def __init__(self) -> None:
+        super().__init__(now_s=time.monotonic)
+        self.asked: list[int] = []
+
+    def _ask(self, questions: Sequence[Question]) -> Iterator[Quote]:
+        self.asked.append(len(questions))
+        return super()._ask(questions)
+
+
+def test_what_is_expected_is_asked_for_at_once_and_had_once() -> None:
+    child = Counted()
+    questions = [("gemini", f"gemini-2.5-pro@x{n}", OCTOBER_2025, None) for n in range(1100)]
+    questions[7] = ("anthropic", "made-up", OCTOBER_2025, None)
+    try:
+        child.expect(questions)
+        assert child.asked == [500, 500, 100]
+        answers = [child.quote(*question) for question in questions]
+        assert len(child.asked) == 3
+        assert answers == [BOOK.quote(*question) for question in questions]
+        assert child.quote(*questions[0]) == answers[0]
+        assert len(child.asked) == 4
+        child.expect(questions[:1])
+        child.expect(questions[1:2])
+        child.quote(*questions[0])
+        assert len(child.asked) == 7
+    finally:
+        child.close()
+
+
+def test_what_calls_need_is_known_before_the_first_is_priced() -> None:
+    book = Only(LISTED)
+    pricer = Pricer(book=book, free_providers=["ollama"], overrides=[MINE])
+    pricer.price(a_trace("acme", "known"))
+    calls = [
+        a_trace("acme", "known"),
+        a_trace("acme", "new"),
+        a_trace("acme", "new", started_us=OCTOBER_2025),
+        a_trace("acme", "new", service_tier="flex"),
+        a_trace(None, "zeta/new"),
+        a_trace("ollama", "new"),
+        a_trace("acme", "hit", cache_hit=True),
+        a_trace("acme", "failed", status="failure"),
+        a_trace("acme", "x" * 301),
+    ]
+    assert sorted(pricer.questions(calls), key=str) == [
+        ("acme", "new", NOVEMBER_2026, "flex"),
+        ("acme", "new", NOVEMBER_2026, None),
+        ("zeta", "zeta/new", NOVEMBER_2026, None),
+    ]
 
 
 def names_like_those_of_the_book() -> Iterator[tuple[str, str]]:
@@ -962,7 +1018,7 @@ def test_a_name_is_found_as_if_every_clause_of_the_book_were_asked() -> None:
 
 
 def test_a_child_that_cannot_answer_is_a_fault_and_not_an_unknown_price() -> None:
-    broken = ChildBook("prodlensd.pricing.no_such_book")
+    broken = ChildBook("prodlensd.pricing.no_such_book", now_s=time.monotonic)
     with pytest.raises(BookUnavailableError) as fault:
         Pricer(book=broken, fallback=TEN).price(a_trace("openai", "gpt-5"))
     assert isinstance(fault.value, OSError)
