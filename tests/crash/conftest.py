@@ -18,9 +18,18 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.crash.ledger import wrong_in_ledger
-from tests.scenario.file_actions import Written
+from tests.scenario.file_actions import MODEL, Written
 
 _ROW = ("session_id", "tokens_out", "call_id")
+#: Every call has a price of its own configuration, which no price table has to be asked for.
+_PRICE = f"""
+[pricing]
+free_providers = ["{MODEL.partition("/")[0]}"]
+[[pricing.override]]
+model = "{MODEL}"
+input_usd_per_million = 1.0
+output_usd_per_million = 2.0
+"""
 _PLACE = ("source_id", "source_offset")
 _KINDS = ["ids", "no ids", "garbage", "blank", "no ids", "ids", "no ids"]
 
@@ -74,7 +83,7 @@ class Home:
         self.parquet = folder / "parquet"
         self.written = Written()
         self.logs.mkdir(parents=True)
-        config = "[store]\nbatch_max_lines = 4\n[parquet]\nenabled = true\n"
+        config = "[store]\nbatch_max_lines = 4\n[parquet]\nenabled = true\n" + _PRICE
         self.team = folder / "team"
         self._retention = retention
         if retention:
@@ -160,6 +169,14 @@ class Home:
             return []
         return [*self.query("SELECT session_id, tokens_out, call_id FROM traces"), *self.pruned()]
 
+    def without_price(self) -> list[str]:
+        """The calls that were priced at a price that the ledger does not have: none, ever."""
+        if not self.ledger.exists():
+            return []
+        ids = self.query("SELECT price_id FROM trace WHERE price_id NOT NULL")
+        missing = set(ids) - set(self.query("SELECT price_id FROM price"))
+        return [f"calls without their price: {missing}"] if missing else []
+
     def wrong(self) -> list[str]:
         """What is not as it must be after a clean run: nothing."""
         rows = Counter(self.now())
@@ -174,7 +191,9 @@ class Home:
                 "not published": _contents(self.parquet).items() ^ _contents(self.team).items(),
             }
         wrong = [f"{what}: {which}" for what, which in faults.items() if which]
-        return wrong + wrong_in_ledger(self.query, self.written, self.pruned())
+        return (
+            wrong + self.without_price() + wrong_in_ledger(self.query, self.written, self.pruned())
+        )
 
 
 def _rows(files: Iterable[Path]) -> Iterator[tuple[tuple[Any, ...], tuple[int, int]]]:

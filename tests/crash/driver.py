@@ -36,6 +36,7 @@ SEAMS = {
     "Store.retire": ("prodlensd.store.store", "Store.retire"),
     "Store.commit": ("prodlensd.store.store", "Store.commit"),
     "Store._insert": ("prodlensd.store.store", "Store._insert"),
+    "Pins.write": ("prodlensd.store.pins", "Pins.write"),
     "Store._mark": ("prodlensd.store.store", "Store._mark"),
     "Store.beat": ("prodlensd.store.store", "Store.beat"),
     "Partitions.announce": ("prodlensd.store.partitions", "Partitions.announce"),

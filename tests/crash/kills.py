@@ -57,6 +57,7 @@ def outcome(driver: Any, kill: Kill, mutant: str = "") -> Result:
         now = Counter(home.now())
         faults = {"lost": before - now, "doubled": now - what_was(home.written)[0]}
         wrong += [f"{what} by the kill: {which}" for what, which in faults.items() if which]
+        wrong += home.without_price()
         home.snapshots()
     except (pa.ArrowInvalid, OSError) as error:
         wrong.append(f"a torn snapshot: {error}")

@@ -11,11 +11,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
+from unittest.mock import patch
 
 from prodlensd import compaction, content, publication, publish, snapshots, tailer
 from prodlensd.model import Checkpoint, Part, Sighting, SnapshotFile
 from prodlensd.store import Committed, Partitions, Store
 from prodlensd.store.days import Partition
+from prodlensd.store.pins import Pins
 from prodlensd.store.store import _COLUMNS, _INSERT
 
 SetAttr = Callable[[Any, str, Any], None]
@@ -109,6 +111,20 @@ def offset_sooner(set_attribute: SetAttr) -> None:
                     (start.offset, start.source_id),
                 )
             return real(_Within(self), parts, now_us)
+
+    set_attribute(Store, "commit", commit)
+
+
+def prices_later(set_attribute: SetAttr) -> None:
+    """Rows in one transaction, the prices that they were priced at in the next."""
+    real, write = Store.commit, Pins.write
+
+    def commit(self: Store, parts: Sequence[Part], now_us: int) -> Committed:
+        with patch.object(Pins, "write", lambda _pins: None), patch.object(Pins, "settle"):
+            committed = real(self, parts, now_us)
+        with self.transaction():
+            write(self.pins)
+        return committed
 
     set_attribute(Store, "commit", commit)
 
@@ -264,7 +280,14 @@ def zeros_proven_by_the_file(set_attribute: SetAttr) -> None:
 
 
 #: Those that show when the process dies, and those that show when files change.
-OF_CRASHES = [offset_later, offset_sooner, clean_before_written, written_in_place, appended_to]
+OF_CRASHES = [
+    offset_later,
+    offset_sooner,
+    prices_later,
+    clean_before_written,
+    written_in_place,
+    appended_to,
+]
 OF_FILES = [
     inode_trusted,
     last_record_not_checked,

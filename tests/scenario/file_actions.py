@@ -36,6 +36,7 @@ from prodlensd import daemon as daemon_module
 from prodlensd import tailer as tailer_module
 
 MAX_LINE_BYTES = 1500
+MODEL = "acme/m"
 _LAST_INDEX = 8
 _LONG_AGO_S = 1_700_000_000
 _STEPS = 30
@@ -55,6 +56,7 @@ def record(number: int, *, ids: bool, pad: int = 0) -> bytes:
     told: dict[str, Any] = {
         "n": number,
         "timestamp": f"2026-01-{1 + number % 3:02d}T00:00:{number % 60:02d}Z",
+        "attributes": {"llm.model_name": MODEL},
         "usage": {"input_tokens": 1, "output_tokens": number},
         "metadata": {"session_id": f"s{number}"},
         "cost_usd": 0.001,
