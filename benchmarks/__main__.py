@@ -27,6 +27,7 @@ from benchmarks.figures import HEADING, Figure, WrongResultError
 from benchmarks.growth import growth
 from benchmarks.idle import idle
 from benchmarks.latency import latency
+from benchmarks.repricing import repricing
 from benchmarks.scale import scale
 from benchmarks.sizes import QUICK, Sizes
 from benchmarks.snapshots import snapshots
@@ -41,6 +42,7 @@ BENCHMARKS: Final[dict[str, Callable[[Path, Sizes], Iterator[Figure]]]] = {
     "growth": growth,
     "scale": scale,
     "snapshots": snapshots,
+    "repricing": repricing,
 }
 
 

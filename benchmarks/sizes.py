@@ -17,6 +17,7 @@ class Sizes:
     idle_s: float = 20.0
     status_runs: int = 10
     snapshot_rows: int = 5_000_000
+    repriced_calls: int = 200_000
     growth_rows: int = 2_000_000
     growth_steps: int = 10
     long_line_bytes: int = 64 << 20
@@ -32,6 +33,7 @@ QUICK = Sizes(
     idle_s=5.0,
     status_runs=3,
     snapshot_rows=300_000,
+    repriced_calls=50_000,
     growth_rows=200_000,
     quiet_files=(1, 1095),
     verified_files=(500, 2_000),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
@@ -16,9 +18,9 @@ from prodlensd import dead_letters
 from prodlensd.cli import config_option, load_config
 from prodlensd.cli.letters import find, reason_option, told_errors
 from prodlensd.cli.table import print_table
-from prodlensd.cli.turns import Turns
 from prodlensd.config import Config
 from prodlensd.store import BEFORE, Accepted, Letters, Partitions, Reader, Refused, Store
+from prodlensd.turns import Turns
 
 _VERBS: Final = {"dismissed": "dismiss", "purged": "purge"}
 _PAGES_AT_ONCE: Final = 128
@@ -84,7 +86,7 @@ def _selection(ids: tuple[str, ...], reason: str | None, *, every: bool) -> _Sel
 
 def _accept(config: Config, state: str, selection: _Selection, *, dry_run: bool) -> None:
     os.umask(0o077)
-    turns = Turns()
+    turns = Turns(time.monotonic, threading.Event().wait)
     with told_errors(), ExitStack() as stack:
         letters = _letters(stack.enter_context(Reader(config.store.path)), state, selection)
         if dry_run:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from functools import partial
@@ -14,7 +16,6 @@ import structlog
 
 from prodlensd.cli import EXIT_LOCKED, config_option, fail, load_config, now_us, shown
 from prodlensd.cli.snapshots import snapshot_path
-from prodlensd.cli.turns import Turns
 from prodlensd.cli.verify import rereading
 from prodlensd.config import Config, Retention
 from prodlensd.model import US_PER_DAY
