@@ -6,7 +6,6 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields
-from datetime import UTC
 from decimal import ROUND_HALF_EVEN, Decimal
 from functools import partial
 from pathlib import Path

@@ -119,15 +119,18 @@ class ChildBook:
             self.close()
 
     def start(self) -> subprocess.Popen[bytes]:
-        """Start the child, without waiting until it can answer."""
+        """Start the child, without waiting until it can answer. Raises BookUnavailableError."""
         self._asked_at_s = self._now_s()
-        self._child = subprocess.Popen(  # noqa: S603 - our own interpreter, our own module
-            self._command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": own_path()},
-            start_new_session=True,  # a Ctrl-C in the terminal is ours to handle
-        )
+        try:
+            self._child = subprocess.Popen(  # noqa: S603 - our own interpreter, our own module
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env={**os.environ, "PYTHONPATH": own_path()},
+                start_new_session=True,  # a Ctrl-C in the terminal is ours to handle
+            )
+        except OSError as error:
+            raise BookUnavailableError(f"the price book cannot be started: {error}") from error
         return self._child
 
 

@@ -23,7 +23,7 @@ import pytest
 from click.testing import CliRunner
 
 from prodlensd import formats
-from prodlensd.cli import main
+from prodlensd.cli import main, now_us
 from prodlensd.cli.pricing import Books
 from prodlensd.cli.report import _FORMS
 from prodlensd.cli.snapshots import read_snapshot
@@ -100,7 +100,7 @@ class Desk(World):
 
     def ingest(self, *lines: bytes) -> None:
         """As the daemon does it, by the prices of the configuration."""
-        prices = Books(load().pricing, Prices(self.store)).pricer
+        prices = Books(load().pricing, Prices(self.store, now_us)).pricer
         self.daemon._build = partial(build, parse=formats.parse, price=prices.price)
         self.append("a.jsonl", *lines)
         self.step()
