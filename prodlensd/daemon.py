@@ -70,7 +70,7 @@ class Daemon:
     """One run of the daemon on one configuration. Its steps: ingest, do_chores, beat.
 
     Each of the three chores is a callable that starts it, and one that says whether there is
-    anything for it to do.
+    anything for it to do. `unsaid` tells how many messages its log could not take.
     """
 
     def __init__(  # noqa: PLR0913 - it wires all the parts
@@ -90,6 +90,7 @@ class Daemon:
         clock: Callable[[], float] = time.monotonic,
         on_idle: Callable[[], None] = lambda: None,
         notifier: Notifier | None = None,
+        unsaid: Callable[[], int] = lambda: 0,
     ) -> None:
         self._store = store
         self._tailer = tailer
@@ -99,6 +100,7 @@ class Daemon:
         self._signals = signals
         self._pace = pace
         self._on_idle = on_idle
+        self._unsaid = unsaid
         self._now = now
         self._clock = clock
         self._started_us = now()
@@ -343,8 +345,10 @@ class Daemon:
 
     def _fault_text(self) -> str:
         """What is wrong just now, in a few words whatever it is; empty when nothing is."""
-        chores = [chore.fault for chore in self._chores if chore.fault]
-        return "; ".join([*filter(None, [self._trouble]), *chores, *_summary(self._faults)])
+        faults = [self._trouble, *(chore.fault for chore in self._chores)]
+        if unsaid := self._unsaid():
+            faults.append(f"{unsaid:,} messages of the daemon's log could not be written")
+        return "; ".join([*filter(None, faults), *_summary(self._faults)])
 
     def _back_off(self, error: Exception) -> None:
         """Waits, twice as long each time, for what troubles the world to pass."""

@@ -125,6 +125,7 @@ def _run(
             publication=publication,
             on_idle=books.rest,
             notifier=notifier,
+            unsaid=lambda: service_log.outlet.unsaid,
             now=now_us,
         )
         if once:

@@ -32,6 +32,11 @@ class Outlet:
         self._lock = threading.Lock()
         self._render: Callable[[str, int], str | bytes] | None = None
 
+    @property
+    def unsaid(self) -> int:
+        """How many messages are missing in the log, which has not said so yet."""
+        return self._unsaid
+
     def render_loss_with(self, render: Callable[[str, int], str | bytes]) -> None:
         """Sets how the message that some are missing, and their number, become a line."""
         self._render = render

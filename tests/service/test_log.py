@@ -135,6 +135,7 @@ def reloaded(machine: Any, daemon: subprocess.Popen[bytes], wait_until: Callable
 
 
 @pytest.mark.parametrize("stderr", ["unread", "full", "closed"])
+@pytest.mark.scenario(98)
 def test_a_daemon_that_nobody_can_hear_goes_on(
     machine: Any, wait_until: Callable[..., Any], stderr: str
 ) -> None:
