@@ -115,3 +115,60 @@ def test_reading_a_log_does_not_ring(tmp_path: Path) -> None:
             pass
         log.read_bytes()
         assert not bell.wait(0.3)
+
+
+def test_it_tells_which_files_changed_by_the_names_of_the_configuration(tmp_path: Path) -> None:
+    real, link = tmp_path / "real", tmp_path / "link"
+    real.mkdir()
+    link.symlink_to(real)
+    with Bell([link]) as bell:
+        (real / "a.jsonl").write_bytes(b"x")
+        assert bell.wait(5)
+        changed: set[str] = set()
+        while bell.wait(0.2):
+            changed |= bell.take() or set()
+        assert changed | (bell.take() or set()) == {str(link / "a.jsonl")}
+        assert bell.take() == set()
+
+
+@pytest.mark.parametrize("what", ["deleted", "moved"])
+def test_what_goes_or_moves_has_everything_looked_at(tmp_path: Path, what: str) -> None:
+    (tmp_path / "a.jsonl").write_bytes(b"x")
+    with Bell([tmp_path]) as bell:
+        if what == "deleted":
+            (tmp_path / "a.jsonl").unlink()
+        else:
+            (tmp_path / "a.jsonl").rename(tmp_path / "b.jsonl")
+        assert bell.wait(5)
+        assert bell.take() is None
+
+
+def test_more_changes_than_can_be_named_have_everything_looked_at(tmp_path: Path) -> None:
+    bell = Bell([tmp_path])
+    for number in range(5000):
+        bell._note(str(number))
+    assert bell.take() is None
+    assert bell.take() == set()
+
+
+def test_a_bell_that_stays_degraded_is_tried_less_and_less_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = 0.0
+    tried: list[float] = []
+    with Bell([tmp_path / "missing"], clock=lambda: now_s) as bell:
+        real = bell._watch
+
+        def watch() -> None:
+            tried.append(now_s)
+            real()
+
+        monkeypatch.setattr(bell, "_watch", watch)
+        for _ in range(720):  # an hour of looks, one every five seconds
+            bell.repair()
+            now_s += 5
+        assert tried[:4] == [0, 5, 15, 35]
+        assert len(tried) < 15
+        (tmp_path / "missing").mkdir()
+        bell.repair()
+        assert bell.state == "ok", "at once, when there is something new"
