@@ -20,7 +20,7 @@ from typing import Any
 import apsw
 import pytest
 
-from prodlensd import __version__, config, status
+from prodlensd import __version__, config, metrics, status
 from prodlensd.cli.status import _json, _line, _text
 from prodlensd.config import Status as Limits
 from prodlensd.meter import Meter
@@ -270,9 +270,13 @@ def test_a_daemon_older_than_what_is_installed_is_to_be_restarted(ledger: Ledger
     assert check(ledger.look(), "version").state == "ok"
 
 
-def test_a_heartbeat_from_the_future_is_no_sign_of_life(ledger: Ledger) -> None:
-    ledger.beat(beat_us=NOW_US + 3600 * S)
-    assert check(ledger.look(), "daemon").state == "critical"
+@pytest.mark.parametrize("age_s", [-86_400, -3600, -1, 0, 29, 30, 31, 3600])
+def test_status_and_healthz_agree_whatever_the_clock_did(ledger: Ledger, age_s: int) -> None:
+    """Set back, the clock makes a heartbeat one of the future, until the next."""
+    ledger.beat(beat_us=NOW_US - age_s * S)
+    trouble = metrics.health(ledger.path, now_us=NOW_US, stalled_s=Limits().heartbeat_critical_s)
+    expected = "ok" if age_s <= 30 else "critical"
+    assert (check(ledger.look(), "daemon").state, trouble is None) == (expected, expected == "ok")
 
 
 @pytest.mark.parametrize(
