@@ -135,7 +135,7 @@ def test_a_copy_that_lives_for_milliseconds_is_read_though_its_name_is_gone(
         world.step()
     assert not copy.exists()
     assert world.sessions() == names(1, 8)
-    assert world.query("SELECT reason, state FROM gaps") == [("truncated", "resolved")]
+    assert world.query("SELECT reason, state FROM gaps") == []
     assert verdict(world) == PROVEN
 
 
