@@ -1,4 +1,4 @@
-"""What many files cost: a line among quiet ones, and the proof of all of them."""
+"""What scale costs: a line among many quiet files, the proof of all of them, many sessions."""
 
 from __future__ import annotations
 
@@ -44,6 +44,7 @@ def scale(folder: Path, sizes: Sizes) -> Iterator[Figure]:
             f"append to visible among {files:,} files, p50", percentiles[49], "ms", len(waits_ms),
             f"appends; p99 {percentiles[98]:.1f} ms",
         )  # fmt: skip
+    yield from _sessions(Home(folder / "sessions"), sizes.sessions)
     for files in sizes.verified_files:
         home = Home(folder / f"{files}-verified")
         _quiet(home, files)
@@ -53,6 +54,20 @@ def scale(folder: Path, sizes: Sizes) -> Iterator[Figure]:
             f"verify, {files:,} files of {_LINES_A_FILE} lines", run.wall_s, "s", files,
             f"files; {run.wall_s / files * 1e3:.2f} ms each, peak {run.peak_mb:.0f} MB",
         )  # fmt: skip
+
+
+def _sessions(home: Home, sessions: int) -> Iterator[Figure]:
+    """A report of calls that are each a session of its own, as those without a name are."""
+    with (home.logs / "a.jsonl").open("wb") as file:
+        for number, line in enumerate(lines.trace_lines(sessions)):
+            begin, _, end = line.partition(b'"session-')
+            file.write(b'%b"session-%08d%b' % (begin, number, end[end.index(b'"') :]))
+    home.run("prodlensd", "run", "--once")
+    home.expect(traces=sessions)
+    run = home.run("prodlensd", "report", "--by", "session", "--since", "always")
+    what = f"report of {sessions:,} sessions"
+    yield Figure(what, run.wall_s, "s", 1, "run")
+    yield Figure(f"{what}: peak memory", run.peak_mb, "MB", 1, "run", Budget("≤", 500))
 
 
 def _quiet(home: Home, files: int) -> None:

@@ -23,6 +23,7 @@ class Sizes:
     long_line_bytes: int = 64 << 20
     quiet_files: tuple[int, ...] = (1, 365, 1095, 10_000)
     verified_files: tuple[int, ...] = (2_000, 5_000, 20_000)
+    sessions: int = 1_000_000
 
 
 QUICK = Sizes(
@@ -37,4 +38,5 @@ QUICK = Sizes(
     growth_rows=200_000,
     quiet_files=(1, 1095),
     verified_files=(500, 2_000),
+    sessions=50_000,
 )
