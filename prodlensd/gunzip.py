@@ -11,6 +11,14 @@ _INPUT_BYTES: Final = 256 << 10
 _GZIP_FORMAT: Final = 31
 
 
+def is_gzip(file: int) -> bool:
+    """Whether an open file begins as gzip files do; a read may give less than was asked for."""
+    magic = os.pread(file, len(MAGIC), 0)
+    if len(magic) == 1:
+        magic += os.pread(file, 1, 1)
+    return magic == MAGIC
+
+
 class Gunzip:
     """Reads an open file. Its state: the place in it, input not inflated yet, this member."""
 

@@ -597,7 +597,9 @@ def _speed(measures: Measures) -> Check:
 
 def _watcher(beat: Heartbeat) -> Check:
     if beat.fault:
-        return Check("faults", WARNING, beat.fault, "mend it; the daemon keeps trying, and nothing is lost")
+        return Check(
+            "faults", WARNING, beat.fault, "mend it; the daemon keeps trying, and nothing is lost"
+        )
     if beat.watcher != "ok":
         return Check("watcher", WARNING, beat.watcher, "new lines wait for the next rescan")
     return Check("watcher", OK, "ok")

@@ -46,7 +46,7 @@ from prodlensd.content import (
     proof_of_zeros,
     read_lines,
 )
-from prodlensd.gunzip import MAGIC as GZIP_MAGIC
+from prodlensd.gunzip import is_gzip
 from prodlensd.model import Checkpoint, Chunk, Doubt, Fault, Gap, Sighting, file_id
 from prodlensd.sightings import FileId, Folders, PassedOver, sighting_of
 
@@ -491,7 +491,7 @@ class Tailer:
     def _read(
         self, followed: _Followed, sighting: Sighting, file: int
     ) -> Chunk | Doubt | Busy | None:
-        if os.pread(file, len(GZIP_MAGIC), 0) == GZIP_MAGIC:
+        if is_gzip(file):
             return self._read_gzip(followed, sighting, file)
         start = followed.checkpoint
         if not start.offset and (compression := foreign_compression(file)):
@@ -680,7 +680,7 @@ def holds(file: int, gap: Gap) -> Iterator[bool | None]:
     """
     pread: Pread = partial(_pread, file)
     begin = gap.offset - gap.record_bytes
-    if os.pread(file, len(GZIP_MAGIC), 0) == GZIP_MAGIC:
+    if is_gzip(file):
         unzipped = Unzipped(file)
         while unzipped.pass_over(begin, begin + 1):
             yield None

@@ -37,11 +37,11 @@ def test_the_sample_costs_what_the_list_says(home: Path) -> None:
     assert ingest(home, "") == [
         ("abc123", "dev@example.com", "anthropic/claude-3-5-sonnet-20241022", 250, 150, 1234.5,
         repo,
-         f"{day}T19:00:00Z", day, "anthropic", "success", 200, 400, 0.003, "table"),
+         f"{day}T19:00:00.000000Z", day, "anthropic", "success", 200, 400, 0.003, "table"),
         ("abc124", "dev@example.com", "anthropic/claude-3-5-haiku-latest", 100, 50, 567.8, repo,
-         f"{day}T19:05:00Z", day, "anthropic", "success", 200, 150, 0.00028, "table"),
+         f"{day}T19:05:00.000000Z", day, "anthropic", "success", 200, 150, 0.00028, "table"),
         ("xyz789", "alice@example.com", "anthropic/claude-3-opus-20240229", 500, 300, 2345.6, repo,
-         f"{day}T19:10:00Z", day, "anthropic", "success", 200, 800, 0.03, "table"),
+         f"{day}T19:10:00.000000Z", day, "anthropic", "success", 200, 800, 0.03, "table"),
     ]  # fmt: skip
 
 

@@ -100,6 +100,7 @@ class Restarted(World):
         self.logs = logs
         self.ledger = folder / "prodlens.db"
         self.max_line_bytes = MAX_LINE_BYTES
+        self.zeros_wait_ns = 0
         self.batch_max_lines = 1000
         self._start()
         self.store._db.execute("PRAGMA synchronous = OFF")

@@ -78,7 +78,9 @@ def test_each_column_has_its_type(
     ledger: Any, reader: Reader, request: pytest.FixtureRequest
 ) -> None:
     types = TYPES[request.node.callspec.params["reader"]]
-    expected = {column: types[KINDS.get(column, "text")] for column in TRACES_COLUMNS}
+    # `timestamp` is the exact time here; the view has it as a number as well.
+    columns = [column for column in TRACES_COLUMNS if column != "started_us"]
+    expected = {column: types[KINDS.get(column, "text")] for column in columns}
     assert expected == reader.types(ledger.snapshots)
 
 

@@ -149,10 +149,11 @@ def test_a_file_that_went_unread_is_a_loss_unless_what_was_compressed_of_it_foll
     copy.write_bytes(content)
     world.daemon._survey()
     world.stop()  # noted, and never read
-    copy.unlink()
-    if follows != "nothing":
-        name = "a.jsonl.1.gz" if follows == "its gzip" else "b.jsonl.1.gz"
-        (world.logs / name).write_bytes(gzip.compress(content))
+    with copy.open("rb"):  # so that no other file gets its inode
+        copy.unlink()
+        if follows != "nothing":
+            name = "a.jsonl.1.gz" if follows == "its gzip" else "b.jsonl.1.gz"
+            (world.logs / name).write_bytes(gzip.compress(content))
     world._start()
     for _ in range(4):
         world.step()

@@ -225,6 +225,7 @@ def test_dashboard_and_alerts_use_only_what_is_exported(ingested: config.Config)
     shown = {_SUFFIX.sub("", name) for name in _NAME.findall(" ".join(expressions()))}
     unseen = {_SUFFIX.sub("", name) for name in exported} - shown
     assert unseen == {
+        "prodlensd_accepted_dead_letters",
         "prodlensd_build_info",
         "prodlensd_last_snapshot_timestamp_seconds",
         "prodlensd_log_files",
