@@ -276,7 +276,10 @@ def build(tree: dict[str, Any], file: Path | None, env: Mapping[str, str]) -> Co
         raise ConfigError(f"{file}: pricing.litellm_prices: no such file: {prices}")
     values = msgspec.structs.asdict(settings)
     # One ledger has one path, whatever links lead to it: its lock and its -wal lie beside the file.
-    real = Path(os.path.realpath(settings.store.path))
+    # In the place of one that is yet to be made a link leads nowhere: it is replaced.
+    real = Path(os.path.realpath(settings.store.path.parent)) / settings.store.path.name
+    if real.exists():
+        real = Path(os.path.realpath(real))
     try:
         os.fsencode(real).decode()
     except UnicodeDecodeError:

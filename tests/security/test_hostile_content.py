@@ -160,7 +160,7 @@ def test_what_the_daemon_says_is_one_object_a_line_and_forges_nothing(
         "stopped",
     }
     assert events.count("stopped") == events.count("started") == 2
-    assert len(events) > 2 * len(NAMES)
+    assert len(events) > len(NAMES)
 
 
 def test_on_a_terminal_what_the_daemon_says_steers_nothing(house: House) -> None:
@@ -182,7 +182,9 @@ def test_on_a_terminal_what_the_daemon_says_steers_nothing(house: House) -> None
         os.close(ours)
     assert daemon.wait(30) == 0
     text = said_harmlessly(said.replace(b"\r\n", b"\n"))
-    assert text.count("cannot read; will keep trying") > len(NAMES)
+    # Files that cannot be read for the same reason are said in one line, and one of them named.
+    assert 0 < text.count("cannot read; will keep trying") < len(NAMES)
+    assert f"(and {len(NAMES) - 1} more)" in text
 
 
 def _read(terminal: int) -> bytes:

@@ -106,6 +106,8 @@ def test_a_second_daemon_is_refused_and_the_first_goes_on(
 def test_a_link_to_the_ledger_leads_to_its_lock_and_its_figures(machine: Any) -> None:
     real = machine.home / "disk" / "real.db"
     real.parent.mkdir()
+    assert machine.command("run", "--once").returncode == 0
+    machine.ledger.rename(real)
     machine.ledger.symlink_to(real)
     append(machine, line(1, ids=True))
     machine.start()

@@ -197,7 +197,7 @@ class TestValues:
         (tmp_path / "linked.db").symlink_to(folder / "real.db")  # which is not there yet
         (tmp_path / "round").symlink_to(tmp_path / "round")
         for path, real in (
-            ("linked.db", "disk/real.db"),
+            ("linked.db", "linked.db"),  # nothing is there: a new ledger takes the link's place
             ("link/real.db", "disk/real.db"),
             ("link/../new/x.db", "new/x.db"),
             ("round", "round"),
