@@ -106,8 +106,9 @@ def test_a_second_daemon_is_refused_and_the_first_goes_on(
 def test_a_link_to_the_ledger_leads_to_its_lock_and_its_figures(machine: Any) -> None:
     real = machine.home / "disk" / "real.db"
     real.parent.mkdir()
-    assert machine.command("run", "--once").returncode == 0
-    machine.ledger.rename(real)
+    other = machine.home / "other.toml"
+    other.write_text(f'[store]\npath = "{real}"\n')
+    assert machine.command("run", "--once", "-c", str(other)).returncode == 0
     machine.ledger.symlink_to(real)
     append(machine, line(1, ids=True))
     machine.start()
@@ -116,8 +117,6 @@ def test_a_link_to_the_ledger_leads_to_its_lock_and_its_figures(machine: Any) ->
     assert wal.stat().st_size == through_link["figures"]["wal_bytes"] > 0
     assert real.with_name("real.db.lock").exists()
     assert not [path for path in machine.home.iterdir() if path.name.startswith("prodlens.db.")]
-    other = machine.home / "other.toml"
-    other.write_text(f'[store]\npath = "{real}"\n')
     for arguments in (("run",), ("run", "-c", str(other))):
         assert 75 == machine.command(*arguments).returncode
 
