@@ -78,13 +78,14 @@ class Busy:
 class _Zeros:
     """What is known of zeros at or after a source's offset.
 
-    end      up to here the last look saw nothing else, at `seen_ns`
+    begin, end   between these the last look saw nothing else, at `seen_ns`
     is_open  there may be more of them after `end`, in the same look
     ripe     before this place they have had their time
     ripening up to here they are given it since `since_ns`; 0: none are
     is_old   the file was last written to before that time: nothing is on its way
     """
 
+    begin: int = 0
     end: int = 0
     seen_ns: int = 0
     is_open: bool = False
@@ -120,7 +121,9 @@ class _Followed:
     @property
     def unread_bytes(self) -> int:
         """How many bytes were seen and not read; zeros at the end are none."""
-        return max(0, self.seen_bytes - max(self.checkpoint.offset, self.zeros.end))
+        ends_in_zeros = self.zeros.end >= self.seen_bytes
+        end = self.zeros.begin if ends_in_zeros else self.seen_bytes
+        return max(0, end - self.checkpoint.offset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -580,7 +583,8 @@ class Tailer:
         if pread(1, start.offset) == b"\0":
             return self._next_hole(followed, pread, data_at, final=final)
         # Where zeros are known to follow, little is read: most of it would be these.
-        block_bytes = READ_BYTES if followed.zeros.end <= start.offset else _BEFORE_ZEROS_BYTES
+        knows_zeros = followed.zeros.end > start.offset
+        block_bytes = _BEFORE_ZEROS_BYTES if knows_zeros else READ_BYTES
         data = read_lines(settled, start.offset, block_bytes, self._max_line_bytes)
         # As data.split(b"\n"), but five times as fast on long lines: CPython's split looks at
         # every byte by itself. What follows the last newline is a line still being written.
@@ -623,12 +627,14 @@ class Tailer:
     ) -> tuple[int, bool]:
         """Where the zeros at this place end, and whether anything is known to follow.
 
-        What the last look passed over is not looked at again for a moment.
+        What the last look passed over from there is not looked at again for a moment.
         """
-        if zeros.is_open or self._now_ns - zeros.seen_ns < _ZEROS_KNOWN_NS:
-            place = max(place, zeros.end)
-        end, is_followed = after_zeros(pread, place, data_at)
-        zeros.end, zeros.seen_ns, zeros.is_open = end, self._now_ns, is_followed is None
+        is_known = zeros.is_open or self._now_ns - zeros.seen_ns < _ZEROS_KNOWN_NS
+        begin = zeros.end if is_known and zeros.begin <= place <= zeros.end else place
+        end, is_followed = after_zeros(pread, begin, data_at)
+        if begin == place:
+            zeros.seen_ns = self._now_ns
+        zeros.begin, zeros.end, zeros.is_open = place, end, is_followed is None
         return end, bool(is_followed)
 
     def _settled(self, followed: _Followed, pread: Pread, data_at: Callable[[int], int]) -> Pread:

@@ -68,6 +68,19 @@ def test_every_line_counts_once_for_as_long_as_asked(
     assert totals["crashes"] > 0
 
 
+@pytest.mark.scenario(20)
+def test_what_is_known_of_one_hole_is_not_believed_of_another(world: Any, tmp_path: Path) -> None:
+    """A history that a soak found: lines of every kind, and holes one after another."""
+    history = DestructiveMachine(type(world), tmp_path / "history", Totals())
+    history.sizes(read_bytes=4096, batch=3)
+    for _ in range(4):
+        history.leave_a_hole(first=False, grown=1, index=0)
+    history.lose_checkpoints()
+    history._step()
+    assert history.world.query("SELECT DISTINCT state FROM sources") == ["live"]
+    history.teardown()
+
+
 @pytest.mark.parametrize("compressed", [False, True])
 def test_a_copy_of_a_file_with_a_hole_adds_nothing(
     world: Any, make_line: Any, compressed: bool

@@ -240,6 +240,25 @@ def test_a_growing_file_full_of_zeros_is_not_held_up_at_each_of_them(
     assert lines_read == 50 * 100
 
 
+@pytest.mark.scenario(20)
+@pytest.mark.parametrize("read_bytes", [257, 4096, 1 << 22])
+def test_holes_of_any_size_one_after_another_swallow_no_line_between_them(
+    world: Any, make_line: Any, monkeypatch: pytest.MonkeyPatch, read_bytes: int
+) -> None:
+    """What is known of one run of zeros says nothing of another."""
+    monkeypatch.setattr(tailer_module, "READ_BYTES", read_bytes)
+    path = world.logs / "a.jsonl"
+    world.append("a.jsonl", *lines(make_line, 1, 5))
+    for number in range(6, 12):
+        os.truncate(path, 2 * path.stat().st_size)
+        world.append("a.jsonl", make_line(number, ids=False))
+    world.step()
+    assert world.sessions() == names(1, 11)
+    assert world.counts() == (11, 11, 0, 0, 0)
+    assert world.query("SELECT state FROM sources") == ["live"]
+    assert verdict(world) == PROVEN
+
+
 @pytest.mark.scenario(92)
 def test_a_long_line_is_proven_by_the_bytes_that_were_read(
     world: Any, make_line: Any, monkeypatch: pytest.MonkeyPatch
