@@ -2,6 +2,7 @@
 
 import sys
 
+from prodlensd.service.descriptors import occupy_standard_descriptors
 from prodlensd.service.signals import Signals
 
 
@@ -10,6 +11,7 @@ def main() -> None:
 
     A SIGHUP in the half second that loading takes would else end it.
     """
+    occupy_standard_descriptors()
     if sys.argv[1:2] != ["run"]:
         _run_command(None)
         return

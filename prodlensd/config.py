@@ -278,7 +278,7 @@ def build(tree: dict[str, Any], file: Path | None, env: Mapping[str, str]) -> Co
     # One ledger has one path, whatever links lead to it: its lock and its -wal lie beside the file.
     # In the place of one that is yet to be made a link leads nowhere: it is replaced.
     real = Path(os.path.realpath(settings.store.path.parent)) / settings.store.path.name
-    if real.exists():
+    if os.path.exists(real):  # noqa: PTH110 - Path's own raises where a folder is closed to us
         real = Path(os.path.realpath(real))
     try:
         os.fsencode(real).decode()

@@ -10,11 +10,12 @@ from __future__ import annotations
 import codecs
 import errno
 import io
-import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, Final
+
+from prodlensd.service.descriptors import occupy_standard_descriptors
 
 #: What we print beyond ASCII, for terminals that do not have it.
 _SPELLED: Final = str.maketrans({"→": "->", "≥": ">=", "…": "...", "–": "-", "—": "--", "×": "x"})  # noqa: RUF001
@@ -29,7 +30,7 @@ class OutputLostError(SystemExit):
 @contextmanager
 def standard_streams() -> Iterator[None]:
     """Makes the standard streams usable for a command, whatever we were started with."""
-    _occupy_standard_descriptors()
+    occupy_standard_descriptors()
     before = sys.stdout, sys.stderr
     # First stderr: it says what becomes of stdout.
     sys.stderr = _legible(sys.stderr, sys.__stderr__, _Voice, 2)
@@ -41,17 +42,6 @@ def standard_streams() -> Iterator[None]:
             sys.stdout.flush()
         finally:
             sys.stdout, sys.stderr = before
-
-
-def _occupy_standard_descriptors() -> None:
-    """Opens /dev/null in place of each standard stream that is closed; only reading, as in gnulib.
-
-    So a write still fails, and is not taken for a success.
-    """
-    with suppress(OSError):  # no /dev/null here
-        while (descriptor := os.open(os.devnull, os.O_RDONLY)) <= 2:  # noqa: PLR2004 - stderr
-            os.set_inheritable(descriptor, True)  # noqa: FBT003 - so it is declared
-        os.close(descriptor)
 
 
 def _legible(stream: Any, original: Any, kind: type[io.FileIO], descriptor: int) -> Any:  # noqa: ANN401

@@ -130,7 +130,10 @@ def desk(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
         def close(self) -> None:
             """Nothing to end: a process of its own would only take time."""
 
-    monkeypatch.setattr("prodlensd.cli.pricing.ChildBook", lambda *_: InProcess())
+        def expect(self, questions: object) -> None:
+            """Each is answered when it is asked."""
+
+    monkeypatch.setattr("prodlensd.cli.pricing.ChildBook", lambda *_, **__: InProcess())
     desk = Desk(home)
     desk.ingest(
         *map(dear, range(N)),
