@@ -452,7 +452,7 @@ class Machine(RuleBasedStateMachine):
         if not path.exists():
             return
         self.files.complete(path)
-        zipped = path.with_name(f"{path.name}.{self.written.number}.gz")
+        zipped = path.with_name(f"{self.files.another(path).name}.gz")
         zipped.write_bytes(gzip.compress(path.read_bytes(), compresslevel=1))
         self._unlink(path)
         self.totals["compressed files"] += 1
