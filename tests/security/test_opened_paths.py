@@ -72,7 +72,7 @@ _CHANGES: Final = {
     *("chown", "lchown", "fchownat", "utimensat", "utime", "utimes", "mknod", "mknodat"),
 }
 _RUNS: Final = {"execve", "execveat"}
-_PATIENCE_S: Final = 40
+_PATIENCE_S: Final = 90
 
 
 class Call(NamedTuple):
