@@ -37,6 +37,12 @@ class PassedOver:
         self.count += 1
         self.names = sorted([*self.names, path])[:_MAX_NAMED]
 
+    @property
+    def named(self) -> str:
+        """The first few names without their folders, as they are: not fit to print."""
+        more = ["…"] if self.count > len(self.names) else []
+        return ", ".join([*map(os.path.basename, self.names), *more])
+
 
 @dataclass(slots=True)
 class Found:

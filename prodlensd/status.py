@@ -538,9 +538,7 @@ def _tail(facts: _Facts, limits: Limits) -> Check:
         path, reason = facts.unlisted[0]
         value += f"; not all folders can be listed: {path}: {reason}"
     for rule, files in sorted(facts.passed_over.items()):
-        names = ", ".join(map(os.path.basename, files.names))
-        more = ", …" if files.count > len(files.names) else ""
-        value += f"; {files.count} passed over ({rule}): {names}{more}"
+        value += f"; {files.count} passed over ({rule}): {files.named}"
     state = _worst(lag, wait)
     remedy = "" if state == OK else "the daemon is catching up, or cannot: see its log"
     return Check("tail", state, value, remedy, (lag, wait))

@@ -114,9 +114,7 @@ def _print(verdict: Verdict) -> None:
     for reason, count in sorted(reasons.items()):
         _line("", f"{count} not on disk any more, not read again: {reason}")
     for rule, files in sorted(verdict.passed_over.items()):
-        names = ", ".join(shown(Path(name).name) for name in files.names)
-        more = ", …" if files.count > len(files.names) else ""
-        _line("", f"{files.count} passed over, not read ({rule}): {names}{more}")
+        _line("", f"{files.count} passed over, not read ({rule}): {shown(files.named)}")
     _line(
         "ledger",
         f"{totals.lines} lines = {totals.traces} traces + {totals.duplicates} duplicates"
