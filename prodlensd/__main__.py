@@ -2,8 +2,7 @@
 
 import sys
 
-from prodlensd.service.descriptors import occupy_standard_descriptors
-from prodlensd.service.signals import Signals
+from prodlensd.process import Signals, occupy_standard_descriptors
 
 
 def main() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
@@ -99,11 +98,6 @@ def load_config(path: Path | None, *, exit_code: int = EXIT_CONFIG) -> config.Co
 def fail(message: str, exit_code: int = EXIT_FAILURE) -> click.ClickException:
     """An error message for stderr, which ends the command with this exit code when raised."""
     return _Failure(message, exit_code)
-
-
-def now_us() -> int:
-    """The time, in microseconds since 1970."""
-    return time.time_ns() // 1000
 
 
 def iso_time(us: int) -> str:

@@ -14,13 +14,12 @@ from typing import Any, Final, NamedTuple
 
 import click
 
-from prodlensd import dead_letters
 from prodlensd.cli import config_option, load_config
 from prodlensd.cli.letters import find, reason_option, told_errors
 from prodlensd.cli.table import print_table
 from prodlensd.config import Config
-from prodlensd.store import BEFORE, Accepted, Letters, Partitions, Reader, Refused, Store
-from prodlensd.turns import Turns
+from prodlensd.jobs import retrying as dead_letters
+from prodlensd.ledger import BEFORE, Accepted, Letters, Partitions, Reader, Refused, Store, Turns
 
 _VERBS: Final = {"dismissed": "dismiss", "purged": "purge"}
 _PAGES_AT_ONCE: Final = 128

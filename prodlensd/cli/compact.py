@@ -14,15 +14,15 @@ from pathlib import Path
 import click
 import structlog
 
-from prodlensd.cli import EXIT_LOCKED, config_option, fail, load_config, now_us, shown
-from prodlensd.cli.snapshots import snapshot_path
+from prodlensd.answers.status import price_book
+from prodlensd.app.snapshots import snapshot_path
+from prodlensd.cli import EXIT_LOCKED, config_option, fail, load_config, shown
 from prodlensd.cli.verify import rereading
 from prodlensd.config import Config, Retention
+from prodlensd.daemon import configure_log
+from prodlensd.ledger import DayReader, Partitions, Store, StoreError, StoreLockedError, Turns
 from prodlensd.model import US_PER_DAY
-from prodlensd.service import log as service_log
-from prodlensd.status import price_book
-from prodlensd.store import DayReader, Partitions, Store, StoreError, StoreLockedError
-from prodlensd.turns import Turns
+from prodlensd.moments import now_us
 
 #: A log that could not be proven is not read again sooner.
 LOG_PATIENCE_US = US_PER_DAY
@@ -36,13 +36,13 @@ def command(config_path: Path | None, quiet: bool) -> None:
 
     Exit code: 0, 1 when it failed, 75 when another compaction or a reader holds the folder.
     """
-    from prodlensd.compaction import SnapshotLostError  # noqa: PLC0415 - loads pyarrow
+    from prodlensd.jobs.compaction import SnapshotLostError  # noqa: PLC0415 - loads pyarrow
     from prodlensd.snapshots import LockedError  # noqa: PLC0415
 
     config = load_config(config_path)
     os.umask(0o077)
     gc.disable()  # what becomes columns by the million holds no cycles
-    service_log.configure(config.log.level)
+    configure_log(config.log.level)
     if not config.store.path.exists():
         raise fail(f"no ledger at {config.store.path}: has the daemon run yet?")
     done = 0
@@ -74,7 +74,7 @@ def compact_now(config: Config) -> Iterator[str]:
 
 
 def _write_and_prune(config: Config, partitions: Partitions, reader: DayReader) -> Iterator[str]:
-    from prodlensd.compaction import SnapshotLostError  # noqa: PLC0415 - loads pyarrow
+    from prodlensd.jobs.compaction import SnapshotLostError  # noqa: PLC0415 - loads pyarrow
 
     lost = None
     try:
@@ -104,7 +104,7 @@ def _prune_before(retention: Retention) -> int | None:
 def write_snapshots(config: Config, partitions: Partitions, reader: DayReader) -> Iterator[str]:
     """Brings the snapshots up to date; says what it did. Raises as `compact_now`."""
     from prodlensd import snapshots  # noqa: PLC0415 - loads pyarrow
-    from prodlensd.compaction import Compaction  # noqa: PLC0415
+    from prodlensd.jobs.compaction import Compaction  # noqa: PLC0415
 
     with ExitStack() as locks:
         locks.enter_context(snapshots.exclusive_lock(config.parquet.directory))
@@ -131,7 +131,8 @@ def _other_folders(config: Config, reader: DayReader) -> set[Path]:
 
 
 def _prune(config: Config, partitions: Partitions, reader: DayReader) -> Iterator[str]:
-    from prodlensd import compaction, retention, snapshots  # noqa: PLC0415 - load pyarrow
+    from prodlensd import snapshots  # noqa: PLC0415 - load pyarrow
+    from prodlensd.jobs import compaction, retention  # noqa: PLC0415 - load pyarrow
 
     before_day = _prune_before(config.retention)
     if before_day is None:
@@ -149,8 +150,8 @@ def _prune(config: Config, partitions: Partitions, reader: DayReader) -> Iterato
 
 
 def _delete_logs(config: Config, partitions: Partitions, reader: DayReader) -> Iterator[str]:
-    from prodlensd import retention  # noqa: PLC0415 - loads pyarrow
-    from prodlensd.verify import proven  # noqa: PLC0415
+    from prodlensd.answers.verify import proven  # noqa: PLC0415
+    from prodlensd.jobs import retention  # noqa: PLC0415 - loads pyarrow
 
     log = structlog.get_logger()
     for verdict in retention.delete_logs(

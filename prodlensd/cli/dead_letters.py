@@ -18,16 +18,18 @@ from typing import Any, Final
 
 import click
 
-from prodlensd import dead_letters, formats
-from prodlensd.cli import as_json, config_option, fail, iso_time, load_config, now_us, short_time
+from prodlensd import formats
+from prodlensd.app.books import Books
+from prodlensd.cli import as_json, config_option, fail, iso_time, load_config, short_time
 from prodlensd.cli.accepting import dismiss, purge
 from prodlensd.cli.letters import find, open_reader, reason_option, told_errors
-from prodlensd.cli.pricing import Books
 from prodlensd.cli.table import plain, print_table
 from prodlensd.config import Config
-from prodlensd.dead_letters import Retried
+from prodlensd.jobs import retrying as dead_letters
+from prodlensd.jobs.retrying import Retried
+from prodlensd.ledger import LETTER_STATES, Prices, Reader, Redeemed, Refused, Store
 from prodlensd.model import Price, Trace
-from prodlensd.store import LETTER_STATES, Prices, Reader, Redeemed, Refused, Store
+from prodlensd.moments import now_us
 
 _MIN_SHOWN_DIGITS: Final = 8
 _HEADER: Final = ("id", "received", "state", "reason", "length", "path:offset", "detail")

@@ -18,8 +18,8 @@ import orjson
 
 from prodlensd.cli import config_option, fail
 from prodlensd.cli.table import print_table
-from prodlensd.pricing.child import own_path
-from prodlensd.store import DayReader, StoreError
+from prodlensd.ledger import DayReader, StoreError
+from prodlensd.pricing import own_path
 
 #: session, developer, model, tokens in, tokens out, latency in ms, time
 _CALLS: Final = (

@@ -7,9 +7,15 @@ from pathlib import Path
 
 import click
 
-from prodlensd import proxy
 from prodlensd.cli import config_option, fail, load_config, shown
 from prodlensd.config import example, user_file
+from prodlensd.litellm import (
+    COPIED_CALLBACK,
+    COPIED_CALLBACK_FILE,
+    callback_source,
+    litellm_config,
+    next_steps,
+)
 
 _LITELLM_LINES = """\
 Your LiteLLM proxy writes the traces with this in its config, where prodlensd is installed too:
@@ -56,13 +62,13 @@ def _write_proxy(folder: Path, log_folder: Path) -> None:
     config_path = folder / "litellm_config.yaml"
     _write_new(
         {
-            config_path: proxy.litellm_config(proxy.COPIED_CALLBACK),
-            folder / proxy.COPIED_CALLBACK_FILE: proxy.callback_source(),
+            config_path: litellm_config(COPIED_CALLBACK),
+            folder / COPIED_CALLBACK_FILE: callback_source(),
         }
     )
-    for path in (config_path, folder / proxy.COPIED_CALLBACK_FILE):
+    for path in (config_path, folder / COPIED_CALLBACK_FILE):
         click.echo(f"wrote {shown(str(path))}")
-    click.echo(f"\n{proxy.next_steps(config_path, log_folder)}", nl=False)
+    click.echo(f"\n{next_steps(config_path, log_folder)}", nl=False)
 
 
 def _write_new(files: dict[Path, str]) -> None:

@@ -11,9 +11,9 @@ import click
 
 from prodlensd.cli import EXIT_LOCKED, fail
 from prodlensd.config import Config
+from prodlensd.ledger import Reader, Refused, StoreError, StoreLockedError
 from prodlensd.model import DIGEST_BYTES, REASONS
 from prodlensd.pricing import BookUnavailableError
-from prodlensd.store import Reader, Refused, StoreError, StoreLockedError
 
 _ID_DIGITS: Final = 2 * DIGEST_BYTES
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import click
 
-from prodlensd import proxy
 from prodlensd.cli import config_option, fail, shown
 from prodlensd.durable import replacing
+from prodlensd.litellm import COPIED_CALLBACK, COPIED_CALLBACK_FILE, callback_source
 
 
 @click.command()
@@ -29,21 +29,19 @@ def command(config_path: Path | None, print_: bool, folder: Path | None) -> None
     if print_ and folder is not None:
         raise click.UsageError("--print and --install exclude each other")
     if folder is None:
-        click.echo(proxy.callback_source(), nl=False)
+        click.echo(callback_source(), nl=False)
         return
-    path = folder / proxy.COPIED_CALLBACK_FILE
+    path = folder / COPIED_CALLBACK_FILE
     # The proxy may be another user's and has to read it; nobody else may write what the proxy runs.
     umask = os.umask(0o077) | 0o022
     os.umask(umask)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(path, _mode_of(path, 0o666 & ~umask)) as file:
-            file.write(proxy.callback_source().encode())
+            file.write(callback_source().encode())
     except OSError as error:
         raise fail(f"cannot write {path}: {error.strerror}") from error
-    click.echo(
-        f'wrote {shown(str(path))}\nin LiteLLM\'s config:  callbacks: ["{proxy.COPIED_CALLBACK}"]'
-    )
+    click.echo(f'wrote {shown(str(path))}\nin LiteLLM\'s config:  callbacks: ["{COPIED_CALLBACK}"]')
 
 
 def _mode_of(path: Path, otherwise: int) -> int:

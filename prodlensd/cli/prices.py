@@ -11,12 +11,14 @@ from typing import Any, Final
 
 import click
 
-from prodlensd.cli import as_json, config_option, fail, iso_time, load_config, now_us, short_time
-from prodlensd.cli.pricing import Books
+from prodlensd.app.books import Books
+from prodlensd.cli import as_json, config_option, fail, iso_time, load_config, short_time
 from prodlensd.cli.report import money
 from prodlensd.cli.table import plain, print_table
 from prodlensd.config import Config
+from prodlensd.ledger import Doubtful, PriceReader, StoreError
 from prodlensd.model import Trace
+from prodlensd.moments import now_us
 from prodlensd.pricing import (
     ALWAYS,
     FOREVER,
@@ -26,7 +28,6 @@ from prodlensd.pricing import (
     cost_nanousd,
     provider_of,
 )
-from prodlensd.store import Doubtful, PriceReader, StoreError
 
 _PICO_PER_USD_PER_MILLION: Final = 1_000_000
 #: A call to show what the rates mean.

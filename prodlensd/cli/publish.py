@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING
 import click
 import structlog
 
-from prodlensd.cli import EXIT_LOCKED, config_option, fail, load_config, now_us, shown
-from prodlensd.cli.snapshots import snapshot_path
+from prodlensd.app.snapshots import snapshot_path
+from prodlensd.cli import EXIT_LOCKED, config_option, fail, load_config, shown
 from prodlensd.config import Config
-from prodlensd.service import log as service_log
-from prodlensd.store import DayReader, Partitions, Store, StoreError
+from prodlensd.daemon import configure_log
+from prodlensd.ledger import DayReader, Partitions, Store, StoreError
+from prodlensd.moments import now_us
 
 if TYPE_CHECKING:
-    from prodlensd.publication import Copied
+    from prodlensd.jobs.publication import Copied
 
 
 @click.command()
@@ -35,13 +36,13 @@ def command(config_path: Path | None, everything: bool, quiet: bool) -> None:
     Exit code: 0, 1 when there is no ledger or no address, 75 when not all could be copied: the
     daemon tries again.
     """
-    from prodlensd.publication import PublishError  # noqa: PLC0415 - loads pyarrow
+    from prodlensd.jobs.publication import PublishError  # noqa: PLC0415 - loads pyarrow
 
     config = load_config(config_path)
     # Ctrl-C ends us at once: as an exception it would complete an upload in the middle.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.umask(0o077)
-    service_log.configure(config.log.level)
+    configure_log(config.log.level)
     if not config.publish.url:
         raise fail("publish.url is not set: there is nowhere to copy snapshots to")
     if not config.store.path.exists():
@@ -69,8 +70,8 @@ def _publish(config: Config, *, everything: bool, is_logged: bool) -> Iterator[C
 
     With `is_logged`, that it fails, or does no longer, is logged once.
     """
-    from prodlensd.publication import PublishError, publish  # noqa: PLC0415 - loads pyarrow
-    from prodlensd.publish import destination  # noqa: PLC0415
+    from prodlensd.jobs.publication import PublishError, publish  # noqa: PLC0415 - loads pyarrow
+    from prodlensd.snapshots import destination  # noqa: PLC0415
 
     log, url = structlog.get_logger(), config.publish.url
     with Store(config.store.path) as store, DayReader(config.store.path) as reader:

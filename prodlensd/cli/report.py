@@ -13,11 +13,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from prodlensd.cli import as_json, config_option, fail, iso_time, load_config, now_us, shown
-from prodlensd.cli.snapshots import read_snapshot
-from prodlensd.cli.zone import time_zone
-from prodlensd.model import NANOUSD_PER_USD
-from prodlensd.report import (
+from prodlensd.answers.report import (
     BY,
     WITH_VIA,
     Figures,
@@ -29,7 +25,12 @@ from prodlensd.report import (
     read_period,
     report,
 )
-from prodlensd.store import StoreError
+from prodlensd.app.snapshots import read_snapshot
+from prodlensd.cli import as_json, config_option, fail, iso_time, load_config, shown
+from prodlensd.cli.zone import time_zone
+from prodlensd.ledger import StoreError
+from prodlensd.model import NANOUSD_PER_USD
+from prodlensd.moments import now_us
 
 #: Longer names are cut in the table; the other forms have them whole.
 _MAX_NAME_CELLS: Final = 40

@@ -11,19 +11,28 @@ from pathlib import Path
 import click
 
 from prodlensd import __version__
-from prodlensd.cli import as_json, config_option, fail, load_config, now_us
+from prodlensd.answers.report import read_period
+from prodlensd.app.books import Books, fingerprint
+from prodlensd.cli import as_json, config_option, fail, load_config
 from prodlensd.cli.bar import bar
 from prodlensd.cli.compact import write_snapshots
-from prodlensd.cli.pricing import Books, fingerprint
 from prodlensd.cli.report import money, time_options
 from prodlensd.cli.table import print_table
 from prodlensd.cli.zone import time_zone
 from prodlensd.config import Config
+from prodlensd.jobs.repricing import Repriced, Write, reprice, write_nothing
+from prodlensd.ledger import (
+    DayReader,
+    Partitions,
+    PriceReader,
+    Prices,
+    Selection,
+    Store,
+    StoreError,
+    Turns,
+)
+from prodlensd.moments import now_us
 from prodlensd.pricing import ALWAYS, FOREVER
-from prodlensd.report import read_period
-from prodlensd.reprice import Repriced, Write, reprice, write_nothing
-from prodlensd.store import DayReader, Partitions, PriceReader, Prices, Selection, Store, StoreError
-from prodlensd.turns import Turns
 
 #: Whose price can be another one now; the others have none to be looked up.
 _SOURCES = ("unpriced", "table", "override", "fallback", "free", "gateway")
@@ -130,7 +139,7 @@ def _reprice(config: Config, selection: Selection, *, dry_run: bool, quiet: bool
 
 
 def _write_snapshots(config: Config, *, quiet: bool) -> None:
-    from prodlensd.compaction import SnapshotLostError  # noqa: PLC0415 - loads pyarrow
+    from prodlensd.jobs.compaction import SnapshotLostError  # noqa: PLC0415 - loads pyarrow
     from prodlensd.snapshots import LockedError  # noqa: PLC0415
 
     try:

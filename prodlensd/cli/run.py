@@ -16,22 +16,20 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 from prodlensd import __version__, formats
-from prodlensd.bell import Bell
-from prodlensd.cli import EXIT_LOCKED, config_option, fail, load_config, now_us
+from prodlensd.app.books import Books, fingerprint
+from prodlensd.app.following import follow, own_files
+from prodlensd.app.metrics import http_server
+from prodlensd.cli import EXIT_LOCKED, config_option, fail, load_config
 from prodlensd.cli.compact import has_work
-from prodlensd.cli.following import follow, own_files
-from prodlensd.cli.metrics import http_server
-from prodlensd.cli.pricing import Books, fingerprint
 from prodlensd.cli.publish import has_backlog
 from prodlensd.config import Config, ConfigError, load
-from prodlensd.daemon import Daemon, Pace, Work
+from prodlensd.daemon import Daemon, Notifier, Pace, Work, configure_log, log_outlet
+from prodlensd.ledger import LedgerLostError, Partitions, Prices, Store, StoreError
+from prodlensd.logs import Bell
+from prodlensd.moments import now_us
 from prodlensd.pipeline import build
-from prodlensd.pricing.child import own_path
-from prodlensd.service import log as service_log
-from prodlensd.service.lock import AlreadyRunningError, InstanceLock
-from prodlensd.service.notify import Notifier
-from prodlensd.service.signals import Signals
-from prodlensd.store import LedgerLostError, Partitions, Prices, Store, StoreError
+from prodlensd.pricing import own_path
+from prodlensd.process import AlreadyRunningError, InstanceLock, Signals
 
 
 @click.command()
@@ -48,7 +46,7 @@ def command(caught: Signals | None, config_path: Path | None, once: bool) -> Non
     os.umask(0o077)
     # Lines become short-lived tuples by the thousand and hold no cycles: look for those less often.
     gc.set_threshold(100_000, 50, 100)
-    service_log.configure(config.log.level)
+    configure_log(config.log.level)
     log = structlog.get_logger()
     notifier = Notifier(os.environ)
     notifier.status("opening the ledger")
@@ -125,7 +123,7 @@ def _run(
             publication=publication,
             on_idle=books.rest,
             notifier=notifier,
-            unsaid=lambda: service_log.outlet.unsaid,
+            unsaid=lambda: log_outlet.unsaid,
             now=now_us,
         )
         if once:
@@ -184,7 +182,7 @@ class _Configuration:
         if new.store.path != self.now.store.path:
             self._log.error("keeping the old configuration: a new store.path needs a restart")
             return False
-        service_log.configure(new.log.level)
+        configure_log(new.log.level)
         self._log.info("configuration read again", path=str(new.path))
         before, self.now = (self.now, self.prices), new
         self.prices = fingerprint(new.pricing)

@@ -15,7 +15,7 @@ import click
 
 from prodlensd.cli import EXIT_FAILURE, config_option, fail, load_config
 from prodlensd.config import SYSTEM_FILE
-from prodlensd.service.units import (
+from prodlensd.service import (
     SYSTEM_USER,
     DryHands,
     Hands,

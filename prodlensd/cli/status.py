@@ -10,11 +10,12 @@ from typing import Any, Final
 
 import click
 
-from prodlensd.cli import as_json, config_option, fail, load_config, now_us, shown
-from prodlensd.cli.following import follow
-from prodlensd.cli.metrics import exposition, write_textfile
+from prodlensd.answers.status import EXIT_CODES, OK, SEVERITY, UNKNOWN, Check, Gauge, Health, look
+from prodlensd.app.following import follow
+from prodlensd.app.metrics import exposition, write_textfile
+from prodlensd.cli import as_json, config_option, fail, load_config, shown
 from prodlensd.cli.streams import OutputLostError
-from prodlensd.status import EXIT_CODES, OK, SEVERITY, UNKNOWN, Check, Gauge, Health, look
+from prodlensd.moments import now_us
 
 _COLOURS: Final = {"ok": "green", "warning": "yellow", "critical": "red", "unknown": "magenta"}
 #: What monitors keep of a line is little, and what a check quotes may be long.

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from prodlensd.service.descriptors import occupy_standard_descriptors
+from prodlensd.process import occupy_standard_descriptors
 
 #: What we print beyond ASCII, for terminals that do not have it.
 _SPELLED: Final = str.maketrans({"→": "->", "≥": ">=", "…": "...", "–": "-", "—": "--", "×": "x"})  # noqa: RUF001

@@ -13,15 +13,7 @@ from typing import TypedDict
 import click
 
 from prodlensd import formats
-from prodlensd.cli import as_json, config_option, fail, load_config, shown
-from prodlensd.cli.bar import Progress, bar
-from prodlensd.cli.following import follow
-from prodlensd.cli.snapshots import snapshot_path
-from prodlensd.config import Config
-from prodlensd.model import Chunk, Part, Price, Trace
-from prodlensd.pipeline import build
-from prodlensd.store import Store, StoreError
-from prodlensd.verify import (
+from prodlensd.answers.verify import (
     BROKEN,
     COMPLETE,
     EXIT_CODES,
@@ -31,6 +23,14 @@ from prodlensd.verify import (
     Verdict,
     verify,
 )
+from prodlensd.app.following import follow
+from prodlensd.app.snapshots import snapshot_path
+from prodlensd.cli import as_json, config_option, fail, load_config, shown
+from prodlensd.cli.bar import Progress, bar
+from prodlensd.config import Config
+from prodlensd.ledger import Store, StoreError
+from prodlensd.model import Chunk, Part, Price, Trace
+from prodlensd.pipeline import build
 
 _SAID = {
     COMPLETE: click.style("proven complete", fg="green", bold=True),

@@ -24,43 +24,45 @@ from typing import Any
 import apsw
 import click
 
-from prodlensd import daemon, tailer
-from prodlensd.cli import compact, now_us, publish, run
+from prodlensd.cli import compact, publish, run
+from prodlensd.daemon import loop as daemon
+from prodlensd.logs import tailer
+from prodlensd.moments import now_us
 from tests.crash.mutants import MUTANTS  # imports the snapshots as well: no child has to
 
 #: Where to die: the module, and the name in it.
 SEAMS = {
-    "Store.register": ("prodlensd.store.store", "Store.register"),
-    "Store.relocate": ("prodlensd.store.store", "Store.relocate"),
-    "Store.replace": ("prodlensd.store.store", "Store.replace"),
-    "Store.retire": ("prodlensd.store.store", "Store.retire"),
-    "Store.commit": ("prodlensd.store.store", "Store.commit"),
-    "Store._insert": ("prodlensd.store.store", "Store._insert"),
-    "Pins.write": ("prodlensd.store.pins", "Pins.write"),
-    "Store._mark": ("prodlensd.store.store", "Store._mark"),
-    "Store.beat": ("prodlensd.store.store", "Store.beat"),
-    "Partitions.announce": ("prodlensd.store.partitions", "Partitions.announce"),
-    "Partitions.mark_clean": ("prodlensd.store.partitions", "Partitions.mark_clean"),
-    "Partitions.note_directory": ("prodlensd.store.partitions", "Partitions.note_directory"),
-    "Tailer.adopt": ("prodlensd.tailer", "Tailer.adopt"),
+    "Store.register": ("prodlensd.ledger.writing", "Store.register"),
+    "Store.relocate": ("prodlensd.ledger.writing", "Store.relocate"),
+    "Store.replace": ("prodlensd.ledger.writing", "Store.replace"),
+    "Store.retire": ("prodlensd.ledger.writing", "Store.retire"),
+    "Store.commit": ("prodlensd.ledger.writing", "Store.commit"),
+    "Store._insert": ("prodlensd.ledger.writing", "Store._insert"),
+    "Pins.write": ("prodlensd.ledger.pins", "Pins.write"),
+    "Store._mark": ("prodlensd.ledger.writing", "Store._mark"),
+    "Store.beat": ("prodlensd.ledger.writing", "Store.beat"),
+    "Partitions.announce": ("prodlensd.ledger.partitions", "Partitions.announce"),
+    "Partitions.mark_clean": ("prodlensd.ledger.partitions", "Partitions.mark_clean"),
+    "Partitions.note_directory": ("prodlensd.ledger.partitions", "Partitions.note_directory"),
+    "Tailer.adopt": ("prodlensd.logs.tailer", "Tailer.adopt"),
     "write_snapshot": ("prodlensd.snapshots", "write_snapshot"),
     "os.fsync": ("os", "fsync"),
     "Path.replace": ("pathlib", "Path.replace"),
 }
 #: The same, of what only happens where there is something to prune, to delete or to publish.
 RETENTION_SEAMS = {
-    "Partitions.prune": ("prodlensd.store.partitions", "Partitions.prune"),
-    "Partitions.give_back": ("prodlensd.store.partitions", "Partitions.give_back"),
-    "Partitions.mark_published": ("prodlensd.store.partitions", "Partitions.mark_published"),
+    "Partitions.prune": ("prodlensd.ledger.partitions", "Partitions.prune"),
+    "Partitions.give_back": ("prodlensd.ledger.partitions", "Partitions.give_back"),
+    "Partitions.mark_published": ("prodlensd.ledger.partitions", "Partitions.mark_published"),
     "merged": ("prodlensd.snapshots", "merged"),
     "os.rename": ("os", "rename"),
-    "_delete": ("prodlensd.retention", "_delete"),
-    "Folder.put": ("prodlensd.publish", "Folder.put"),
+    "_delete": ("prodlensd.jobs.retention", "_delete"),
+    "Folder.put": ("prodlensd.snapshots.destinations", "Folder.put"),
     "copyfileobj": ("shutil", "copyfileobj"),
 }
 #: The same, of what only happens when the snapshots move to another folder.
 MOVING_SEAMS = {
-    "Partitions.mark_unwritten": ("prodlensd.store.partitions", "Partitions.mark_unwritten"),
+    "Partitions.mark_unwritten": ("prodlensd.ledger.partitions", "Partitions.mark_unwritten"),
 }
 _READ_BYTES = 1000
 #: Later than anything is young.

@@ -13,12 +13,15 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from unittest.mock import patch
 
-from prodlensd import compaction, content, publication, publish, snapshots, tailer
+from prodlensd import snapshots
+from prodlensd.jobs import compaction, publication
+from prodlensd.ledger import Committed, Partitions, Store
+from prodlensd.ledger.days import Partition
+from prodlensd.ledger.pins import Pins
+from prodlensd.ledger.writing import _COLUMNS, _INSERT
+from prodlensd.logs import content, tailer
 from prodlensd.model import Checkpoint, Part, Sighting, SnapshotFile
-from prodlensd.store import Committed, Partitions, Store
-from prodlensd.store.days import Partition
-from prodlensd.store.pins import Pins
-from prodlensd.store.store import _COLUMNS, _INSERT
+from prodlensd.snapshots import destinations as publish
 
 SetAttr = Callable[[Any, str, Any], None]
 

@@ -14,9 +14,9 @@ from typing import Any
 import apsw
 import pytest
 
-from prodlensd import daemon as daemon_module
-from prodlensd import tailer as tailer_module
-from prodlensd.store import Store
+from prodlensd.daemon import loop as daemon_module
+from prodlensd.ledger import Store
+from prodlensd.logs import tailer as tailer_module
 from tests.crash.block_log import HOWS, Op, Recorder, committed_before, left_by_power_loss
 from tests.crash.ledger import wrong_in_ledger
 from tests.scenario.conftest import World

@@ -18,9 +18,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from prodlensd import daemon as daemon_module
-from prodlensd import tailer as tailer_module
-from prodlensd.store import DayReader, StoreError
+from prodlensd.daemon import loop as daemon_module
+from prodlensd.ledger import DayReader, StoreError
+from prodlensd.logs import tailer as tailer_module
 from tests.crash.ledger import wrong_in_ledger
 from tests.scenario.conftest import World
 from tests.scenario.file_actions import KINDS, Files, Totals, Written

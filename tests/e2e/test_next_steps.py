@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from prodlensd import proxy
+from prodlensd.litellm import proxy
 
 TELL = f"{sys.executable} -c 'import json, os; print(json.dumps(dict(os.environ)))'"
 

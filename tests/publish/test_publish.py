@@ -17,10 +17,10 @@ import pyarrow.dataset as ds
 import pyarrow.fs as pafs
 import pytest
 
-from prodlensd import publication
-from prodlensd.publish import destination
-from prodlensd.store import DayReader, Partitions, Store
-from prodlensd.store.days import Publishing
+from prodlensd.jobs import publication
+from prodlensd.ledger import DayReader, Partitions, Store
+from prodlensd.ledger.days import Publishing
+from prodlensd.snapshots.destinations import destination
 from tests.publish.fault_proxy import Cut, FaultProxy
 from tests.publish.s3 import S3
 
@@ -201,7 +201,8 @@ def test_the_daemon_publishes_by_itself_and_goes_on_ingesting_without_a_network(
 
 def upload(url: str, file: Path, s3: S3) -> subprocess.Popen[bytes]:
     code = (
-        "import sys; from pathlib import Path; from prodlensd.publish import destination; "
+        "import sys; from pathlib import Path; "
+        "from prodlensd.snapshots.destinations import destination; "
         "destination(sys.argv[1]).put(Path(sys.argv[2]), 'a/laptop.parquet')"
     )
     return subprocess.Popen(

@@ -14,18 +14,18 @@ import pytest
 import structlog
 
 from prodlensd import formats
-from prodlensd.bell import Bell
-from prodlensd.compaction import Compacted, Compaction, proven
 from prodlensd.config import Logs
-from prodlensd.daemon import Daemon, Pace
+from prodlensd.daemon.loop import Daemon, Pace
+from prodlensd.jobs.compaction import Compacted, Compaction, proven
+from prodlensd.jobs.retention import prune
+from prodlensd.ledger import DayReader, Partitions, Store
+from prodlensd.ledger.tallies import TallyReader
+from prodlensd.ledger.writing import TotalsBySource
+from prodlensd.logs.bell import Bell
+from prodlensd.logs.tailer import Tailer
 from prodlensd.model import Price, Trace
 from prodlensd.pipeline import build
-from prodlensd.retention import prune
-from prodlensd.service.signals import Signals
-from prodlensd.store import DayReader, Partitions, Store
-from prodlensd.store.store import Totals
-from prodlensd.store.tallies import TallyReader
-from prodlensd.tailer import Tailer
+from prodlensd.process.signals import Signals
 
 
 def price(trace: Trace) -> Price:
@@ -33,7 +33,7 @@ def price(trace: Trace) -> Price:
     return Price(None, "unpriced") if trace.session_id is None else Price(1, "table")
 
 
-def some(totals: Totals) -> Totals:
+def some(totals: TotalsBySource) -> TotalsBySource:
     """Those that add up to anything."""
     return {source: sums for source, sums in totals.items() if any(sums)}
 

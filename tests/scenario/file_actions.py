@@ -32,8 +32,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from prodlensd import daemon as daemon_module
-from prodlensd import tailer as tailer_module
+from prodlensd.daemon import loop as daemon_module
+from prodlensd.logs import tailer as tailer_module
 
 MAX_LINE_BYTES = 1500
 MODEL = "acme/m"

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from prodlensd import formats
+from prodlensd.answers.verify import Verdict, verify
 from prodlensd.config import Logs
+from prodlensd.ledger.days import Partition
+from prodlensd.logs.tailer import Tailer
 from prodlensd.model import Checkpoint, Price, Trace
 from prodlensd.pipeline import build
-from prodlensd.store.days import Partition
-from prodlensd.tailer import Tailer
-from prodlensd.verify import Verdict, verify
 
 PROVEN: tuple[str, list[str]] = ("complete", [])
 

@@ -16,8 +16,8 @@ from typing import Any
 import apsw
 import pytest
 
-from prodlensd import dead_letters
-from prodlensd.store import BEFORE, LETTER_STATES, Letters, Partitions, Reader
+from prodlensd.jobs import retrying as dead_letters
+from prodlensd.ledger import BEFORE, LETTER_STATES, Letters, Partitions, Reader
 from tests.scenario.conftest import World
 from tests.scenario.proving import PROVEN, verdict
 from tests.scenario.test_redeeming import (
@@ -255,9 +255,9 @@ KILLER = """
 import os, shutil, signal, sys
 from itertools import count
 from pathlib import Path
-from prodlensd import dead_letters
+from prodlensd.jobs import retrying as dead_letters
 from prodlensd.cli import accepting, dead_letters as _loaded, main
-from prodlensd.store import store
+from prodlensd.ledger import store
 pristine, folder = map(Path, sys.argv[1:])
 dead_letters.BATCH_MAX_LINES = 3
 accepting._PAGES_AT_ONCE = 2

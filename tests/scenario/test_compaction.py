@@ -12,8 +12,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from prodlensd import compaction, snapshots
-from prodlensd.snapshots import exclusive_lock, shared_lock
+from prodlensd import snapshots
+from prodlensd.jobs import compaction
+from prodlensd.snapshots.files import exclusive_lock, shared_lock
 from tests.scenario.conftest import World
 
 
@@ -105,7 +106,7 @@ def test_a_snapshot_says_what_it_is(world_of_a_day: World, tmp_path: Path) -> No
 def test_a_reader_of_all_days_holds_a_compaction_up_and_waits_for_one(tmp_path: Path) -> None:
     with shared_lock(tmp_path), shared_lock(tmp_path):  # readers do not hold up each other
         code = (
-            "import sys, pathlib; from prodlensd.snapshots import exclusive_lock\n"
+            "import sys, pathlib; from prodlensd.snapshots.files import exclusive_lock\n"
             "with exclusive_lock(pathlib.Path(sys.argv[1])): pass"
         )
         done = subprocess.run(
@@ -113,7 +114,7 @@ def test_a_reader_of_all_days_holds_a_compaction_up_and_waits_for_one(tmp_path: 
         )
         assert "LockedError" in done.stderr
     code = (
-        "import sys, pathlib; from prodlensd.snapshots import shared_lock\n"
+        "import sys, pathlib; from prodlensd.snapshots.files import shared_lock\n"
         "print('begins', flush=True)\n"
         "with shared_lock(pathlib.Path(sys.argv[1])): print('reads', flush=True)"
     )

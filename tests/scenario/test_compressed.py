@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from prodlensd import tailer
+from prodlensd.logs import tailer
 from tests.scenario.proving import PROVEN, verdict
 
 _BOMB_BYTES = 256 << 20

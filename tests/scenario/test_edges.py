@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from prodlensd import tailer
+from prodlensd.logs import tailer
 from tests.scenario.proving import PROVEN, verdict
 
 _A_MINUTE_NS = 61_000_000_000

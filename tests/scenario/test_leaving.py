@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from prodlensd import content, tailer
+from prodlensd.logs import content, tailer
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ import duckdb
 import pytest
 
 from prodlensd import durable
-from prodlensd.compaction import SnapshotLostError
-from prodlensd.store import Partitions
+from prodlensd.jobs.compaction import SnapshotLostError
+from prodlensd.ledger import Partitions
 from tests.scenario.conftest import World
 from tests.scenario.proving import proof
 
@@ -188,7 +188,7 @@ def test_who_looks_loads_no_parquet_and_opens_no_file(days: Days) -> None:
     code = (
         "import pathlib, sys\n"
         "import prodlensd.cli.run\n"
-        "from prodlensd.store import Partitions, Store\n"
+        "from prodlensd.ledger import Partitions, Store\n"
         "with Store(pathlib.Path(sys.argv[1])) as store:\n"
         "    print(Partitions(store).has_work(pathlib.Path(sys.argv[2]), None))\n"
         "    print('pyarrow' in sys.modules)\n"

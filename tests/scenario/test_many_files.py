@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from prodlensd import daemon as daemon_module
-from prodlensd import tailer as tailer_module
+from prodlensd.daemon import loop as daemon_module
+from prodlensd.logs import tailer as tailer_module
 
 _FILES = 10_000
 _ACTIVE = 100

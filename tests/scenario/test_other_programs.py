@@ -16,13 +16,13 @@ from typing import Any
 import pytest
 import structlog
 
-from prodlensd import sightings
-from prodlensd import tailer as tailer_module
-from prodlensd.content import Unzipped
-from prodlensd.daemon import _MAX_FAULT_CHARS, Work, _Chore
+from prodlensd.daemon.loop import _MAX_FAULT_CHARS, Work, _Chore
+from prodlensd.logs import folders as sightings
+from prodlensd.logs import tailer as tailer_module
+from prodlensd.logs.content import Unzipped
+from prodlensd.logs.tailer import Tailer
 from prodlensd.model import Sighting
 from prodlensd.model import file_id as file_id_of
-from prodlensd.tailer import Tailer
 from tests.scenario.proving import PROVEN, verdict
 
 _MIB = 1 << 20
@@ -102,7 +102,7 @@ def test_a_line_is_not_kept_waiting_by_the_search_for_a_gap(
         return real(self, offset, end)
 
     monkeypatch.setattr(Unzipped, "pass_over", noting)
-    monkeypatch.setattr("prodlensd.daemon._SEARCH_S", 0.0)
+    monkeypatch.setattr("prodlensd.daemon.loop._SEARCH_S", 0.0)
     steps = 0
     while world.daemon.ingest():
         steps += 1

@@ -11,7 +11,7 @@ from typing import Any
 import apsw
 import pytest
 
-from prodlensd.store import StoreError
+from prodlensd.ledger import StoreError
 from tests.service.conftest import Machine
 
 _WAL_LIMIT_BYTES = 64 << 20

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from prodlensd import dead_letters, formats
+from prodlensd import formats
+from prodlensd.jobs import retrying as dead_letters
+from prodlensd.ledger import Reader
 from prodlensd.model import BadLine, Price, Trace
 from prodlensd.pipeline import build
-from prodlensd.store import Reader
 
 
 def price(_trace: Trace) -> Price:

@@ -18,16 +18,16 @@ import apsw
 import pytest
 
 from prodlensd import formats
-from prodlensd.cli import now_us
+from prodlensd.answers.verify import verify
+from prodlensd.jobs.repricing import Repriced, reprice, write_nothing
+from prodlensd.ledger import Change, PriceReader, Prices, Selected, Selection, Store, StoreError
+from prodlensd.ledger.writing import disputed
+from prodlensd.logs.tailer import Tailer
 from prodlensd.model import US_PER_DAY, Price, Trace
+from prodlensd.moments import now_us
 from prodlensd.pipeline import build
 from prodlensd.pricing import ALWAYS, FOREVER, Override, PriceBook, Pricer, Quote, flat_rates
 from prodlensd.pricing.rates import Origin
-from prodlensd.reprice import Repriced, reprice, write_nothing
-from prodlensd.store import Change, PriceReader, Prices, Selected, Selection, Store, StoreError
-from prodlensd.store.store import disputed
-from prodlensd.tailer import Tailer
-from prodlensd.verify import verify
 from tests.scenario.conftest import World
 
 #: 2026-01-01 and the two days after it, in microseconds.
@@ -584,7 +584,7 @@ class Turn:
 
 @pytest.fixture
 def two_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("prodlensd.reprice.CALLS_AT_ONCE", 2)
+    monkeypatch.setattr("prodlensd.jobs.repricing.CALLS_AT_ONCE", 2)
 
 
 def seven_calls(world: Any, at: Any) -> None:
@@ -732,7 +732,7 @@ def test_prices_of_a_transaction_that_failed_are_written_by_the_next(world: Any,
 def test_names_without_end_do_not_make_prices_without_end(
     world: Any, at: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("prodlensd.store.pins.MOST_NAMED", 3)
+    monkeypatch.setattr("prodlensd.ledger.pins.MOST_NAMED", 3)
     upgrade(world, Anything())
     for n in range(20):
         world.append("a.jsonl", at(DAYS[n % 3], n, f"acme/new{n}"))
@@ -814,8 +814,8 @@ KILLER = """
 import os, shutil, signal, sys
 from itertools import count
 from pathlib import Path
-from prodlensd import reprice
-from prodlensd.store import Store, store
+from prodlensd.jobs import repricing as reprice
+from prodlensd.ledger import Store, store
 from tests.scenario.test_repricing import CALLS_A_BATCH, NEW, again, selection
 reprice.CALLS_AT_ONCE = CALLS_A_BATCH
 pristine, folder = map(Path, sys.argv[1:])

@@ -20,13 +20,14 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from prodlensd import retention, snapshots
-from prodlensd.compaction import SnapshotLostError
-from prodlensd.model import US_PER_DAY, Price, Trace
-from prodlensd.report import Period, report
-from prodlensd.reprice import reprice, write_nothing
-from prodlensd.retention import Verdict, delete_logs
-from prodlensd.store import (
+from prodlensd import snapshots
+from prodlensd.answers.report import Period, report
+from prodlensd.answers.verify import proven
+from prodlensd.jobs import retention
+from prodlensd.jobs.compaction import SnapshotLostError
+from prodlensd.jobs.repricing import reprice, write_nothing
+from prodlensd.jobs.retention import Verdict, delete_logs
+from prodlensd.ledger import (
     Change,
     DayReader,
     Letters,
@@ -36,9 +37,9 @@ from prodlensd.store import (
     Selection,
     StoreError,
 )
-from prodlensd.store.days import Partition
-from prodlensd.store.reading import Source
-from prodlensd.verify import proven
+from prodlensd.ledger.days import Partition
+from prodlensd.ledger.reading import Source
+from prodlensd.model import US_PER_DAY, Price, Trace
 from tests.scenario.conftest import World
 from tests.scenario.proving import REBUILD, follow, proof
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from prodlensd import tailer
+from prodlensd.logs import tailer
 from tests.scenario.proving import PROVEN, verdict
 
 _KEPT = [".1", ".2", ".3", ".4", ".5"]

@@ -9,7 +9,7 @@ from typing import Any
 import apsw
 import pytest
 
-from prodlensd.store import LedgerLostError, Store, StoreError, StoreLockedError
+from prodlensd.ledger import LedgerLostError, Store, StoreError, StoreLockedError
 
 
 @pytest.mark.scenario(72)

@@ -25,13 +25,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from prodlensd import formats, snapshots
+from prodlensd.answers.report import NOT_BILLED, Figures, Period, Report, report
+from prodlensd.ledger import Store
+from prodlensd.ledger.days import Partition
+from prodlensd.ledger.usage import UsageReader
+from prodlensd.ledger.writing import _COLUMNS
 from prodlensd.pipeline import build
 from prodlensd.pricing import Pricer
-from prodlensd.report import NOT_BILLED, Figures, Period, Report, report
-from prodlensd.store import Store
-from prodlensd.store.days import Partition
-from prodlensd.store.store import _COLUMNS
-from prodlensd.store.usage import UsageReader
 from tests.scenario.conftest import World
 
 NEW_YEAR = 20454  # days since 1970

@@ -8,7 +8,7 @@ from typing import Any
 import apsw
 import pytest
 
-from prodlensd.store import Reader, StoreError, connection, schema
+from prodlensd.ledger import Reader, StoreError, connection, schema
 from tests.scenario.conftest import World
 from tests.scenario.proving import PROVEN, verdict
 
@@ -46,9 +46,9 @@ def old_world(
     db.close()
     with monkeypatch.context() as patch:
         patch.setattr(connection, "_migrate", lambda *_: None)
-        patch.setattr("prodlensd.store.store.Store._not_pruned", lambda _self, rows: rows)
-        patch.setattr("prodlensd.store.store.Store._insert_dead_letter", insert_old_letter)
-        patch.setattr("prodlensd.store.store.Store._drop_purged", lambda *_: 0)
+        patch.setattr("prodlensd.ledger.writing.Store._not_pruned", lambda _self, rows: rows)
+        patch.setattr("prodlensd.ledger.writing.Store._insert_dead_letter", insert_old_letter)
+        patch.setattr("prodlensd.ledger.writing.Store._drop_purged", lambda *_: 0)
         world = World(folder)
         world.append("a.jsonl", make_line(1), make_line(2, ids=False), b"garbage\n")
         world.settle()

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from prodlensd.answers.verify import Verdict
+from prodlensd.logs.tailer import Tailer
 from prodlensd.model import Price, Trace
-from prodlensd.tailer import Tailer
-from prodlensd.verify import Verdict
 from tests.scenario.proving import proof
 
 

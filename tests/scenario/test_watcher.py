@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from prodlensd.bell import Bell
+from prodlensd.logs.bell import Bell
 from tests.service.conftest import Machine
 
 _LONG_AGO_S = 1_700_000_000

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from prodlensd import tailer as tailer_module
-from prodlensd.tailer import ZEROS_WAIT_NS
+from prodlensd.logs import tailer as tailer_module
+from prodlensd.logs.tailer import ZEROS_WAIT_NS
 from tests.scenario.proving import PROVEN, verdict
 
 

@@ -263,7 +263,7 @@ def test_what_the_database_cannot_hold_in_memory_stays_beside_the_ledger(tmp_pat
 _SORTING = """
 import sys
 from pathlib import Path
-from prodlensd.store import Reader, Store
+from prodlensd.ledger import Reader, Store
 path = Path(sys.argv[1])
 with Store(path) as store:
     print(store.db.pragma("temp_store_directory"))

@@ -16,8 +16,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from prodlensd.answers.report import BY
 from prodlensd.cli import main
-from prodlensd.report import BY
 from tests.security.hostile import (
     CANARY,
     COMMAND,
@@ -217,7 +217,7 @@ def test_a_hostile_model_is_asked_for_and_steers_nothing(house: House, name: str
 
 
 def test_no_metric_holds_what_a_log_line_says(told: tuple[House, bytes]) -> None:
-    from prodlensd import metrics
+    from prodlensd.answers import metrics
 
     now_us = time.time_ns() // 1000
     text = metrics.exposition(told[0].ledger, now_us=now_us, stalled_s=30).decode()

@@ -79,7 +79,7 @@ def test_a_ledger_is_its_users_alone_by_itself(deep: Path, umask: int) -> None:
 _BIRTH = """
 import os, stat, sys
 from pathlib import Path
-from prodlensd.store import Store
+from prodlensd.ledger import Store
 path = Path(sys.argv[1])
 path.parent.mkdir(parents=True)
 with Store(path):

@@ -40,9 +40,9 @@ KILLER = """
 import json, os, shutil, signal, sys
 from itertools import count
 from pathlib import Path
-from prodlensd import dead_letters
+from prodlensd.jobs import retrying as dead_letters
 from prodlensd.cli import dead_letters as _loaded, main, run as _loaded_too
-from prodlensd.store import store
+from prodlensd.ledger import store
 pristine, folder = map(Path, sys.argv[1:])
 dead_letters.BATCH_MAX_LINES = 3
 open_writer = store.open_writer

@@ -23,16 +23,17 @@ import pytest
 from click.testing import CliRunner
 
 from prodlensd import formats
-from prodlensd.cli import main, now_us
-from prodlensd.cli.pricing import Books
+from prodlensd.answers.metrics import exposition
+from prodlensd.answers.report import BY, Period, report
+from prodlensd.app.books import Books
+from prodlensd.app.snapshots import read_snapshot
+from prodlensd.cli import main
 from prodlensd.cli.report import _FORMS
-from prodlensd.cli.snapshots import read_snapshot
 from prodlensd.config import load
-from prodlensd.metrics import exposition
+from prodlensd.ledger import Prices
+from prodlensd.moments import now_us
 from prodlensd.pipeline import build
 from prodlensd.pricing.genai import GenaiBook
-from prodlensd.report import BY, Period, report
-from prodlensd.store import Prices
 from tests.scenario.conftest import World
 
 N = 9301
@@ -133,7 +134,7 @@ def desk(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
         def expect(self, questions: object) -> None:
             """Each is answered when it is asked."""
 
-    monkeypatch.setattr("prodlensd.cli.pricing.ChildBook", lambda *_, **__: InProcess())
+    monkeypatch.setattr("prodlensd.app.books.ChildBook", lambda *_, **__: InProcess())
     desk = Desk(home)
     desk.ingest(
         *map(dear, range(N)),

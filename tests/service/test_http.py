@@ -20,9 +20,9 @@ import structlog
 from prometheus_client.parser import text_string_to_metric_families
 
 from prodlensd import config
-from prodlensd.cli.metrics import http_server
+from prodlensd.app.metrics import http_server
+from prodlensd.daemon.http import Answer, serving
 from prodlensd.service import http as server
-from prodlensd.service.http import Answer, serving
 
 PAGE = b"a page\n"
 _PATIENCE_S = 20

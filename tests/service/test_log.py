@@ -18,7 +18,7 @@ import pytest
 import structlog
 
 from prodlensd.cli.streams import _Voice
-from prodlensd.service import log
+from prodlensd.daemon import log
 
 LINE = b'{"timestamp": "2026-01-01T00:00:00Z", "usage": {"input_tokens": 1, "output_tokens": 1}}\n'
 
@@ -36,7 +36,7 @@ class Fifo:
         """Makes it stderr, as for a command, and sets up the log."""
         voice: Any = _Voice(self.writer, "wb", closefd=False)
         patch.setattr(sys, "stderr", io.TextIOWrapper(voice, "utf-8", write_through=True))
-        log.configure("info")
+        log.configure_log("info")
 
     def leave(self) -> None:
         os.close(self.reader)
@@ -71,8 +71,8 @@ def test_what_could_not_be_said_is_counted_and_owned_up_to(
     fifo.leave()
     for word in ("two", "three", "four"):
         structlog.get_logger().info(word)
-    log.configure("info")  # as a SIGHUP does
-    assert 3 == log.outlet.dropped
+    log.configure_log("info")  # as a SIGHUP does
+    assert 3 == log.log_outlet.dropped
     fifo.come_back()
     structlog.get_logger().warning("five")
     structlog.get_logger().warning("six")
@@ -89,7 +89,7 @@ def test_half_a_line_takes_no_other_line_with_it(
     os.set_blocking(fifo.writer, False)
     fcntl.fcntl(fifo.writer, fcntl.F_SETPIPE_SZ, 4096)
     structlog.get_logger().info("x" * 6000)
-    assert 1 == log.outlet.dropped
+    assert 1 == log.log_outlet.dropped
     assert not fifo.read().endswith(b"\n")
     structlog.get_logger().info("next")
     blank, lost, following = fifo.read().split(b"\n")[:3]

@@ -18,14 +18,14 @@ from typing import Any
 import apsw
 import pytest
 
-from prodlensd.service.notify import Notifier
+from prodlensd.daemon.notify import Notifier
 
 #: Many pings a second for the tests; real units allow a minute.
 WATCHDOG_S = 1.0
 HANGING = """\
 import threading
 from prodlensd.cli import main
-from prodlensd.store import Store
+from prodlensd.ledger import Store
 Store.commit = lambda *_: threading.Event().wait()
 main(["run"])
 """

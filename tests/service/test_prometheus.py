@@ -18,7 +18,7 @@ import structlog
 from prometheus_client.parser import text_string_to_metric_families
 
 from prodlensd import config
-from prodlensd.cli.metrics import exposition, http_server, write_textfile
+from prodlensd.app.metrics import exposition, http_server, write_textfile
 
 pytestmark = pytest.mark.xdist_group("prometheus")
 

@@ -18,16 +18,17 @@ import pytest
 from click.testing import CliRunner
 
 from prodlensd import formats
-from prodlensd.cli import main, now_us
-from prodlensd.cli.pricing import Books, fingerprint
+from prodlensd.app.books import Books, fingerprint
+from prodlensd.cli import main
 from prodlensd.cli.run import _has_new_prices
 from prodlensd.config import load
+from prodlensd.ledger import Prices
+from prodlensd.moments import now_us
 from prodlensd.pipeline import build
 from prodlensd.pricing import ChildBook, PriceBook, Quote
 from prodlensd.pricing.genai import GenaiBook
 from prodlensd.pricing.litellm_file import LiteLLMFile
 from prodlensd.pricing.rates import Question
-from prodlensd.store import Prices
 from tests.scenario.conftest import World
 from tests.service.test_terminal import on_terminal
 
@@ -101,7 +102,7 @@ class Desk(World):
 
 @pytest.fixture
 def desk(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
-    monkeypatch.setattr("prodlensd.cli.pricing.ChildBook", InProcess)
+    monkeypatch.setattr("prodlensd.app.books.ChildBook", InProcess)
     mask = os.umask(0o022)
     desk = Desk(home)
     yield desk

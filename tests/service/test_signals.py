@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from prodlensd.service.signals import Signals
-from prodlensd.wakeup import Wakeup, wait
+from prodlensd.process.signals import Signals
+from prodlensd.process.wakeup import Wakeup, wait
 
 _SIGHUPS = 10_000
 #: What to do between two signals: nothing, yield the processor, or wait a moment.
@@ -30,8 +30,8 @@ _PACES: tuple[Callable[[], object], ...] = (
 #: Waits again and again, as the daemon does, and counts; ends by itself when it is asked to.
 _WAITER = """
 import mmap, os, struct, sys
-from prodlensd.service.signals import Signals
-from prodlensd.wakeup import Wakeup, wait
+from prodlensd.process.signals import Signals
+from prodlensd.process.wakeup import Wakeup, wait
 turns = mmap.mmap(os.open(sys.argv[1], os.O_RDWR), 8)
 count, reloads, bell = 0, 0, Wakeup()
 with Signals() as signals:

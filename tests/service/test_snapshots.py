@@ -20,12 +20,12 @@ import structlog.testing
 from fasteners import InterProcessReaderWriterLock
 
 from prodlensd import snapshots
-from prodlensd.daemon import EXIT_TRY_LATER, Work, _Chore
+from prodlensd.answers.status import _missing
+from prodlensd.daemon.loop import EXIT_TRY_LATER, Work, _Chore
+from prodlensd.ledger.days import Partition
+from prodlensd.ledger.schema import TRACES_COLUMNS
 from prodlensd.model import SnapshotFile
-from prodlensd.snapshots import shared_lock
-from prodlensd.status import _missing
-from prodlensd.store.days import Partition
-from prodlensd.store.schema import TRACES_COLUMNS
+from prodlensd.snapshots.files import shared_lock
 
 
 def write(machine: Any, day: int, *sessions: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from prodlensd import status
+from prodlensd.answers import status
 from prodlensd.cli import iso_time
 
 A_TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:?[^\"\s]*")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from prodlensd.bell import Bell
+from prodlensd.logs.bell import Bell
 
 
 def line(number: int) -> bytes:
@@ -101,7 +101,7 @@ def test_no_watches_left_is_degraded_and_no_failure(
     def refuse(*_: Any, **__: Any) -> None:
         raise OSError(28, "inotify watch limit reached")
 
-    monkeypatch.setattr("prodlensd.bell.Observer.schedule", refuse)
+    monkeypatch.setattr("watchdog.observers.api.BaseObserver.schedule", refuse)
     with Bell([tmp_path]) as bell:
         assert "watch limit" in bell.state
         assert not bell.wait(0.01)

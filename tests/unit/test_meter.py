@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from prodlensd.meter import BUCKETS_S, Histogram, Measures, Meter
+from prodlensd.daemon.meter import Meter
+from prodlensd.ledger.measures import BUCKETS_S, Histogram, Measures
 
 
 def test_a_percentile_is_the_bound_under_which_so_many_are() -> None:

@@ -15,14 +15,15 @@ import pytest
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from prodlensd import formats, metrics
-from prodlensd.meter import Meter
+from prodlensd import formats
+from prodlensd.answers import metrics
+from prodlensd.answers.verify.differences import Differences
+from prodlensd.answers.verify.ledger import Ledger as VerifiedLedger
+from prodlensd.daemon.meter import Meter
+from prodlensd.ledger import Letters, Store
+from prodlensd.ledger.tallies import TallyReader
 from prodlensd.model import REASONS, Chunk, Price, Sighting, Trace
 from prodlensd.pipeline import build
-from prodlensd.store import Letters, Store
-from prodlensd.store.tallies import TallyReader
-from prodlensd.verify.differences import Differences
-from prodlensd.verify.ledger import Ledger as VerifiedLedger
 
 NOW_US = 1_800_000_000_000_000
 STALLED_S = 30.0
@@ -388,13 +389,13 @@ def test_a_scrape_looks_at_no_row_of_the_ledger(ledger: Ledger) -> None:
 def test_nothing_heavy_is_loaded_before_metrics_are_asked_for(
     command: str, light: set[str]
 ) -> None:
-    code = f"import sys, prodlensd.cli.{command}, prodlensd.cli.metrics; print(*sys.modules)"
+    code = f"import sys, prodlensd.cli.{command}, prodlensd.app.metrics; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert light & set(done.stdout.split()) == set()
 
 
 def test_the_text_file_is_whole_and_readable_for_all(tmp_path: Path) -> None:
-    from prodlensd.cli.metrics import write_textfile
+    from prodlensd.app.metrics import write_textfile
 
     path = tmp_path / "prodlensd.prom"
     for text in (b"one 1\n", b"two 2\n"):
@@ -405,7 +406,7 @@ def test_the_text_file_is_whole_and_readable_for_all(tmp_path: Path) -> None:
 
 
 def test_a_text_file_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
-    from prodlensd.cli.metrics import write_textfile
+    from prodlensd.app.metrics import write_textfile
 
     (tmp_path / "prodlensd.prom").mkdir()
     with pytest.raises(OSError, match="directory"):

@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from prodlensd.ledger import Prices, Store
 from prodlensd.model import NANOUSD_PER_USD, Price, Trace, Usage
 from prodlensd.pricing import (
     ALWAYS,
@@ -51,7 +52,6 @@ from prodlensd.pricing.rates import (
     rates_of,
     to_json,
 )
-from prodlensd.store import Prices, Store
 
 SONNET = "claude-sonnet-4-5-20250929"
 BEDROCK_SONNET = f"us.anthropic.{SONNET}-v1:0"

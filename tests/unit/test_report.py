@@ -16,10 +16,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from prodlensd.cli import shown
-from prodlensd.cli.report import _FORMS, full_cost, in_csv, in_markdown, money
-from prodlensd.model import US_PER_DAY, US_PER_S
-from prodlensd.report import (
+from prodlensd.answers.report import (
     Figures,
     Group,
     Period,
@@ -29,7 +26,10 @@ from prodlensd.report import (
     read_period,
     span_of,
 )
-from prodlensd.report import _ordered as ordered
+from prodlensd.answers.report import _ordered as ordered
+from prodlensd.cli import shown
+from prodlensd.cli.report import _FORMS, full_cost, in_csv, in_markdown, money
+from prodlensd.model import US_PER_DAY, US_PER_S
 
 BERLIN = ZoneInfo("Europe/Berlin")
 HOUR_US = 3600 * US_PER_S

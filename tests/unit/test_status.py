@@ -20,13 +20,14 @@ from typing import Any
 import apsw
 import pytest
 
-from prodlensd import __version__, config, metrics, status
+from prodlensd import __version__, config
+from prodlensd.answers import metrics, status
+from prodlensd.answers.status import Check, Follow, Gauge, Health, look
 from prodlensd.cli.status import _json, _line, _text
 from prodlensd.config import Status as Limits
-from prodlensd.meter import Meter
-from prodlensd.status import Check, Follow, Gauge, Health, look
-from prodlensd.store import Store
-from prodlensd.tailer import Tailer
+from prodlensd.daemon.meter import Meter
+from prodlensd.ledger import Store
+from prodlensd.logs.tailer import Tailer
 
 NOW_US = 1_795_000_000_000_000  # 2026-11-18, in the middle of a day
 TODAY_US = NOW_US // 86_400_000_000 * 86_400_000_000

@@ -8,10 +8,10 @@ from pathlib import Path
 import apsw
 import pytest
 
+from prodlensd.ledger import PriceReader, Store, StoreError
+from prodlensd.ledger import writing as store_module
+from prodlensd.ledger.schema import TRACES_COLUMNS
 from prodlensd.model import Checkpoint, DeadLetter, Part, Sighting
-from prodlensd.store import PriceReader, Store, StoreError
-from prodlensd.store import store as store_module
-from prodlensd.store.schema import TRACES_COLUMNS
 
 
 def columns(db: apsw.Connection, table: str) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from prodlensd.turns import Turns
+from prodlensd.ledger.turns import Turns
 
 
 class Clock:

@@ -1,0 +1,467 @@
+"""What was used, what it cost, what failed and how long it took, in groups. Read-only."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from heapq import nsmallest
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from prodlensd.ledger import (
+    COLUMNS,
+    LOADED,
+    REST,
+    SHOWN,
+    Cost,
+    Key,
+    Latency,
+    Partition,
+    Requests,
+    Span,
+    StoreError,
+    Sums,
+    UsageReader,
+)
+from prodlensd.model import US_PER_S
+
+UNITS: Final = ("day", "week", "month")
+#: What calls can be grouped by.
+BY: Final = (*UNITS, *COLUMNS)
+MAX_BY: Final = 2
+#: Those that are found in ways of different worth.
+WITH_VIA: Final = tuple(name for name, (_, via) in COLUMNS.items() if via)
+
+#: Calls with these sources of a price cost nothing, and no provider sends a bill for them.
+NOT_BILLED: Final = ("cache_hit", "not_billable", "free")
+
+#: How far back a report begins that is not told: in the day, week or month of so many days ago.
+_DAYS_BACK: Final = {"day": 30, "week": 7 * 11, "month": 334}
+
+_DAY: Final = timedelta(days=1)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_ALWAYS_US: Final = -(2**63)
+_FOREVER_US: Final = 2**63 - 1
+#: The last day that has a next one in every zone.
+_LAST_US: Final = (datetime(9999, 12, 30, tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
+_BACK: Final = re.compile(r"[0-9]{1,6}[dh]\Z")
+_ACCEPTED: Final = (
+    "2026-11-01, 2026-11-01T14:30, today, yesterday, 7d (that day), 24h (that moment) or always"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """[since_us, until_us), and in whose days, weeks and months it is told."""
+
+    since_us: int
+    until_us: int | None
+    zone: tzinfo
+
+
+class SourceCost(NamedTuple):
+    """Calls whose price comes from one source, and their cost; None when none is known."""
+
+    calls: int
+    cost_nanousd: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What calls add up to. A sum to which no call contributes is None, a count is 0.
+
+    calls           what the gateway tried and logged; a request retried twice is three of them
+    requests        what clients asked for; `failed_requests` had no call that succeeded
+    billed_calls    those for which a provider sends a bill, or may
+    errors          calls that failed
+    tokens_in       all input, what was read from and written to the cache included
+    cost_nanousd    of the priced calls; `unpriced_calls` and `unpriced_tokens` come on top
+    latency_*       over the successful calls that carry a latency
+    """
+
+    requests: int
+    failed_requests: int
+    calls: int
+    billed_calls: int
+    errors: int
+    tokens_in: int | None
+    tokens_out: int | None
+    cache_read_tokens: int | None
+    cache_write_tokens: int | None
+    reasoning_tokens: int | None
+    cost_nanousd: int | None
+    cost_by_source: dict[str, SourceCost]
+    unpriced_calls: int
+    unpriced_tokens: int | None
+    latency_p50_ms: float | None
+    latency_p95_ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The calls with one value for each name in the report's `by`; None where they have none.
+
+    `via` says for each name in which ways the values were found.
+    """
+
+    key: Key
+    via: tuple[tuple[str, ...], ...]
+    figures: Figures
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The groups in order, and all of them together.
+
+    `ledger` is when the ledger's first and last call started, whatever the period; None when empty.
+    `top` is how many groups were asked for, 0 for all. When there are more, `more_groups` says how
+    many, and `rest` is what their calls add up to; None when there are none.
+    """
+
+    by: tuple[str, ...]
+    period: Period
+    groups: tuple[Group, ...]
+    total: Figures
+    ledger: tuple[int, int] | None
+    top: int = 0
+    more_groups: int = 0
+    rest: Figures | None = None
+
+
+def read_by(text: str) -> tuple[str, ...]:
+    """The names to group by, one or two with a comma. Raises ValueError."""
+    by = tuple(name.strip() for name in text.split(","))
+    accepted = f"{text!r}: expected one of {', '.join(BY)}, or two with a comma"
+    if len(by) > MAX_BY or not set(by) <= set(BY):
+        raise ValueError(accepted)
+    if len(set(by)) < len(by) or len(set(by) & set(UNITS)) > 1:
+        raise ValueError(f"{accepted}; only one of them a time")
+    return by
+
+
+def read_period(
+    since: str | None, until: str | None, by: Sequence[str], zone: tzinfo, now_us: int
+) -> Period:
+    """From the start of `since` to the end of `until`: a day that is named is in it as a whole.
+
+    Without `since`: from 30 days before the end, or now; by week or month the last twelve of them.
+    Raises ValueError for what is no time.
+    """
+    until_us = None if until is None else _moments(until, zone, now_us)[1]
+    if since is not None:
+        since_us = _moments(since, zone, now_us)[0]
+        if until_us is not None and until_us <= since_us:
+            raise ValueError(f"{until!r} is before {since!r}")
+        return Period(since_us, until_us, zone)
+    unit = next((name for name in by if name in UNITS), "day")
+    end = local(now_us if until_us is None else max(until_us - 1, 0), zone).date()
+    first = _CALENDAR[unit][0](end - timedelta(days=_DAYS_BACK[unit]))
+    return Period(max(_midnight_us(first, zone), 0), until_us, zone)
+
+
+def _moments(text: str, zone: tzinfo, now_us: int) -> tuple[int, int]:
+    """Start and end of what `text` names: a day has both, a moment is its own."""
+    try:
+        if text == "always":
+            start_us, end_us = 0, _LAST_US
+        elif "T" in text:
+            moment = datetime.fromisoformat(text)
+            start_us = end_us = _us(moment if moment.tzinfo else moment.replace(tzinfo=zone))
+        elif text.endswith("h") and _BACK.match(text):
+            start_us = end_us = now_us - int(text[:-1]) * 3600 * US_PER_S
+        else:
+            day = _day(text, local(now_us, zone).date())
+            start_us, end_us = _midnight_us(day, zone), _midnight_us(day + _DAY, zone)
+    except (ValueError, OverflowError):
+        raise ValueError(f"{text!r} is no time; accepted are {_ACCEPTED}") from None
+    return min(max(start_us, 0), _LAST_US), min(max(end_us, 0), _LAST_US)
+
+
+def _day(text: str, today: date) -> date:
+    if text == "today":
+        return today
+    if text == "yesterday":
+        return today - _DAY
+    if _BACK.match(text):
+        return today - timedelta(days=int(text[:-1]))
+    return date.fromisoformat(text)
+
+
+#: The rows of the snapshot of a day, of these columns.
+ReadSnapshot = Callable[[Partition, Sequence[str]], Iterator[tuple[Any, ...]]]
+
+
+def report(
+    ledger: Path,
+    by: tuple[str, ...],
+    period: Period,
+    read_snapshot: ReadSnapshot,
+    top: int = 0,
+) -> Report:
+    """What the calls of the period add up to, those included that are in snapshots only.
+
+    Of more than `top` groups these are the ones that cost most. Times alone are all there, as they
+    are with `top` 0. Raises StoreError, also when such a snapshot cannot be read: an answer is of
+    all calls.
+    """
+    until_us = _FOREVER_US if period.until_us is None else period.until_us
+    whole = period.since_us, until_us
+    with UsageReader(ledger) as reader, reader.one_moment():
+        for partition in reader.pruned_days(*whole):
+            _load(reader, partition, read_snapshot)
+        shown = _shown(reader, by, list(_spans(reader, by, period.zone, *whole)), whole, top)
+        groups: list[Group] = []
+        sums: list[Sums] = []
+        for span in shown.spans:
+            for group, parts in _groups(reader, by, span, shown.calls):
+                groups.append(group)
+                sums += parts
+        rest = None
+        if shown.more_groups:
+            parts = list(reader.sums((), *whole, REST))
+            rest = _figures(parts, *_of_all(reader, whole, REST))
+            sums += parts
+        total = _figures(sums, *_of_all(reader, whole, None))
+        first_us, last_us = reader.first_call_us(_ALWAYS_US, _FOREVER_US), reader.last_call_us()
+    extent = None if first_us is None or last_us is None else (first_us, last_us)
+    ordered = tuple(_ordered(groups, by, shown.firsts))
+    return Report(by, period, ordered, total, extent, top, shown.more_groups, rest)
+
+
+def _of_all(reader: UsageReader, span: Span, calls: str | None) -> tuple[Requests, Latency]:
+    """What cannot be added up from the groups of these calls."""
+    requests = reader.requests((), *span, calls).get((), Requests())
+    return requests, reader.latencies((), *span, calls).get((), Latency())
+
+
+def _load(reader: UsageReader, partition: Partition, read_snapshot: ReadSnapshot) -> None:
+    try:
+        reader.load(partition, read_snapshot(partition, LOADED))
+    except (StoreError, OSError, ValueError) as error:
+        day = (_EPOCH + partition.day * _DAY).date()
+        raise StoreError(
+            f"the {partition.pruned} pruned calls of {day} cannot be read: {error}; prodlensd "
+            "verify says more, and a report that begins later needs none of them"
+        ) from error
+
+
+class _Span(NamedTuple):
+    """A day, week or month by its name, or all time, which has none; and when it is."""
+
+    name: str
+    span: Span
+
+
+def _spans(
+    reader: UsageReader, by: tuple[str, ...], zone: tzinfo, since_us: int, until_us: int
+) -> Iterator[_Span]:
+    """The days, weeks or months that have calls; or all as one span."""
+    unit = next((name for name in by if name in UNITS), None)
+    if unit is None:
+        yield _Span("", (since_us, until_us))
+        return
+    at_us = reader.first_call_us(since_us, until_us)
+    while at_us is not None:
+        from_us, to_us, name = span_of(at_us, unit, zone)
+        to_us = min(to_us, until_us)
+        yield _Span(name, (max(from_us, since_us), to_us))
+        at_us = reader.first_call_us(to_us, until_us)
+
+
+class _Shown(NamedTuple):
+    """Which groups are shown: those of these calls in these spans. There are `more_groups`.
+
+    `firsts` is what each of their first names costs, where that is more than what is shown of it.
+    """
+
+    calls: str | None
+    spans: list[_Span]
+    firsts: dict[str | None, Cost] = {}  # noqa: RUF012 - nobody writes to it
+    more_groups: int = 0
+
+
+def _shown(
+    reader: UsageReader, by: tuple[str, ...], spans: list[_Span], whole: Span, top: int
+) -> _Shown:
+    """The groups that cost most, `top` of them; all, if there are no more or `top` is 0.
+
+    No more than those are ever held, however many there are.
+    """
+    names = _names(by)
+    if not names or not top or not reader.has_more_groups(top, names, (s.span for s in spans)):
+        return _Shown(None, spans)
+    more_groups = -top
+
+    def ranked() -> Iterator[tuple[_Rank, _Span, Key]]:
+        nonlocal more_groups
+        for span in spans:
+            for cost in reader.costs(names, *span.span):
+                more_groups += 1
+                yield _rank(cost), span, cost.key
+
+    dearest = nsmallest(top, ranked())
+    reader.show(names, ((span.span, key) for _, span, key in dearest))
+    firsts: dict[str | None, Cost] = {}
+    if len(by) > 1 and by[0] not in UNITS:
+        wanted = {key[0] for _, _, key in dearest}
+        costs = reader.costs(by[:1], *whole)
+        firsts = {cost.key[0]: cost for cost in costs if cost.key[0] in wanted}
+    return _Shown(SHOWN, sorted({span for _, span, _ in dearest}), firsts, more_groups)
+
+
+def _names(by: tuple[str, ...]) -> list[str]:
+    """What `by` has beside a time."""
+    return [name for name in by if name not in UNITS]
+
+
+def _groups(
+    reader: UsageReader, by: tuple[str, ...], span: _Span, calls: str | None
+) -> Iterator[tuple[Group, list[Sums]]]:
+    """The groups of one span, each with what it was added up from."""
+    names = _names(by)
+    requests = reader.requests(names, *span.span, calls)
+    latencies = reader.latencies(names, *span.span, calls)
+    parts: defaultdict[Key, list[Sums]] = defaultdict(list)
+    for sums in reader.sums(names, *span.span, calls):
+        parts[sums.key].append(sums)
+    for key, sums_of_key in parts.items():
+        values = dict(zip(names, key, strict=True))
+        ways = dict(zip(names, zip(*(sums.via for sums in sums_of_key), strict=True), strict=True))
+        group = Group(
+            tuple(values.get(name, span.name) for name in by),
+            tuple(tuple(sorted({way for way in ways.get(name, ()) if way})) for name in by),
+            _figures(sums_of_key, requests[key], latencies[key]),
+        )
+        yield group, sums_of_key
+
+
+def _figures(parts: Sequence[Sums], requests: Requests, latency: Latency) -> Figures:
+    by_source: defaultdict[str, list[Sums]] = defaultdict(list)
+    for part in parts:
+        by_source[part.cost_source].append(part)
+    cost_by_source = {
+        source: SourceCost(
+            sum(part.calls for part in of_source), _sum(part.cost_nanousd for part in of_source)
+        )
+        for source, of_source in sorted(by_source.items())
+    }
+    return Figures(
+        requests=requests.requests,
+        failed_requests=requests.failed_requests,
+        calls=sum(part.calls for part in parts),
+        billed_calls=sum(part.calls for part in parts if part.cost_source not in NOT_BILLED),
+        errors=sum(part.errors for part in parts),
+        tokens_in=_sum(part.tokens_in for part in parts),
+        tokens_out=_sum(part.tokens_out for part in parts),
+        cache_read_tokens=_sum(part.cache_read_tokens for part in parts),
+        cache_write_tokens=_sum(part.cache_write_tokens for part in parts),
+        reasoning_tokens=_sum(part.reasoning_tokens for part in parts),
+        cost_nanousd=_sum(part.cost_nanousd for part in parts),
+        cost_by_source=cost_by_source,
+        unpriced_calls=sum(part.calls for part in by_source.get("unpriced", ())),
+        unpriced_tokens=_sum(part.unpriced_tokens for part in parts),
+        latency_p50_ms=latency.p50_ms,
+        latency_p95_ms=latency.p95_ms,
+    )
+
+
+def _sum(values: Iterable[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
+
+
+_Rank = tuple[Any, ...]
+
+
+def _ordered(
+    groups: Sequence[Group], by: tuple[str, ...], firsts: Mapping[str | None, Cost]
+) -> list[Group]:
+    """Times from early to late; names by what they cost and how often, the first name's first.
+
+    `firsts` is what each first name costs, where that is more than its groups here; else empty.
+    """
+    known = firsts or _firsts(groups)
+
+    def rank(group: Group) -> _Rank:
+        first, last = known[group.key[0]], _cost(group.key[-1], [group])
+        return tuple(
+            (cost.key if name in UNITS else _rank(cost))
+            for name, cost in ((by[0], first), (by[-1], last))
+        )
+
+    return sorted(groups, key=rank)
+
+
+def _firsts(groups: Sequence[Group]) -> dict[str | None, Cost]:
+    """What the groups of each first name cost together."""
+    of_firsts: defaultdict[str | None, list[Group]] = defaultdict(list)
+    for group in groups:
+        of_firsts[group.key[0]].append(group)
+    return {first: _cost(first, of_first) for first, of_first in of_firsts.items()}
+
+
+def _cost(name: str | None, groups: Sequence[Group]) -> Cost:
+    figures = [group.figures for group in groups]
+    nanousd = _sum(part.cost_nanousd for part in figures)
+    return Cost((name,), sum(part.calls for part in figures), nanousd)
+
+
+def _rank(cost: Cost) -> _Rank:
+    """Names from dear to cheap, then by calls, then by name; what has no cost or no name last."""
+    names = tuple((name is None, name or "") for name in cost.key)
+    return (1 if cost.nanousd is None else -cost.nanousd, -cost.calls, *names)
+
+
+# Days, weeks and months -------------------------------------------------------------------------
+
+
+def span_of(at_us: int, unit: str, zone: tzinfo) -> tuple[int, int, str]:
+    """The day, ISO week or month around a moment in a zone: its start, its end and its name."""
+    begin, following, name = _CALENDAR[unit]
+    first = begin(local(at_us, zone).date())
+    # Where clocks are set back over midnight, the end of the day before comes twice.
+    while (until_us := _next_midnight_us(first, following, zone)) <= at_us:
+        first = following(first)
+    return _midnight_us(first, zone), until_us, name(first)
+
+
+def _next_midnight_us(first: date, following: Callable[[date], date], zone: tzinfo) -> int:
+    try:
+        return _midnight_us(following(first), zone)
+    except OverflowError:
+        return _FOREVER_US
+
+
+#: The unit → the first day of the one around a day, the first day of the next, the name by it.
+_CALENDAR: Final[
+    dict[str, tuple[Callable[[date], date], Callable[[date], date], Callable[[date], str]]]
+] = {
+    "day": (lambda day: day, lambda first: first + _DAY, date.isoformat),
+    "week": (
+        lambda day: day - timedelta(days=day.weekday()),
+        lambda first: first + timedelta(days=7),
+        lambda first: f"{first:%G-W%V}",
+    ),
+    "month": (
+        lambda day: day.replace(day=1),
+        lambda first: (first + timedelta(days=31)).replace(day=1),
+        lambda first: first.isoformat()[: len("2026-11")],
+    ),
+}
+
+
+def local(at_us: int, zone: tzinfo) -> datetime:
+    """A moment by the clock of a zone."""
+    return (_EPOCH + timedelta(microseconds=min(at_us, _LAST_US))).astimezone(zone)
+
+
+def _midnight_us(day: date, zone: tzinfo) -> int:
+    """The start of a day; where its midnight is skipped, when clocks were set forward."""
+    return _us(datetime.combine(day, time(), tzinfo=zone))
+
+
+def _us(moment: datetime) -> int:
+    return (moment - _EPOCH) // timedelta(microseconds=1)

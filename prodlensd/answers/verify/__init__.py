@@ -1,0 +1,153 @@
+"""Proves the ledger: reads every log file that is still there again, and compares.
+
+What is proven of a source: each line before its offset is in the ledger once, as the trace or dead
+letter that was first read there, or as a duplicate of one read elsewhere, or is blank; its counters
+are those very numbers; its cursor's digests come out the same. And of the whole ledger: its tables
+hold as many rows as the sources count, the tallies and totals are true, the database is sound, and
+each snapshot holds its day.
+
+The ledger is read as it was at one moment, so a daemon may go on meanwhile. A file that is gone by
+now, or whose bytes are no longer those that were committed, is told of and not compared: the daemon
+takes it for another source as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from prodlensd.answers.verify.differences import Difference, Differences
+from prodlensd.answers.verify.ledger import Ledger
+from prodlensd.answers.verify.rereading import Follow, Places, Replay, Rereading, Unread, reread
+from prodlensd.ledger import Counts, Partition, Reader, Source, StoreError, TallyReader
+from prodlensd.logs import PassedOver
+from prodlensd.model import Checkpoint, Chunk, Part, Sighting
+
+COMPLETE: Final = "complete"
+GAPS: Final = "gaps"
+BROKEN: Final = "broken"
+EXIT_CODES: Final = {COMPLETE: 0, BROKEN: 1, GAPS: 3}
+
+__all__ = [
+    "BROKEN",
+    "COMPLETE",
+    "EXIT_CODES",
+    "GAPS",
+    "Difference",
+    "Follow",
+    "Unread",
+    "Verdict",
+    "proven",
+    "verify",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was proven, and what does not hold."""
+
+    sources: int
+    reread: int
+    unread: tuple[Unread, ...]
+    totals: Counts
+    open_gaps: int
+    known_lost_bytes: int
+    snapshots: int  # those compared with their day
+    snapshots_due: int  # those that are behind the ledger, and not compared
+    differences: tuple[Difference, ...]
+    more_differences: int
+    passed_over: dict[str, PassedOver]  # files in the log folders that no rule takes for logs
+
+    @property
+    def state(self) -> str:
+        """COMPLETE, GAPS or BROKEN."""
+        if self.differences:
+            return BROKEN
+        return GAPS if self.open_gaps else COMPLETE
+
+
+def verify(
+    store_path: Path,
+    *,
+    follow: Follow,
+    build: Callable[[Chunk], Part],
+    snapshot_path: Callable[[Partition], Path] | None,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Verdict:
+    """Compares the ledger with the logs, with itself, and with its snapshots.
+
+    Calls that were pruned are those of their snapshots. `snapshot_path` gives the place of a day's;
+    None: there are none to compare. `progress` is told how many bytes of how many were read. Raises
+    StoreError.
+    """
+    differences = Differences()
+    with TallyReader(store_path) as reader, reader.one_moment():
+        sources, totals = reader.sources(), reader.totals()
+        ledger = Ledger(reader, str(store_path), differences)
+        places = Places(follow)
+        places.look()
+        _say_folders(places, differences)
+        rereading = Rereading(reader, follow, build, places.find)
+        unread: list[Unread] = []
+        compared = due = 0
+        sound = ledger.compare_integrity()
+        try:
+            unread = reread(sources, rereading, places.look, differences, progress)
+            ledger.compare_tables(sources, snapshot_path)
+            if snapshot_path is not None:
+                compared, due = ledger.compare_snapshots(store_path, snapshot_path)
+        except StoreError as error:
+            if sound:
+                raise
+            differences.expect(str(store_path), "database", "readable", str(error))
+    return Verdict(
+        sources=len(sources),
+        reread=len(sources) - len(unread),
+        unread=tuple(unread),
+        totals=Counts(*totals[: len(Counts._fields)]),
+        open_gaps=totals.open_gaps,
+        known_lost_bytes=totals.known_lost_bytes,
+        snapshots=compared,
+        snapshots_due=due,
+        differences=tuple(differences.named),
+        more_differences=differences.count - len(differences.named),
+        passed_over=places.passed_over,
+    )
+
+
+def _say_folders(places: Places, differences: Differences) -> None:
+    """Says of each folder that is there that it cannot be read."""
+    for folder, reason in places.faults:
+        if Path(folder).is_dir():
+            differences.add(Difference(folder, None, "folder", "readable", reason))
+
+
+def proven(
+    reader: Reader,
+    sources: list[Source],
+    *,
+    follow: Follow,
+    build: Callable[[Chunk], Part],
+) -> set[int]:
+    """Of these live sources, those whose file is there and holds nothing that the ledger lacks.
+
+    By the same rule: read again from 0, each line is in the ledger once. Raises StoreError.
+    """
+    tailer = follow(())
+
+    def find(checkpoint: Checkpoint) -> Sighting | None:
+        sighting = tailer.sight(checkpoint.path)
+        is_same = sighting is not None and sighting.inode == checkpoint.inode
+        return sighting if is_same else None
+
+    rereading = Rereading(reader, follow, build, find)
+    replays = [Replay(source) for source in sources]
+    differences = Differences()
+    unread = {u.source_id for u in rereading.compare(replays, differences, lambda _bytes: None)}
+    return {
+        replay.goal.source_id
+        for replay in replays
+        if replay.finished and not replay.differences.count and replay.goal.source_id not in unread
+    }

@@ -1,0 +1,307 @@
+"""The logs, read again: what each source holds, line by line, against the ledger."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import accumulate, islice
+from typing import Any, Final
+
+from prodlensd.answers.verify.differences import NOTHING, Difference, Differences
+from prodlensd.ledger import Counts, Place, Reader, Source
+from prodlensd.logs import PassedOver, Tailer
+from prodlensd.model import CHAIN_ROOT, Checkpoint, Chunk, Doubt, Fault, Part, Sighting
+
+# Each unpacks a window of its own when it is compressed.
+SOURCES_AT_ONCE: Final = 16
+#: Later than anything is young: what was committed is complete, and there is nothing to wait for.
+_LATER_NS: Final = 1 << 62
+#: The reason for a source whose file was not found.
+_GONE: Final = "gone"
+
+#: A tailer that begins at these checkpoints.
+Follow = Callable[[Iterable[Checkpoint]], Tailer]
+#: Where the file of a source is now; None when it was not found.
+Find = Callable[[Checkpoint], Sighting | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A source that was not read again, and why not."""
+
+    source_id: int
+    path: str
+    reason: str
+
+
+class Places:
+    """The files in the log folders, as one look found them. The mutable state: that look."""
+
+    def __init__(self, follow: Follow) -> None:
+        self._follow = follow
+        self.faults: list[Fault] = []
+        self.passed_over: dict[str, PassedOver] = {}
+        self._found: dict[tuple[int | str, int], Sighting] = {}
+
+    def look(self) -> None:
+        """Looks at all folders."""
+        tailer = self._follow(())
+        survey = tailer.scan(0)
+        self.faults, self.passed_over = tailer.faults(0), tailer.passed_over
+        # A device's number may change with a reboot; then the path vouches for the inode.
+        self._found = {}
+        for seen in survey.new:
+            self._found[seen.path, seen.inode] = self._found[seen.dev, seen.inode] = seen
+
+    def find(self, checkpoint: Checkpoint) -> Sighting | None:
+        """Where the file of a source was."""
+        dev, path, inode = checkpoint.dev, checkpoint.path, checkpoint.inode
+        return self._found.get((dev, inode)) or self._found.get((path, inode))
+
+
+def reread(
+    sources: list[Source],
+    rereading: Rereading,
+    look_again: Callable[[], None],
+    differences: Differences,
+    progress: Callable[[int, int], None],
+) -> list[Unread]:
+    """Reads all live sources again, some at a time; returns those that could not be."""
+    unread = [
+        Unread(source.checkpoint.source_id, source.checkpoint.path, source.state)
+        for source in sources
+        if source.state != "live"
+    ]
+    live = [source for source in sources if source.state == "live"]
+    total = sum(source.checkpoint.offset for source in live)
+    done = 0
+
+    def advance(size_bytes: int) -> None:
+        nonlocal done
+        done += size_bytes
+        progress(done, total)
+
+    def compare(some: list[Source]) -> Iterator[Unread]:
+        left = iter(some)
+        while group := list(islice(left, SOURCES_AT_ONCE)):
+            yield from rereading.compare([Replay(source) for source in group], differences, advance)
+
+    advance(0)
+    first = list(compare(live))
+    gone = {one.source_id for one in first if one.reason == _GONE}
+    if gone:
+        # What is not there any more may have been renamed since the look.
+        look_again()
+    again = compare([source for source in live if source.checkpoint.source_id in gone])
+    return [*unread, *(one for one in first if one.reason != _GONE), *again]
+
+
+class Replay:
+    """One source read again from 0. The mutable state: how far, and what was counted so far."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.goal = source.checkpoint
+        self.cursor = replace(
+            self.goal, offset=0, chain=CHAIN_ROOT, record_bytes=0, record_digest=b""
+        )
+        self.path = self.goal.path  # where the file is now
+        self.lines = self.traces = self.duplicates = self.dead_letters = self.blanks = 0
+        self.differences = Differences()
+        self._unnoted: list[tuple[int, str, str, str]] = []
+        self.first_different = self.goal.offset  # where the first line that differs begins
+
+    @property
+    def finished(self) -> bool:
+        """Whether all that was committed has been read."""
+        return self.cursor.offset == self.goal.offset
+
+    def take(self, part: Part, reader: Reader) -> None:
+        """Counts the lines of one part, and looks each of them up in the ledger."""
+        places = reader.places_of_traces(row[:2] for row in part.rows)
+        for row, chain, place in zip(part.rows, part.chains, places, strict=True):
+            self._take_trace(row, chain, place, reader)
+        for letter in part.dead_letters:
+            place = reader.place_of_dead_letter(letter.key)
+            here = self._is_here(place, letter.source_offset)
+            self.dead_letters += here
+            self.duplicates += place is not None and not here
+            if place is None:
+                name = f"dead letter {letter.key.hex()}"
+                self._differs(letter.source_offset, "line", name, NOTHING)
+        self.blanks += part.blanks
+        self.lines += len(part.rows) + len(part.dead_letters) + part.blanks
+        self.cursor = part.end
+        self._note()
+
+    def _take_trace(
+        self, row: tuple[Any, ...], chain: bytes, place: Place | None, reader: Reader
+    ) -> None:
+        started_us, key, *_, offset = row
+        if here := self._is_here(place, offset):
+            self.traces += 1
+        # What an older version refused, and this one can read, is in the queue under its chain.
+        refused = None if here and key != chain else reader.place_of_dead_letter(chain)
+        if place is not None and refused is not None and key == chain:
+            self._differs(offset, "line", "in the ledger once", "a trace and a dead letter")
+        elif place is refused is None:
+            name = chain.hex() if key == chain else key
+            self._differs(offset, "line", f"trace {name} of {_time(started_us)}", NOTHING)
+        elif not here:
+            refused_here = self._is_here(refused, offset)
+            self.dead_letters += refused_here
+            self.duplicates += not refused_here
+
+    def _is_here(self, place: Place | None, offset: int) -> bool:
+        """Whether the line at this offset is the one that was first read at this place."""
+        return place == (self.goal.source_id, offset)
+
+    def overrun(self) -> None:
+        """Notes that the next line goes on where the ledger has read to."""
+        expected = f"an end at byte {self.goal.offset} or before"
+        self._differs(self.cursor.offset, "line", expected, "an end after it")
+        self._note()
+
+    def _differs(self, offset: int, what: str, expected: str, found: str) -> None:
+        self._unnoted.append((offset, what, expected, found))
+
+    def _note(self) -> None:
+        """Notes the differences of one part in the order of its lines."""
+        for offset, what, expected, found in sorted(self._unnoted):
+            self.first_different = min(self.first_different, offset)
+            self.differences.add(Difference(self.path, offset, what, expected, found))
+        self._unnoted.clear()
+
+    def compare(self, *, edited: bool) -> None:
+        """Compares the source's counters and its cursor with what was read.
+
+        `edited`: the last record is not the one that was committed.
+        """
+        if edited:
+            last = self.goal.offset - self.goal.record_bytes
+            self._differs(last, "last record", "the bytes committed", "others")
+            self._note()
+        if not self.finished:
+            return
+        read = Counts(self.lines, self.traces, self.duplicates, self.dead_letters, self.blanks)
+        expect = partial(self.differences.expect, self.path)
+        for name, count, counter in zip(Counts._fields, read, self.source.counts, strict=True):
+            expect(f"the source's count of {name.replace('_', ' ')}", count, counter)
+        expect("chain digest", self.cursor.chain, self.goal.chain)
+
+    @property
+    def only_its_last_record_was_edited(self) -> bool:
+        """Whether the file is the one that was committed but for the bytes of the last record.
+
+        Then that record was edited in place, while in a file that was rewritten or replaced other
+        lines differ too.
+        """
+        last = self.goal.offset - self.goal.record_bytes
+        return self.finished and 0 < last <= self.first_different and last < self.goal.offset
+
+
+class Rereading:
+    """Reads groups of sources again, with the daemon's own tailer and pipeline."""
+
+    def __init__(
+        self, reader: Reader, follow: Follow, build: Callable[[Chunk], Part], find: Find
+    ) -> None:
+        self._reader = reader
+        self._follow = follow
+        self._build = build
+        self._find = find
+
+    def compare(
+        self, replays: list[Replay], differences: Differences, advance: Callable[[int], None]
+    ) -> Iterator[Unread]:
+        """Compares these sources; yields those that could not be read again."""
+        faults = self._read(replays, advance)
+        # Asked after the reading, so that what changed under us counts as changed.
+        doubts = self._doubts(replay for replay in replays if replay.goal.offset)
+        for replay in replays:
+            source_id, path = replay.goal.source_id, replay.path
+            if source_id in doubts and not replay.only_its_last_record_was_edited:
+                yield Unread(source_id, path, doubts[source_id])
+            elif replay.finished or replay.differences.count:
+                replay.compare(edited=source_id in doubts)
+                differences.take(replay.differences)
+            elif path in faults:
+                differences.add(Difference(path, None, "file", "readable", faults[path]))
+                yield Unread(source_id, path, "unreadable")
+            else:
+                yield Unread(source_id, path, "changed" if replay.cursor.offset else _GONE)
+
+    def _read(self, replays: list[Replay], advance: Callable[[int], None]) -> dict[str, str]:
+        """Reads each to where its source is committed; returns what could not be read, and why."""
+        going = {replay.goal.source_id: replay for replay in replays if not replay.finished}
+        tailer = self._follow(())
+        try:
+            for replay in going.values():
+                if (sighting := self._find(replay.goal)) is not None:
+                    replay.path = sighting.path
+                    tailer.adopt(replace(replay.cursor, path=sighting.path), sighting)
+            while self._read_on(tailer, going, advance):
+                pass
+            return dict(tailer.faults(_LATER_NS))
+        finally:
+            tailer.close()
+
+    def _read_on(
+        self, tailer: Tailer, going: dict[int, Replay], advance: Callable[[int], None]
+    ) -> bool:
+        """Reads at most one chunk of each; False when there was nothing more."""
+        found_work = False
+        for outcome in tailer.read(_LATER_NS):
+            found_work = True
+            if isinstance(outcome, Chunk):
+                replay = going[outcome.start.source_id]
+                self._take(replay, outcome, tailer)
+                advance(replay.cursor.offset - outcome.start.offset)
+            elif isinstance(outcome, Doubt):
+                tailer.drop(outcome.source_id)
+        return found_work
+
+    def _take(self, replay: Replay, chunk: Chunk, tailer: Tailer) -> None:
+        cut = _cut(chunk, replay.goal.offset)
+        replay.take(self._build(cut), self._reader)
+        if replay.finished:
+            tailer.drop(replay.goal.source_id)
+        elif replay.cursor.offset > chunk.start.offset:
+            tailer.adopt(replay.cursor)
+        else:
+            replay.overrun()
+            tailer.drop(replay.goal.source_id)
+
+    def _doubts(self, replays: Iterable[Replay]) -> dict[int, str]:
+        """Sources whose last committed record no longer stands before the offset, and why."""
+        tailer = self._follow(())
+        try:
+            for replay in replays:
+                now = tailer.sight(replay.path)
+                if now is not None and now.inode == replay.goal.inode:
+                    tailer.adopt(replace(replay.goal, path=now.path), now)
+            outcomes = tailer.read(_LATER_NS)
+            return {doubt.source_id: doubt.reason for doubt in outcomes if isinstance(doubt, Doubt)}
+        finally:
+            tailer.close()
+
+
+def _cut(chunk: Chunk, goal: int) -> Chunk:
+    """What of the chunk ends at the offset `goal` or before; may be nothing."""
+    if chunk.end <= goal:
+        return chunk
+    start = chunk.start.offset
+    if chunk.zeros:
+        return replace(chunk, end=goal, zeros=goal - start)
+    ends = list(accumulate((len(line) + 1 for line in chunk.lines), initial=start))
+    count = bisect_right(ends, goal) - 1
+    # Without a last record, because that of the chunk is no longer its last.
+    return Chunk(chunk.start, chunk.lines[:count], ends[count], chunk.size_bytes, 0, b"")
+
+
+def _time(moment_us: int) -> str:
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=moment_us)
+    return moment.isoformat().replace("+00:00", "Z")

@@ -1,0 +1,36 @@
+"""How a configuration's logs are followed, for the commands that read or look at them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from prodlensd.config import Config
+from prodlensd.logs import ZEROS_WAIT_NS, Tailer
+from prodlensd.model import Checkpoint
+from prodlensd.process import lock_path
+
+
+def own_files(config: Config) -> list[Path]:
+    """The program's own files and folders, which are no logs wherever they are."""
+    store = config.store.path
+    beside = [store.with_name(f"{store.name}{suffix}") for suffix in ("", "-wal", "-shm", ".new")]
+    return [*beside, lock_path(store), config.parquet.directory]
+
+
+def follow(
+    config: Config,
+    checkpoints: Iterable[Checkpoint] = (),
+    *,
+    zeros_wait_ns: int = ZEROS_WAIT_NS,
+) -> Tailer:
+    """A tailer on the configuration's logs that begins at these checkpoints."""
+    return Tailer(
+        config.logs.directories,
+        include=config.logs.include,
+        recursive=config.logs.recursive,
+        max_line_bytes=config.logs.max_line_bytes,
+        own=own_files(config),
+        zeros_wait_ns=zeros_wait_ns,
+        checkpoints=checkpoints,
+    )

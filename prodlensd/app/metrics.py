@@ -1,0 +1,82 @@
+"""The metrics of a configuration's ledger: as text, in a file, over HTTP. No command of its own.
+
+The Prometheus library is loaded only when metrics are asked for.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prodlensd.config import Config
+from prodlensd.moments import now_us
+
+if TYPE_CHECKING:  # `status` can do without
+    from structlog.typing import FilteringBoundLogger
+
+
+def exposition(config: Config) -> bytes:
+    """All metrics in Prometheus' text format."""
+    from prodlensd.answers import metrics  # noqa: PLC0415 - loads prometheus_client
+
+    stalled_s = config.status.heartbeat_critical_s
+    return metrics.exposition(config.store.path, now_us=now_us(), stalled_s=stalled_s)
+
+
+def write_textfile(path: Path, text: bytes) -> None:
+    """Writes the file whole or not at all, for all to read: node_exporter is another user.
+
+    Raises OSError. Until it has its name it has one that node_exporter does not read.
+    """
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(text)
+            os.fchmod(file.fileno(), 0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink()
+        raise
+
+
+@contextmanager
+def http_server(config: Config, log: FilteringBoundLogger) -> Iterator[None]:
+    """Serves `/metrics` and `/healthz` where the configuration says so, or nothing.
+
+    An address that cannot be had is said and no more: the ledger matters more than its metrics.
+    """
+    address = config.http.address
+    if address is None:
+        yield
+        return
+    from prodlensd.answers import metrics  # noqa: PLC0415 - loads prometheus_client
+    from prodlensd.daemon import Answer, serving  # noqa: PLC0415 - and this the email package
+
+    def all_metrics() -> Answer:
+        return Answer(exposition(config), "text/plain; version=0.0.4; charset=utf-8")
+
+    def healthz() -> Answer:
+        trouble = metrics.health(
+            config.store.path,
+            now_us=now_us(),
+            stalled_s=config.status.heartbeat_critical_s,
+        )
+        if trouble is None:
+            return Answer(b"ok\n")
+        return Answer(f"{trouble}\n".encode(), status=HTTPStatus.SERVICE_UNAVAILABLE)
+
+    with ExitStack() as stack:
+        try:
+            host, port = stack.enter_context(
+                serving(address, {"/metrics": all_metrics, "/healthz": healthz})
+            )
+        except (OSError, RuntimeError) as error:  # no thread left is a RuntimeError
+            log.error("cannot serve metrics", listen=config.http.listen, fault=str(error))
+        else:
+            log.info("serving metrics", host=host, port=port)
+        yield

@@ -1,0 +1,145 @@
+"""The program's own log, on stderr: JSON lines for machines, columns for a person at a terminal.
+
+It never holds the content of a log line; what it holds of the outside world (paths, system errors)
+is escaped before it can reach a terminal. It never stops the work: a message that cannot be written
+is dropped and counted.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable, MutableMapping
+from typing import Any, Final
+
+import orjson
+import structlog
+from structlog.typing import Processor
+
+
+class Outlet:
+    """Where messages become lines of stderr; for structlog, a logger and the factory of it.
+
+    Mutable state: `dropped`, the number of messages that could not be written so far, and how many
+    of them the log has not owned up to yet.
+    """
+
+    def __init__(self) -> None:
+        self.dropped = 0
+        self._unsaid = 0
+        self._lock = threading.Lock()
+        self._render: Callable[[str, int], str | bytes] | None = None
+
+    @property
+    def unsaid(self) -> int:
+        """How many messages are missing in the log, which has not said so yet."""
+        return self._unsaid
+
+    def render_loss_with(self, render: Callable[[str, int], str | bytes]) -> None:
+        """Sets how the message that some are missing, and their number, become a line."""
+        self._render = render
+
+    def __call__(self, *_: object) -> Outlet:
+        """Itself: there is one stderr."""
+        return self
+
+    def msg(self, message: str | bytes) -> None:
+        """Writes a line; before it, how many are missing. One that cannot be written is dropped."""
+        with self._lock:
+            lines = [message]
+            if self._unsaid and self._render:
+                said = f"{self._unsaid} messages of this log could not be written"
+                lines.insert(0, self._render(said, self._unsaid))
+            if _written(b"".join(_bytes(line) + b"\n" for line in lines)):
+                self._unsaid = 0
+            else:
+                self.dropped += 1
+                self._unsaid += 1
+
+    debug = info = warning = error = critical = exception = msg
+
+
+#: The one of this process.
+log_outlet: Final = Outlet()
+
+
+def configure_log(level: str) -> None:
+    """Sets up structlog for this process; may be called again with another level."""
+    on_terminal = sys.stderr.isatty()
+    renderer: Processor = structlog.processors.JSONRenderer(serializer=orjson.dumps)
+    if on_terminal:
+        renderer = structlog.dev.ConsoleRenderer(colors=not os.environ.get("NO_COLOR"))
+    processors: list[Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(
+            # Always with six digits, so that the log sorts as text.
+            fmt="iso" if on_terminal else "%Y-%m-%dT%H:%M:%S.%fZ",
+            utc=not on_terminal,
+        ),
+        structlog.processors.format_exc_info,
+        _escape,
+        renderer,
+    ]
+    structlog.configure(
+        processors=processors,
+        wrapper_class=structlog.make_filtering_bound_logger(
+            logging.getLevelNamesMapping()[level.upper()]
+        ),
+        logger_factory=log_outlet,
+        cache_logger_on_first_use=False,
+    )
+
+    def rendered(said: str, dropped: int) -> str | bytes:
+        event: Any = {"event": said, "dropped": dropped}
+        for processor in processors:
+            event = processor(None, "warning", event)
+        line: str | bytes = event
+        return line
+
+    log_outlet.render_loss_with(rendered)
+    logging.getLogger().addHandler(_from_libraries)  # the same one again changes nothing
+
+
+class _FromLibraries(logging.Handler):
+    """What libraries say through Python's own logging, as messages of this log."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            said = record.getMessage()
+        except Exception:  # noqa: BLE001 - a library's mistake in its own words
+            said = str(record.msg)
+        more = {"exc_info": record.exc_info} if record.exc_info else {}
+        level = min(max(record.levelno // 10 * 10, logging.DEBUG), logging.CRITICAL)
+        structlog.get_logger().log(level, said, library=record.name, **more)
+
+
+_from_libraries: Final = _FromLibraries()
+
+
+def _written(lines: bytes) -> bool:
+    """Whether stderr has taken all of it."""
+    try:
+        taken = sys.stderr.buffer.write(lines)
+        sys.stderr.buffer.flush()
+    except (OSError, ValueError):  # the latter of a stream that is closed
+        return False
+    return taken == len(lines)
+
+
+def _bytes(line: str | bytes) -> bytes:
+    """JSON is UTF-8 already; a person's line is in the encoding of the terminal."""
+    if isinstance(line, bytes):
+        return line
+    return line.encode(sys.stderr.encoding, sys.stderr.errors or "strict")
+
+
+def _escape(
+    _logger: object, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    for key, value in event.items():
+        if isinstance(value, str):
+            lines = value.split("\n") if key == "exception" else [value]
+            event[key] = "\n".join(line if line.isprintable() else ascii(line) for line in lines)
+    return event

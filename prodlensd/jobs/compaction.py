@@ -1,0 +1,296 @@
+"""Brings the snapshots up to date with the ledger, one dirty day at a time.
+
+A day is not clean because the manifest says so: its file has to be in the folder, and of its size.
+Any step may be killed and repeated: a day is marked clean only after its file stands, and only for
+the version of the day that was there before it was read. Rows that were pruned are copied from the
+file that holds them, once that is proven to be the one that the manifest names; when the folder is
+another one by now, from the folder before it.
+
+A large day is read by processes of their own (`python -m prodlensd.jobs.compaction LEDGER`),
+for turning rows into columns is most of the work, and Python does that on one processor only. If
+we die, their input ends and they go as well.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+from typing import IO, Final, NamedTuple, Self
+
+import pyarrow as pa
+
+from prodlensd import __version__, snapshots
+from prodlensd.ledger import DayReader, Partition, Partitions, Span, span_of
+from prodlensd.pricing import own_path
+from prodlensd.snapshots import LEDGER_COLUMNS
+
+#: The version of what a snapshot's file holds, told in its schema's metadata.
+FILE_VERSION: Final = 1
+_HELPERS: Final = min(2, os.cpu_count() or 1)
+#: Days of fewer rows we read ourselves: starting helpers takes longer than they save.
+_FEW_ROWS: Final = 100_000
+#: A day is handed to them in so many parts: enough for each to get as much, wherever the calls are.
+_PARTS: Final = 144
+
+
+class SnapshotLostError(Exception):
+    """A snapshot that holds pruned calls is gone or damaged, or stands there and is not ours."""
+
+
+class Compacted(NamedTuple):
+    """One snapshot written."""
+
+    path: Path
+    rows: int
+    size_bytes: int
+
+
+class _Old(NamedTuple):
+    """The file of a day that a new one follows: its folder, and its digest if there was one."""
+
+    directory: Path
+    sha256: bytes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compaction:
+    """One round over the days. To be run within `snapshots.exclusive_lock` of all their folders.
+
+    `directory` is the folder that all files belong in; where the manifest notes no folder, the file
+    is there. `host` names the files of days that have none yet; `now` is the time in microseconds.
+    """
+
+    partitions: Partitions
+    reader: DayReader
+    directory: Path
+    host: str
+    price_book: str
+    now: Callable[[], int]
+
+    def run(self) -> Iterator[Compacted]:
+        """Writes the snapshot of every day that needs one, and says so as each is done.
+
+        A day that must not be written holds up no other: SnapshotLostError says why, at the end.
+        Raises StoreError or OSError at once.
+        """
+        lost = []
+        self.partitions.note_directory(self.directory)
+        with Helpers(self.reader.path) as helpers:
+            for partition in self._due():
+                try:
+                    yield self._write(partition, helpers)
+                except SnapshotLostError as error:
+                    lost.append(str(error))
+        if lost:
+            raise SnapshotLostError("; ".join(lost))
+
+    def _due(self) -> Iterator[Partition]:
+        """The days whose snapshot is behind, or not in the folder, or by its size not their own."""
+        for partition in self.reader.partitions().values():
+            if not partition.is_clean:
+                yield partition
+            elif not partition.is_in(self.directory):
+                # Before anything is read: a day that is not clean is not pruned meanwhile.
+                self.partitions.mark_unwritten(partition.day)
+                yield self.partitions.get(partition.day)
+
+    def _write(self, partition: Partition, helpers: Helpers) -> Compacted:
+        day, host = partition.day, partition.host or self.host
+        path = partition.path(self.directory, host)
+        old = self._old(partition, path)
+        tables = self._read(day, helpers)
+        if partition.pruned:
+            tables = snapshots.merged(
+                tables, self._pruned(partition, partition.path(old.directory))
+            )
+        file = snapshots.write_snapshot(
+            path,
+            snapshots.grouped(tables),
+            metadata={
+                "schema_version": str(FILE_VERSION),
+                "writer": f"prodlensd {__version__}",
+                "host": host,
+                "watermark": str(partition.version),
+                "price_book": self.price_book,
+            },
+            announce=lambda file: self.partitions.announce(
+                *(day, host, old.directory, old.sha256, file.sha256)
+            ),
+        )
+        self.partitions.mark_clean(day, partition.version, file, self.directory, self.now())
+        return Compacted(path, file.rows, file.size_bytes)
+
+    def _read(self, day: int, helpers: Helpers) -> Iterator[pa.Table]:
+        """The rows of the day that are in the ledger, in order of time."""
+        if helpers.count and self.reader.has_more_than(_FEW_ROWS, day):
+            return helpers.tables(_slices(span_of(day)))
+        return snapshots.tables(self.reader.day(day, LEDGER_COLUMNS))
+
+    def _old(self, partition: Partition, path: Path) -> _Old:
+        """What the new file follows, once it is proven that nothing is lost when it is at `path`.
+
+        Raises SnapshotLostError, or OSError when what is at `path` cannot be read.
+        """
+        here = proven(partition, path)
+        old = _Old(self.directory, here or partition.sha256)
+        if partition.pruned:
+            old = self._holder(partition, here)
+        # A ledger that was begun anew, or restored, may know less than the snapshots there.
+        rows_known = self.reader.count(partition.day) + partition.pruned
+        if here is None and _rows_in(path) > rows_known:
+            raise SnapshotLostError(
+                f"{path} holds more calls than this ledger, and is not what it wrote: it may be "
+                "all that is left of them; move it away to have it written anew"
+            )
+        return old
+
+    def _holder(self, partition: Partition, here: bytes | None) -> _Old:
+        """What holds the pruned rows: the manifest's file, or `here`, where it was moved by hand.
+
+        The former if there are both: after a kill it is the one that stays as it is.
+        """
+        place = partition.place(self.directory)
+        folder = place.parents[1]
+        with suppress(OSError):
+            if folder != self.directory and (there := proven(partition, place)) is not None:
+                return _Old(folder, there)
+        if here is not None:
+            return _Old(self.directory, here)
+        told = "none" if partition.sha256 is None else partition.sha256.hex()
+        raise SnapshotLostError(
+            f"{place} {_fault(place)}, and {partition.pruned} pruned calls are in no other place: "
+            f"put the file back from a copy (its SHA-256 is {told})"
+        )
+
+    def _pruned(self, partition: Partition, path: Path) -> Iterator[pa.Table]:
+        """The rows of the old file that are in no other place."""
+        tables = snapshots.read_groups(path)
+        if snapshots.count(path) == partition.pruned:
+            return tables
+        return snapshots.only(tables, self.reader.pruned_places)
+
+
+def proven(partition: Partition, path: Path) -> bytes | None:
+    """The digest of the file at `path`, if it is one that the manifest names. Raises OSError."""
+    try:
+        found = snapshots.digest(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return found if partition.names(found) else None
+
+
+def _fault(path: Path) -> str:
+    """Why the file at `path`, which is not the one that was written there, is of no use."""
+    try:
+        path.open("rb").close()
+    except (FileNotFoundError, NotADirectoryError):
+        return "is gone"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    return "was changed"
+
+
+def _rows_in(path: Path) -> int:
+    """How many rows are in the file at `path`; none when it is not there or no snapshot."""
+    try:
+        return snapshots.count(path)
+    except (FileNotFoundError, ValueError):
+        return 0
+
+
+# Helpers ----------------------------------------------------------------------------------------
+
+
+def _slices(span: Span) -> Iterator[Span]:
+    begin, end = span
+    width = (end - begin) // _PARTS
+    return ((start, start + width) for start in range(begin, end, width))
+
+
+class Helpers:
+    """Processes that read the ledger, started when they are first needed."""
+
+    def __init__(self, ledger: Path) -> None:
+        self._ledger = ledger
+        self._started: list[_Helper] = []
+        self.count = _HELPERS if _HELPERS > 1 else 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for helper in self._started:
+            helper.end()
+
+    def tables(self, spans: Iterable[Span]) -> Iterator[pa.Table]:
+        """The rows of these spans, in their order. Raises OSError when a helper fails."""
+        while len(self._started) < self.count:
+            self._started.append(_Helper(self._ledger))
+        asked: deque[_Helper] = deque()
+        for span, helper in zip(spans, cycle(self._started), strict=False):
+            helper.ask(span)
+            asked.append(helper)
+            # Each has one span more to go on with, and no more: its answers wait in memory.
+            if len(asked) == 2 * self.count:
+                yield from asked.popleft().answer()
+        while asked:
+            yield from asked.popleft().answer()
+
+
+class _Helper:
+    def __init__(self, ledger: Path) -> None:
+        # -P and our own path: it imports what we would, never what lies in the current folder
+        self._child = subprocess.Popen(  # noqa: S603 - our own interpreter, our own module
+            [sys.executable, "-P", "-m", "prodlensd.jobs.compaction", str(ledger)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": own_path()},
+        )
+        assert self._child.stdin and self._child.stdout  # noqa: S101, PT018 - PIPE above
+        self._questions: IO[bytes] = self._child.stdin
+        self._answers: IO[bytes] = self._child.stdout
+
+    def ask(self, span: Span) -> None:
+        with suppress(BrokenPipeError):  # it has gone: that there is no answer says so
+            self._questions.write(json.dumps(span).encode() + b"\n")
+            self._questions.flush()
+
+    def answer(self) -> Iterator[pa.Table]:
+        try:
+            for batch in pa.ipc.open_stream(self._answers):
+                yield pa.Table.from_batches([batch])
+        except pa.ArrowInvalid as error:
+            raise OSError(f"a helper of the compaction gave no answer: {error}") from error
+
+    def end(self) -> None:
+        self._child.kill()
+        with suppress(BrokenPipeError):
+            self._questions.close()
+        self._answers.close()
+        self._child.wait()
+
+
+def serve(ledger: Path, questions: Iterable[bytes], answers: IO[bytes]) -> None:
+    """Answers each span, a line of JSON, with a stream of its rows, until there are no more."""
+    with DayReader(ledger) as reader:
+        for question in questions:
+            from_us, until_us = json.loads(question)
+            rows = reader.between(from_us, until_us, LEDGER_COLUMNS)
+            with pa.ipc.new_stream(answers, snapshots.SCHEMA) as stream:
+                for table in snapshots.tables(rows):
+                    stream.write_table(table)
+            answers.flush()
+
+
+if __name__ == "__main__":
+    gc.disable()  # rows hold no cycles
+    serve(Path(sys.argv[1]), sys.stdin.buffer, sys.stdout.buffer)

@@ -1,0 +1,184 @@
+"""What is kept for how long: prunes rows that are in a proven snapshot, deletes proven logs.
+
+Nothing goes before something else that holds it was looked at, byte by byte. Who prunes may be
+killed at any moment and run again: a row moves within one transaction, and a log is deleted whole.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from prodlensd import snapshots
+from prodlensd.ledger import DayReader, Partition, Partitions, Source
+from prodlensd.logs import keeping_writers_out
+from prodlensd.model import file_id
+
+#: Small enough for the daemon to commit in between without anybody noticing.
+_ROWS_AT_ONCE: Final = 2_000
+_PAGES_AT_ONCE: Final = 128
+_LOGS_AT_ONCE: Final = 16
+
+
+class Pruned(NamedTuple):
+    """A day whose rows are only in its snapshot any more."""
+
+    path: Path
+    rows: int
+
+
+def prune(
+    partitions: Partitions,
+    reader: DayReader,
+    path_of: Callable[[Partition], Path],
+    prove: Callable[[Partition, Path], bytes | None],
+    *,
+    before_day: int,
+    pause: Callable[[], None],
+) -> Iterator[Pruned]:
+    """Moves the rows of days before this one (days since 1970) out of the ledger.
+
+    `prove` gives the digest of a snapshot that is the manifest's; where it is not, the day is
+    marked for the next compaction, to be written again. `pause` is called after each transaction,
+    for others to have theirs. To be called within `snapshots.exclusive_lock`. Raises StoreError or
+    OSError.
+    """
+    for partition in reader.partitions().values():
+        if not _is_due(partition, before_day):
+            continue
+        path = path_of(partition)
+        proven = prove(partition, path)
+        if proven is None:
+            partitions.mark_unwritten(partition.day)
+            continue
+        held, expected = snapshots.count(path), reader.count(partition.day) + partition.pruned
+        if held != expected:
+            if partitions.get(partition.day) != partition:
+                continue  # a late row: after the next compaction
+            raise AssertionError(f"{path} holds {held} calls, and the ledger {expected}")
+        rows = 0
+        while moved := partitions.prune(partition.day, proven, _ROWS_AT_ONCE):
+            rows += moved
+            pause()
+        while partitions.give_back(_PAGES_AT_ONCE):
+            pause()
+        yield Pruned(path, rows)
+
+
+def _is_due(partition: Partition, before_day: int) -> bool:
+    has_rows = (partition.rows or 0) > partition.pruned
+    return partition.day < before_day and partition.is_clean and has_rows
+
+
+# Logs -------------------------------------------------------------------------------------------
+
+
+class Verdict(NamedTuple):
+    """What became of a log that is old enough: deleted, or kept and why."""
+
+    path: str
+    kept: str | None
+
+
+def delete_logs(
+    partitions: Partitions,
+    reader: DayReader,
+    prove: Callable[[list[Source]], set[int]],
+    *,
+    untouched_us: int,
+    patience_us: int,
+    now_us: int,
+) -> Iterator[Verdict]:
+    """Deletes the logs that nobody has touched for so long and of which nothing would be lost.
+
+    `prove` tells by source_id which are in the ledger, line by line; one that is not, or cannot be
+    deleted, is not read again for `patience_us`. Raises StoreError.
+    """
+    before_us = now_us - untouched_us
+    found = _old_logs(partitions, reader, before_us, now_us - patience_us, now_us)
+    while group := list(islice(found, _LOGS_AT_ONCE)):
+        proven = prove([source for source, _ in group])
+        for source, status in group:
+            checkpoint = source.checkpoint
+            kept: str | None = "what it holds is not all in the ledger: see prodlensd verify"
+            if checkpoint.source_id in proven:
+                kept = _delete(Path(checkpoint.path), status)
+            if kept is not None:
+                partitions.note_kept(checkpoint.source_id, now_us)
+            yield Verdict(checkpoint.path, kept)
+
+
+def _old_logs(
+    partitions: Partitions, reader: DayReader, before_us: int, kept_before_us: int, now_us: int
+) -> Iterator[tuple[Source, os.stat_result]]:
+    for source in reader.finished_sources(before_us, kept_before_us):
+        status = _untouched(source, before_us)
+        if status is None:
+            partitions.note_kept(source.checkpoint.source_id, now_us)
+        else:
+            yield source, status
+
+
+def _untouched(source: Source, before_us: int) -> os.stat_result | None:
+    """The file of a source, if it is there, old, and not longer than what was read of it."""
+    checkpoint = source.checkpoint
+    with suppress(OSError):
+        status = os.lstat(checkpoint.path)
+        same = (file_id(status)[1], stat.S_ISREG(status.st_mode)) == (checkpoint.inode, True)
+        is_gzip = checkpoint.record_bytes == 0  # then both sizes are those of its content
+        whole = is_gzip or status.st_size == checkpoint.offset
+        if same and whole and status.st_mtime_ns // 1000 < before_us:
+            return status
+    return None
+
+
+def _delete(path: Path, expected: os.stat_result) -> str | None:
+    """Deletes the file, if it is the one that was proven; why not, if not.
+
+    It is put aside first: who opens it by its name from then on finds none and begins a new one,
+    and who had found it before is seen, for they are kept waiting. The name aside is one that the
+    daemon follows, should we be killed before the end.
+    """
+    aside = f".{path.name}.prodlensd-deletes"
+    try:
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        return f"its folder cannot be opened: {error.strerror}"
+    try:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        file = os.open(path.name, flags, dir_fd=folder)
+        try:
+            with keeping_writers_out(file) as has_writer:
+                if has_writer():
+                    return "somebody may still write to it"
+                if _facts(os.fstat(file)) != _facts(expected):
+                    return "it has changed since"
+                os.rename(path.name, aside, src_dir_fd=folder, dst_dir_fd=folder)
+                if is_late := has_writer():
+                    _link(aside, path.name, folder, expected.st_ino)
+                os.unlink(aside, dir_fd=folder)
+                os.fsync(folder)
+                return "somebody has just opened it" if is_late else None
+        finally:
+            os.close(file)
+    except OSError as error:
+        return f"it cannot be deleted: {error.strerror}"
+    finally:
+        os.close(folder)
+
+
+def _link(aside: str, name: str, folder: int, inode: int) -> None:
+    """Gives a file its name back, or where that is taken meanwhile, one like it."""
+    try:
+        os.link(aside, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except FileExistsError:
+        os.link(aside, f"{name}.{inode}", src_dir_fd=folder, dst_dir_fd=folder)
+
+
+def _facts(status: os.stat_result) -> tuple[int, ...]:
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)

@@ -1,0 +1,101 @@
+"""What becomes of refused lines later: they are read once more, or accepted as they are.
+
+Once more is with the formats, the prices and the limit of today. Whoever retries or accepts may be
+killed at any moment and run again: a batch is moved or accepted whole or not at all.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, NamedTuple
+
+from prodlensd.ledger import Accepted, Reader, Redeemed, Refused
+from prodlensd.model import BadLine, Price, Trace
+from prodlensd.pipeline import BOM, row
+
+BATCH_MAX_LINES: Final = 1000
+#: What a transaction of accepting is kept to, since it writes about as much: some milliseconds.
+BATCH_MAX_BYTES: Final = 2 << 20
+
+#: A dead letter's key, and the row that it now is.
+Read = tuple[bytes, tuple[Any, ...]]
+
+
+class Retried(NamedTuple):
+    """What became of some dead letters, by reason; of the moved, `duplicates` were known calls."""
+
+    moved: Counter[str]
+    duplicates: int
+    stayed: Counter[str]
+
+
+def accept(
+    letters: Iterable[Refused],
+    write: Callable[[list[Refused]], Accepted],
+    pause: Callable[[], None],
+) -> Iterator[Accepted]:
+    """Hands the letters to `write` a batch at a time, and says what it accepted of each.
+
+    `pause` is called after each batch, for others to have their turn. Batches told of are done.
+    """
+    batch: list[Refused] = []
+    kept_bytes = 0
+    for letter in letters:
+        full = len(batch) == BATCH_MAX_LINES or kept_bytes + letter.kept_bytes > BATCH_MAX_BYTES
+        if batch and full:
+            yield write(batch)
+            pause()
+            batch, kept_bytes = [], 0
+        batch.append(letter)
+        kept_bytes += letter.kept_bytes
+    if batch:
+        yield write(batch)
+        pause()
+
+
+def retry(
+    reader: Reader,
+    *,
+    reason: str | None,
+    parse: Callable[[bytes], Trace],
+    price: Callable[[Trace], Price],
+    redeem: Callable[[list[Read]], Redeemed],
+    max_line_bytes: int,
+) -> Iterator[Retried]:
+    """Hands those that now are traces to `redeem`, a batch at a time, and says what became of each.
+
+    Raises StoreError, or OSError when a price cannot be asked; batches told of are done.
+    """
+    moving: list[Read] = []
+    reason_of: dict[bytes, str] = {}
+    stayed: Counter[str] = Counter()
+
+    def move() -> Retried:
+        done = redeem(moving) if moving else Redeemed([], 0)
+        return Retried(Counter(reason_of[key] for key in done.keys), done.duplicates, stayed)
+
+    for letter, raw in reader.refused_lines(reason):
+        trace = _read_again(letter, raw, parse, max_line_bytes)
+        if trace is None:
+            stayed[letter.reason] += 1
+            continue
+        place = (letter.source_id, letter.source_offset)
+        moving.append((letter.key, row(trace, letter.key, price(trace), *place)))
+        reason_of[letter.key] = letter.reason
+        if len(moving) == BATCH_MAX_LINES:
+            yield move()
+            moving, reason_of, stayed = [], {}, Counter()
+    yield move()
+
+
+def _read_again(
+    letter: Refused, raw: bytes, parse: Callable[[bytes], Trace], max_line_bytes: int
+) -> Trace | None:
+    """The trace, or None for what still is none, or is over the limit, or is not all there."""
+    if letter.length > min(len(raw), max_line_bytes):
+        return None
+    try:
+        return parse(raw.removeprefix(BOM) if letter.source_offset == 0 else raw)
+    except BadLine:
+        return None

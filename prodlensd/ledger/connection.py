@@ -1,0 +1,256 @@
+"""Opens the database: ours and nobody else's, of a schema and on a SQLite that we trust."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final
+
+import apsw
+
+from prodlensd.ledger.schema import APPLICATION_ID, MIGRATIONS, SCHEMA_VERSION, VIEWS
+from prodlensd.model import DIGEST_BYTES
+
+#: Older ones can corrupt a WAL database that has two connections (sqlite.org/wal.html#walresetbug).
+MIN_SQLITE: Final = (3, 51, 3)
+#: Shorter than the five seconds in which a daemon has to stop.
+BUSY_TIMEOUT_MS: Final = 2000
+_HEADER_BYTES: Final = 100
+_WAL_SIZE_LIMIT_BYTES: Final = 64 << 20
+
+_DURABILITY: Final = {"full": "FULL", "normal": "NORMAL"}
+
+
+class StoreError(Exception):
+    """The database cannot be used; the message says what to do."""
+
+
+class LedgerLostError(Exception):
+    """The database is no longer this daemon's: it was moved, replaced, or taken over.
+
+    Nothing heals that: the daemon has to stop, before it writes where nobody reads.
+    """
+
+
+class StoreLockedError(StoreError):
+    """Somebody else holds the database; try again later."""
+
+
+def open_writer(path: Path, durability: str) -> apsw.Connection:
+    """The writing connection, schema up to date. Creates the file (0600) and its folder (0700)."""
+    if tuple(map(int, apsw.sqlite_lib_version().split("."))) < MIN_SQLITE:
+        raise StoreError(
+            f"SQLite {apsw.sqlite_lib_version()} can corrupt a shared database; "
+            "prodlensd needs 3.51.3 or later: upgrade the apsw package"
+        )
+    with translated(path):
+        if not path.exists():
+            _create(path)
+        _check_is_file(path)
+        if not _is_whole(path):
+            raise StoreError(
+                f"{path} is empty or cut short: the ledger in it is damaged; restore a backup, "
+                "or delete the file to begin a new one from the logs still there"
+            )
+        return _open(path, path, durability)
+
+
+def _check_is_file(path: Path) -> None:
+    """Opening a FIFO would wait for ever, and a device may do anything."""
+    if not path.is_file():
+        raise StoreError(f"{path}: not a file; set store.path to one, or to where none is yet")
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether the file is made of whole pages: SQLite fills up what is missing, and says nothing.
+
+    What is no SQLite file at all, it says itself; and what a write-ahead log can mend, it mends.
+    """
+    with path.open("rb") as file:
+        header = file.read(_HEADER_BYTES)
+    log = path.with_name(f"{path.name}-wal")
+    if log.exists() and log.stat().st_size > 0:
+        return True
+    if len(header) < _HEADER_BYTES:
+        return False
+    page_bytes = int.from_bytes(header[16:18], "big")
+    is_sqlite = header.startswith(b"SQLite format 3\0") and page_bytes > 1
+    return not is_sqlite or path.stat().st_size % page_bytes == 0
+
+
+def _create(path: Path) -> None:
+    """A new ledger, whole under its name or not there at all, whenever we are killed."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    log = path.with_name(f"{path.name}-wal")
+    if log.exists() and log.stat().st_size > 0:
+        # SQLite would write its pages into the new ledger.
+        raise StoreError(
+            f"{log} is there, but not the ledger that it belongs to: put that beside it again, "
+            "or move it away to begin a new ledger from the logs still there"
+        )
+    unfinished = path.with_name(f"{path.name}.new")
+    for suffix in ("", "-wal", "-shm"):
+        unfinished.with_name(unfinished.name + suffix).unlink(missing_ok=True)
+    os.close(os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    _open(unfinished, path, "full").close()
+    unfinished.rename(path)
+
+
+def _open(path: Path, named: Path, durability: str) -> apsw.Connection:
+    db = apsw.Connection(_name(path))
+    try:
+        _restrict(db, path)
+        _configure(db, durability)
+        _migrate(db, named)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _name(path: Path) -> str:
+    """The path as SQLite takes it: in UTF-8, whatever encoding the locale gives to names of files.
+
+    Raises ValueError where it is none.
+    """
+    return os.fsencode(path).decode()
+
+
+def key_digest(key: str | bytes) -> bytes:
+    """What stands for the key of a trace in `pruned`: itself where it is a digest."""
+    if isinstance(key, bytes):
+        return key
+    return blake2b(key.encode(), digest_size=DIGEST_BYTES).digest()
+
+
+def open_reader(path: Path) -> apsw.Connection:
+    """A read-only connection; raises StoreError when there is no ledger yet.
+
+    Without the -shm file and in a folder we may not write to, SQLite can only read a database that
+    it is told will not change. That is true then: no writer is alive, or its -shm would be there.
+    """
+    if not path.exists():
+        raise StoreError(f"no ledger at {path}: has the daemon run yet?")
+    with translated(path):
+        _check_is_file(path)
+        db = apsw.Connection(_name(path), flags=apsw.SQLITE_OPEN_READONLY)
+        try:
+            db.set_busy_timeout(BUSY_TIMEOUT_MS)
+            _restrict(db, path)
+            _check_is_current(db, path)
+        except (apsw.ReadOnlyError, apsw.CantOpenError):
+            db.close()
+            log = path.with_name(f"{path.name}-wal")
+            if log.exists() and log.stat().st_size > 0:
+                raise StoreError(
+                    f"{log} may not be read, and holds what is newest: ask as the user whose "
+                    "ledger it is, or read the snapshots"
+                ) from None
+            flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+            db = apsw.Connection(f"{path.resolve().as_uri()}?immutable=1", flags=flags)
+            _restrict(db, path)
+            _check_is_current(db, path)
+        except BaseException:
+            db.close()
+            raise
+    return db
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Says SQLite's and the system's errors in our words; a failed constraint stays a bug."""
+    try:
+        yield
+    except apsw.ConstraintError:
+        raise
+    except apsw.BusyError as error:
+        raise StoreLockedError(f"{path}: locked by another program ({error})") from error
+    except apsw.NotADBError as error:
+        raise StoreError(
+            f"{path}: not a SQLite database; move it away or set store.path"
+        ) from error
+    except apsw.CorruptError as error:
+        raise StoreError(
+            f"{path}: the database is damaged ({error}); restore a backup, or move it away and "
+            "start again: the logs still there are read anew"
+        ) from error
+    except (apsw.Error, OSError) as error:
+        raise StoreError(f"{path}: {error}") from error
+
+
+def _restrict(db: apsw.Connection, path: Path) -> None:
+    """Keeps the database's own code harmless, and SQLite's files where the ledger is.
+
+    What a large batch or sorting does not hold in memory would else go through /var/tmp.
+    """
+    db.execute("PRAGMA trusted_schema = OFF")
+    if os.access(path.parent, os.W_OK | os.X_OK):
+        folder = apsw.format_sql_value(_name(path.parent))
+        db.execute(f"PRAGMA temp_store_directory = {folder}")
+
+
+def _configure(db: apsw.Connection, durability: str) -> None:
+    db.set_busy_timeout(BUSY_TIMEOUT_MS)
+    # A transaction that begins as a reader and turns writer fails at once when busy, timeout or
+    # not.
+    db.transaction_mode = "IMMEDIATE"
+    db.execute("PRAGMA page_size = 8192")
+    # Takes effect in a new database only: pages that pruning frees can be given back later.
+    db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute(f"PRAGMA synchronous = {_DURABILITY[durability]}")
+    if sys.platform == "darwin":
+        # On macOS fsync does not reach the disk; F_FULLFSYNC does.
+        db.execute("PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON")
+    db.execute(f"PRAGMA journal_size_limit = {_WAL_SIZE_LIMIT_BYTES}")
+    db.execute("PRAGMA foreign_keys = ON; PRAGMA cell_size_check = ON")
+    # A key is text or a blob, never another of the types that such a function may be given.
+    db.create_scalar_function("key_digest", key_digest, 1, deterministic=True)  # type: ignore[arg-type]
+
+
+def _migrate(db: apsw.Connection, path: Path) -> None:
+    with db:
+        version = _check_version(db, path)
+        if version == SCHEMA_VERSION:
+            return
+        for (view,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'view'").fetchall():
+            db.execute(f"DROP VIEW {view}")
+        for script in (*MIGRATIONS[version:], VIEWS):
+            db.execute(script)
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _check_is_current(db: apsw.Connection, path: Path) -> None:
+    """Raises StoreError for a schema that a reader, which changes nothing, cannot read."""
+    if (version := _check_version(db, path)) < SCHEMA_VERSION:
+        raise StoreError(
+            f"{path}: schema {version} is of an earlier prodlensd (this one's is "
+            f"{SCHEMA_VERSION}): start the daemon again, which brings it up to date"
+        )
+
+
+def _check_version(db: apsw.Connection, path: Path) -> int:
+    """The schema version; refuses a foreign database and a schema from the future."""
+    application_id = db.pragma("application_id")
+    version = int(db.pragma("user_version"))
+    if (
+        application_id == 0
+        and version == 0
+        and db.execute("SELECT 1 FROM sqlite_schema").get is None
+    ):
+        return 0
+    if application_id != APPLICATION_ID:
+        raise StoreError(
+            f"{path}: a SQLite database, but not prodlensd's; set store.path to another file"
+        )
+    if version > SCHEMA_VERSION:
+        raise StoreError(
+            f"{path}: schema {version} is newer than this prodlensd knows ({SCHEMA_VERSION}); "
+            "upgrade prodlensd"
+        )
+    return version

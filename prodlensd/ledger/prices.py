@@ -1,0 +1,282 @@
+"""What calls were priced at, and what changed about it: pinned rates, repricings and their history.
+
+No cost changes but by a repricing, and each change is kept.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, NamedTuple
+
+from prodlensd.ledger.connection import translated
+from prodlensd.ledger.pins import FIND
+from prodlensd.ledger.reading import Reader
+from prodlensd.ledger.sums import exact_sums, joined
+from prodlensd.ledger.writing import TOTALLED, Store, TotalsBySource, disputed
+from prodlensd.model import US_PER_DAY, PinnedPrice, Price, Trace
+
+# ruff: noqa: S608 - statements are put together from names of columns
+_FACTS: Final = Trace._fields[: Trace._fields.index("cost_gateway_usd")]
+_NANO: Final = 1e9
+
+_CALLS: Final = f"""
+    SELECT {", ".join(_FACTS)}, gateway_nanousd, cost_nanousd, cost_source, table_nanousd, price_id
+    FROM trace
+    WHERE (started_us, key) > (?, ?) AND started_us < ?
+        AND cost_source IN (SELECT value FROM json_each(?))
+        AND (? IS NULL OR model GLOB ?) AND (? IS NULL OR provider = ?)
+    ORDER BY started_us, key LIMIT ?
+"""
+#: Comes before every key: SQLite orders numbers before texts, and texts before blobs.
+_BEFORE_ANY_KEY: Final = 0
+# What the tallies and totals need is given as it is now, not as it was when the call was looked at.
+_CHANGE: Final = f"""
+    UPDATE trace SET cost_nanousd = ?, cost_source = ?, table_nanousd = ?, price_id = ?
+    WHERE started_us = ? AND key = ?
+        AND cost_nanousd IS ? AND cost_source = ? AND table_nanousd IS ?
+    RETURNING started_us, key, gateway_nanousd, {", ".join(TOTALLED[1:])}
+"""
+_NOTE: Final = """
+    INSERT INTO repricing (version, selection, started_us) VALUES (?, ?, ?) RETURNING repricing_id
+"""
+_KEEP: Final = "INSERT INTO cost_change VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+#: What GLOB takes for a pattern, but for the `*` that is meant so.
+_LITERALLY: Final = str.maketrans({"[": "[[]", "?": "[?]"})
+
+
+class Selection(NamedTuple):
+    """Which calls to price again: of these `cost_source`s, in [since_us, until_us).
+
+    `model` may have `*` for any characters; None is any model, or any provider.
+    """
+
+    sources: tuple[str, ...]
+    since_us: int
+    until_us: int
+    model: str | None = None
+    provider: str | None = None
+
+
+class Change(NamedTuple):
+    """One call and what it cost before and after."""
+
+    trace: Trace
+    gateway_nanousd: int | None
+    old: Price
+    new: Price
+
+
+#: A call as logged, the gateway's cost, and what it costs so far.
+Selected = tuple[Trace, int | None, Price]
+
+
+class Doubtful(NamedTuple):
+    """Calls of one model and tier that are unpriced, or disputed; costs in nano-dollars."""
+
+    provider: str | None
+    model: str | None
+    tier: str | None
+    calls: int
+    tokens: int | None
+    gateway_nanousd: int | None
+    table_nanousd: int | None
+    last_us: int
+
+
+class Prices:
+    """The writing side. Pins rates, and writes the changes of a repricing.
+
+    `now` is the time in microseconds since 1970.
+    """
+
+    def __init__(self, store: Store, now: Callable[[], int]) -> None:
+        self._store = store
+        self._now = now
+
+    def pin(self, price: PinnedPrice, unnamed: Callable[[], PinnedPrice]) -> int:
+        """Keeps the rates for good, or notes that the book still says so; the id they are kept by.
+
+        They are written with the next transaction (see `pins`): that of the call's row.
+        """
+        with translated(self._store.path):
+            return self._store.pins.keep(price, unnamed, self._now())
+
+    def pinned(self, provider: str, model: str, tier: str, at_us: int) -> PinnedPrice | None:
+        """The newest list price kept for such a call, from when a book still knew it."""
+        with translated(self._store.path):
+            return self._store.pins.find(provider, model, tier, at_us)
+
+    def write_pins(self) -> None:
+        """Writes the pins that no row has taken along: a book was asked, and no cost changed."""
+        if self._store.pins.are_waiting:
+            with self._store.transaction():
+                pass
+
+    def fingerprint(self) -> str | None:
+        """What the calls that nobody could price were last priced by."""
+        with translated(self._store.path):
+            row = self._store.db.execute("SELECT fingerprint FROM pricing").fetchone()
+        return None if row is None else str(row[0])
+
+    def unpriced_calls(self) -> int:
+        """How many calls have no price."""
+        with translated(self._store.path):
+            row = self._store.db.execute(
+                "SELECT traces FROM tally WHERE column = 'cost_source' AND value = 'unpriced'"
+            ).fetchone()
+        return 0 if row is None else int(row[0])
+
+    def note_fingerprint(self, fingerprint: str) -> None:
+        """Notes what the unpriced calls have now been priced by."""
+        with self._store.transaction():
+            self._store.db.execute("INSERT OR REPLACE INTO pricing VALUES (1, ?)", (fingerprint,))
+
+    def repricing(self, version: str, selection: Selection, started_us: int) -> Repricing:
+        """A repricing, which is noted with the first change that it makes."""
+        noted = (version, json.dumps(selection._asdict()), started_us)
+        return Repricing(self._store, noted)
+
+
+class Repricing:
+    """One run of `reprice`. Its only state: as which it is noted, once it has changed anything."""
+
+    def __init__(self, store: Store, noted: tuple[str, str, int]) -> None:
+        self._store = store
+        self._noted = noted
+        self._id: int | None = None
+
+    def write(self, day: int, changes: Sequence[Change]) -> list[Change]:
+        """Writes changes of one day in one transaction; returns those that were made.
+
+        A call that changed since it was looked at is passed over.
+        """
+        with self._store.transaction():
+            found = self._update(changes)
+            made = [change for change in changes if _key(change) in found]
+            if not made:
+                return []
+            noted = self._id or self._store.db.execute(_NOTE, self._noted).get
+            self._keep(made, noted)
+            self._count(made, found)
+            self._store.mark_dirty([day])
+        self._id = noted
+        return made
+
+    def _update(self, changes: Sequence[Change]) -> dict[Any, list[Any]]:
+        """The gateway's cost and the tokens of each call that could be changed, by its key."""
+        rows = self._store.db.executemany(
+            _CHANGE, [(*change.new, *_key(change), *change.old[:3]) for change in changes]
+        )
+        return {(started_us, key): rest for started_us, key, *rest in rows}
+
+    def _keep(self, made: list[Change], repricing_id: int) -> None:
+        """Adds to the history."""
+        self._store.db.executemany(
+            _KEEP,
+            [
+                (*_key(change), repricing_id, *_kept(change.old), *_kept(change.new))
+                for change in made
+            ],
+        )
+
+    def _count(self, made: list[Change], found: dict[Any, list[Any]]) -> None:
+        """Brings the tallies and the totals up to date."""
+        costs: Counter[str | None] = Counter()
+        disputes: Counter[str | None] = Counter()
+        totals: TotalsBySource = defaultdict(lambda: [0] * len(TOTALLED))
+        for change in made:
+            gateway, *tokens = found[_key(change)]
+            for price, sign in ((change.old, -1), (change.new, 1)):
+                costs[price.source] += sign
+                disputes[disputed(gateway, price.table_nanousd)] += sign
+                sums = totals[price.source]
+                for column, value in enumerate((price.nanousd, *tokens)):
+                    if value:
+                        sums[column] += sign * value
+        self._store.tally("cost_source", costs)
+        self._store.tally("disputed", disputes)
+        self._store.total(totals)
+
+
+def _key(change: Change) -> tuple[int, str | bytes | None]:
+    return change.trace[:2]
+
+
+def _kept(price: Price) -> tuple[int | None, str, int | None]:
+    return price.nanousd, price.source, price.price_id
+
+
+class PriceReader(Reader):
+    """The reading side."""
+
+    def pin(self, price: PinnedPrice, unnamed: Callable[[], PinnedPrice]) -> int:
+        """Keeps nothing: this side only reads."""
+        del unnamed
+        return price.price_id
+
+    def pinned(self, provider: str, model: str, tier: str, at_us: int) -> PinnedPrice | None:
+        """The newest list price kept for such a call, from when a book still knew it."""
+        row = next(self._all(FIND, (provider, model, tier, at_us)), None)
+        return None if row is None else PinnedPrice(*row)
+
+    def days(self, selection: Selection) -> list[int]:
+        """The days (since 1970) that have traces in the selection's time, oldest first."""
+        first, last = selection.since_us // US_PER_DAY, (selection.until_us - 1) // US_PER_DAY
+        sql = "SELECT day FROM partition WHERE day BETWEEN ? AND ? ORDER BY day"
+        return [day for (day,) in self._all(sql, (first, last))]
+
+    def pruned(self, days: list[int]) -> int:
+        """How many calls of these days are in snapshots only: they keep their prices."""
+        sql = (
+            "SELECT coalesce(sum(pruned), 0) FROM partition "
+            "WHERE day IN (SELECT value FROM json_each(?))"
+        )
+        ((calls,),) = self._all(sql, (json.dumps(days),))
+        return int(calls)
+
+    def calls(self, day: int, selection: Selection, most: int) -> Iterator[list[Selected]]:
+        """The calls of one day in time order, so many at most at once, each read as one view.
+
+        In between no view is held open: the write-ahead log can be emptied while calls are priced.
+        Later calls than the last one there is now are left out: they may come without end.
+        """
+        after: tuple[int, Any] = (max(day * US_PER_DAY, selection.since_us), _BEFORE_ANY_KEY)
+        until = min((day + 1) * US_PER_DAY, selection.until_us)
+        ((last,),) = self._all("SELECT max(started_us) FROM trace WHERE started_us < ?", (until,))
+        end = until if last is None else last + 1
+        pattern = None if selection.model is None else selection.model.translate(_LITERALLY)
+        provider = selection.provider
+        which = (json.dumps(selection.sources), pattern, pattern, provider, provider, most)
+        while rows := list(self._all(_CALLS, (*after, end, *which))):
+            yield [_selected(row) for row in rows]
+            after = rows[-1][:2]
+
+    def unpriced(self) -> list[Doubtful]:
+        """The models whose calls have no price, most calls first."""
+        return self._doubtful("cost_source = 'unpriced'")
+
+    def disputed(self) -> list[Doubtful]:
+        """The models whose price the gateway and the table do not agree on, most calls first."""
+        return self._doubtful("disputed = 'yes'")
+
+    def _doubtful(self, which: str) -> list[Doubtful]:
+        sums = exact_sums(
+            [
+                "coalesce(total_tokens, coalesce(tokens_in, 0) + coalesce(tokens_out, 0))",
+                *("gateway_nanousd", "table_nanousd"),
+            ]
+        )
+        rows = self._all(
+            f"SELECT provider, model, service_tier, count(*), max(started_us), {sums} "
+            f"FROM trace WHERE {which} GROUP BY 1, 2, 3 ORDER BY 4 DESC, 1, 2, 3"
+        )
+        return [Doubtful._make((*row[:4], *joined(row[5:]), row[4])) for row in rows]
+
+
+def _selected(row: tuple[Any, ...]) -> Selected:
+    *facts, gateway_nanousd, nanousd, source, table_nanousd, price_id = row
+    gateway_usd = None if gateway_nanousd is None else gateway_nanousd / _NANO
+    price = Price(nanousd, source, table_nanousd, price_id)
+    return Trace._make([*facts, gateway_usd, ()]), gateway_nanousd, price

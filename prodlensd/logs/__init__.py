@@ -1,0 +1,17 @@
+"""Finds, follows and reads log files; proofs that bytes are the same; the bell."""
+
+from prodlensd.logs.bell import Bell
+from prodlensd.logs.content import keeping_writers_out
+from prodlensd.logs.folders import PassedOver
+from prodlensd.logs.gap_search import GapSearch
+from prodlensd.logs.tailer import READ_BYTES, ZEROS_WAIT_NS, Tailer
+
+__all__ = [
+    "READ_BYTES",
+    "ZEROS_WAIT_NS",
+    "Bell",
+    "GapSearch",
+    "PassedOver",
+    "Tailer",
+    "keeping_writers_out",
+]

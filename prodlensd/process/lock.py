@@ -1,0 +1,59 @@
+"""One daemon to a ledger: a lock beside the database, freed by the kernel whatever kills us."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
+
+if TYPE_CHECKING:
+    from fasteners import InterProcessLock
+
+#: Longer than anybody's look at whether the lock is held.
+_PATIENCE_S: Final = 0.5
+
+
+class AlreadyRunningError(Exception):
+    """Another process holds the lock."""
+
+
+def lock_path(store_path: Path) -> Path:
+    """The lock file of a ledger. Never deleted: two processes would then lock two files."""
+    return store_path.with_name(f"{store_path.name}.lock")
+
+
+class InstanceLock:
+    """Held for as long as the daemon runs. A context manager; raises AlreadyRunningError."""
+
+    def __init__(self, store_path: Path) -> None:
+        self._path = lock_path(store_path)
+        self._lock = _lock_file(self._path)
+
+    def __enter__(self) -> Self:
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not self._lock.acquire(timeout=_PATIENCE_S, delay=0.05, max_delay=0.05):
+            raise AlreadyRunningError(f"another prodlensd is running: it holds {self._path}")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+def is_held(store_path: Path) -> bool | None:
+    """Whether a daemon runs on this ledger; None where another user's lock may not be asked."""
+    path = lock_path(store_path)
+    if not path.exists():
+        return False
+    if not os.access(path, os.R_OK | os.W_OK):
+        return None
+    probe = _lock_file(path)
+    if probe.acquire(blocking=False):
+        probe.release()
+        return False
+    return True
+
+
+def _lock_file(path: Path) -> InterProcessLock:
+    from fasteners import InterProcessLock  # noqa: PLC0415 - signals are to be caught before it loads
+
+    return InterProcessLock(str(path))

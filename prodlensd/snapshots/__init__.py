@@ -1,0 +1,44 @@
+"""One day, one Parquet file, whole; and where copies of it go. The only room with pyarrow."""
+
+from prodlensd.snapshots.destinations import Destination, destination
+from prodlensd.snapshots.files import (
+    GROUP_ROWS,
+    LEDGER_COLUMNS,
+    LOCK_NAME,
+    SCHEMA,
+    LockedError,
+    count,
+    digest,
+    exclusive_lock,
+    grouped,
+    ledger_rows,
+    measure,
+    merged,
+    only,
+    read_groups,
+    shared_lock,
+    tables,
+    write_snapshot,
+)
+
+__all__ = [
+    "GROUP_ROWS",
+    "LEDGER_COLUMNS",
+    "LOCK_NAME",
+    "SCHEMA",
+    "Destination",
+    "LockedError",
+    "count",
+    "destination",
+    "digest",
+    "exclusive_lock",
+    "grouped",
+    "ledger_rows",
+    "measure",
+    "merged",
+    "only",
+    "read_groups",
+    "shared_lock",
+    "tables",
+    "write_snapshot",
+]
