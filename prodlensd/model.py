@@ -66,7 +66,7 @@ class Usage(NamedTuple):
 
 
 class Trace(NamedTuple):
-    """One LLM call, normalised. The order of the fields is the order of the store's columns.
+    """One LLM call, normalised. The order of the fields is the order of the ledger's columns.
 
     started_us      start of the call, microseconds since 1970 UTC
     key             what tells it from another call of the same start: the gateway's two ids when
@@ -130,7 +130,7 @@ class Price(NamedTuple):
 
 
 class PinnedPrice(NamedTuple):
-    """Rates that calls were priced at, as they were when first used; the store keeps them.
+    """Rates that calls were priced at, as they were when first used; the ledger keeps them.
 
     price_id                a digest of all the rest
     source                  which `cost_source` it gives
@@ -234,7 +234,7 @@ class DeadLetter(NamedTuple):
 class Part:
     """What became of one chunk: every line up to `end` is a row, a dead letter or a blank.
 
-    Which rows are new and which are duplicates, only the store can tell. `chains` has the chain
+    Which rows are new and which are duplicates, only the ledger can tell. `chains` has the chain
     digest of each row, by which a line that an older version refused is known again.
     """
 

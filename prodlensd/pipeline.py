@@ -128,7 +128,7 @@ def _next_link(chain: bytes, line: bytes) -> bytes:
 def row(
     trace: Trace, chain: bytes, price: Price, source_id: int, source_offset: int
 ) -> tuple[object, ...]:
-    """The trace as the store's columns; `chain` is its key where it has none of its own."""
+    """The trace as the ledger's columns; `chain` is its key where it has none of its own."""
     gateway_usd = trace.cost_gateway_usd
     anomalies = trace.anomalies
     facts = trace[:_FACTS] if trace.key else (trace.started_us, chain, *trace[2:_FACTS])

@@ -33,8 +33,8 @@ from prodlensd.ledger import (
     TOTALLED,
     Heartbeat,
     Histogram,
+    LedgerError,
     Measures,
-    StoreError,
     Tail,
     TallyReader,
 )
@@ -65,14 +65,14 @@ _TOKENS: Final = {
 _MAX_SERIES: Final = 100
 
 
-def exposition(store_path: Path, *, now_us: int, stalled_s: float) -> bytes:
+def exposition(ledger_path: Path, *, now_us: int, stalled_s: float) -> bytes:
     """All metrics of a ledger, for a daemon that is silent `stalled_s` to count as down.
 
     Costs as much on a large ledger as on a small one. Where the ledger cannot be read, what is left
     is that prodlensd is not up.
     """
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Ready(_collect(store_path, now_us, stalled_s)))
+    registry.register(_Ready(_collect(ledger_path, now_us, stalled_s)))
     return generate_latest(registry)
 
 
@@ -88,12 +88,12 @@ def trouble(beat: Heartbeat | None, *, now_us: int, stalled_s: float) -> str | N
     return None
 
 
-def health(store_path: Path, *, now_us: int, stalled_s: float) -> str | None:
+def health(ledger_path: Path, *, now_us: int, stalled_s: float) -> str | None:
     """As `trouble`; a ledger that cannot be read is trouble, too."""
     try:
-        with TallyReader(store_path) as reader:
+        with TallyReader(ledger_path) as reader:
             return trouble(reader.heartbeat(), now_us=now_us, stalled_s=stalled_s)
-    except StoreError as error:
+    except LedgerError as error:
         return str(error)
 
 
@@ -107,12 +107,12 @@ class _Ready(Collector):
         return self._metrics
 
 
-def _collect(store_path: Path, now_us: int, stalled_s: float) -> list[Metric]:
+def _collect(ledger_path: Path, now_us: int, stalled_s: float) -> list[Metric]:
     metrics: list[Metric] = [
         InfoMetricFamily("prodlensd_build", "The program.", {"version": __version__})
     ]
     try:
-        with TallyReader(store_path) as reader, reader.one_moment():
+        with TallyReader(ledger_path) as reader, reader.one_moment():
             beat = reader.heartbeat()
             up = trouble(beat, now_us=now_us, stalled_s=stalled_s) is None
             ledger = [
@@ -123,8 +123,8 @@ def _collect(store_path: Path, now_us: int, stalled_s: float) -> list[Metric]:
                 *_files(reader),
                 *_snapshots(reader),
             ]
-            ledger += _store(store_path)
-    except (StoreError, OSError):
+            ledger += _store(ledger_path)
+    except (LedgerError, OSError):
         up, ledger = False, []
     metrics.append(_gauge("up", "Whether the daemon is at work, by its heartbeat.", up))
     return metrics + ledger
@@ -287,11 +287,11 @@ def _snapshots(reader: TallyReader) -> Iterator[Metric]:
     yield _gauge("pruned_calls", "Calls that are in snapshots only.", snapshots.pruned_traces)
 
 
-def _store(store_path: Path) -> list[Metric]:
-    disk = os.statvfs(store_path.parent)
-    log = store_path.with_name(f"{store_path.name}-wal")
+def _store(ledger_path: Path) -> list[Metric]:
+    disk = os.statvfs(ledger_path.parent)
+    log = ledger_path.with_name(f"{ledger_path.name}-wal")
     return [
-        _gauge("store_bytes", "Size of the ledger's database.", _size_bytes(store_path)),
+        _gauge("store_bytes", "Size of the ledger's database.", _size_bytes(ledger_path)),
         _gauge("wal_bytes", "Size of its write-ahead log.", _size_bytes(log)),
         _gauge("store_free_bytes", "Room on its disk.", disk.f_bavail * disk.f_frsize),
     ]

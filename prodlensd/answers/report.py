@@ -19,10 +19,10 @@ from prodlensd.ledger import (
     Cost,
     Key,
     Latency,
+    LedgerError,
     Partition,
     Requests,
     Span,
-    StoreError,
     Sums,
     UsageReader,
 )
@@ -204,7 +204,7 @@ def report(
     """What the calls of the period add up to, those included that are in snapshots only.
 
     Of more than `top` groups these are the ones that cost most. Times alone are all there, as they
-    are with `top` 0. Raises StoreError, also when such a snapshot cannot be read: an answer is of
+    are with `top` 0. Raises LedgerError, also when such a snapshot cannot be read: an answer is of
     all calls.
     """
     until_us = _FOREVER_US if period.until_us is None else period.until_us
@@ -240,9 +240,9 @@ def _of_all(reader: UsageReader, span: Span, calls: str | None) -> tuple[Request
 def _load(reader: UsageReader, partition: Partition, read_snapshot: ReadSnapshot) -> None:
     try:
         reader.load(partition, read_snapshot(partition, LOADED))
-    except (StoreError, OSError, ValueError) as error:
+    except (LedgerError, OSError, ValueError) as error:
         day = (_EPOCH + partition.day * _DAY).date()
-        raise StoreError(
+        raise LedgerError(
             f"the {partition.pruned} pruned calls of {day} cannot be read: {error}; prodlensd "
             "verify says more, and a report that begins later needs none of them"
         ) from error

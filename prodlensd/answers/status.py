@@ -30,11 +30,11 @@ from prodlensd.config import Status as Limits
 from prodlensd.ledger import (
     DayReader,
     Heartbeat,
+    LedgerError,
     Measures,
     Partition,
     Published,
     Snapshots,
-    StoreError,
     Tail,
     Totals,
 )
@@ -147,7 +147,7 @@ _NO_FIGURES: Final[dict[str, Any]] = dict.fromkeys(
 
 
 def look(
-    store_path: Path,
+    ledger_path: Path,
     *,
     parquet_interval_s: float | None,
     now_us: int,
@@ -164,18 +164,18 @@ def look(
     `parquet`, their folder, the snapshots are looked for.
     """
     question = _Question(proxy_url) if proxy_url else None
-    held = _is_held(store_path)
+    held = _is_held(ledger_path)
     try:
-        if not _may_read(store_path):
-            raise PermissionError(store_path)
-        with DayReader(store_path) as reader:
-            facts = _gather(reader, store_path, follow, publish_url, parquet, now_us)
-    except (StoreError, OSError) as error:
-        checks = [*_without_ledger(store_path, str(error), held=held), _version(None)]
+        if not _may_read(ledger_path):
+            raise PermissionError(ledger_path)
+        with DayReader(ledger_path) as reader:
+            facts = _gather(reader, ledger_path, follow, publish_url, parquet, now_us)
+    except (LedgerError, OSError) as error:
+        checks = [*_without_ledger(ledger_path, str(error), held=held), _version(None)]
         figures = dict(_NO_FIGURES)
         arrived_us = None
     else:
-        is_anothers = _is_anothers(store_path, facts.beat)
+        is_anothers = _is_anothers(ledger_path, facts.beat)
         checks = [
             _daemon(facts, limits, held=held, is_anothers=is_anothers),
             *_checks(facts, limits, parquet_interval_s),
@@ -263,7 +263,7 @@ class _Facts:
 
 def _gather(
     reader: DayReader,
-    store_path: Path,
+    ledger_path: Path,
     follow: Follow | None,
     publish_url: str,
     parquet: Path | None,
@@ -272,8 +272,8 @@ def _gather(
     beat, tails = reader.heartbeat(), reader.tails()
     seen = _Seen(tails, [], {}) if follow is None else _seen_now(tails, follow)
     today_us = now_us // US_PER_DAY * US_PER_DAY
-    disk = os.statvfs(store_path.parent)
-    wal = store_path.with_name(f"{store_path.name}-wal")
+    disk = os.statvfs(ledger_path.parent)
+    wal = ledger_path.with_name(f"{ledger_path.name}-wal")
     wal_bytes = wal.stat().st_size if wal.exists() else 0
     return _Facts(
         now_us=now_us,
@@ -293,7 +293,7 @@ def _gather(
         snapshots=reader.snapshots(),
         missing=_missing(reader.partitions().values(), parquet),
         published=reader.published(publish_url) if publish_url else None,
-        store_bytes=store_path.stat().st_size + wal_bytes,
+        store_bytes=ledger_path.stat().st_size + wal_bytes,
         wal_bytes=wal_bytes,
         free_bytes=disk.f_bavail * disk.f_frsize,
     )
@@ -431,18 +431,18 @@ def _figures(facts: _Facts) -> dict[str, Any]:
 # The checks
 
 
-def _is_held(store_path: Path) -> bool | None:
+def _is_held(ledger_path: Path) -> bool | None:
     """Whether a daemon runs on this ledger; None where that is not for this user to know."""
     try:
-        return is_held(store_path)
+        return is_held(ledger_path)
     except OSError:
         return None
 
 
-def _is_anothers(store_path: Path, beat: Heartbeat | None) -> bool:
+def _is_anothers(ledger_path: Path, beat: Heartbeat | None) -> bool:
     """Whether the lock or the daemon's process is another user's."""
     try:
-        if lock_path(store_path).stat().st_uid != os.geteuid():
+        if lock_path(ledger_path).stat().st_uid != os.geteuid():
             return True
         if beat is not None:
             os.kill(beat.pid, 0)
@@ -453,13 +453,13 @@ def _is_anothers(store_path: Path, beat: Heartbeat | None) -> bool:
     return False
 
 
-def _may_read(store_path: Path) -> bool:
+def _may_read(ledger_path: Path) -> bool:
     """Whether this user may read the ledger, if there is one, with all that belongs to it.
 
     Without its write-ahead log SQLite would show what the ledger was some time ago.
     """
     for suffix in ("", "-wal", "-shm"):
-        file = f"{store_path}{suffix}"
+        file = f"{ledger_path}{suffix}"
         try:
             os.stat(file)  # noqa: PTH116 - Path.exists() would raise what is asked for here
         except PermissionError:
@@ -471,12 +471,12 @@ def _may_read(store_path: Path) -> bool:
     return True
 
 
-def _without_ledger(store_path: Path, error: str, *, held: bool | None) -> list[Check]:
-    if not _may_read(store_path):
+def _without_ledger(ledger_path: Path, error: str, *, held: bool | None) -> list[Check]:
+    if not _may_read(ledger_path):
         remedy = "ask as the user who runs the daemon, or as root"
         return [
             Check("daemon", UNKNOWN, "run by another user, if at all", remedy),
-            Check("store", UNKNOWN, f"{store_path}: this user may not read it", remedy),
+            Check("store", UNKNOWN, f"{ledger_path}: this user may not read it", remedy),
         ]
     daemon = Check("daemon", OK, "running") if held else _not_running("never on this ledger")
     return [daemon, Check("store", CRITICAL, error, "start the daemon, or check store.path")]

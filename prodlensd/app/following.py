@@ -13,9 +13,9 @@ from prodlensd.process import lock_path
 
 def own_files(config: Config) -> list[Path]:
     """The program's own files and folders, which are no logs wherever they are."""
-    store = config.store.path
-    beside = [store.with_name(f"{store.name}{suffix}") for suffix in ("", "-wal", "-shm", ".new")]
-    return [*beside, lock_path(store), config.parquet.directory]
+    ledger = config.store.path
+    beside = [ledger.with_name(f"{ledger.name}{suffix}") for suffix in ("", "-wal", "-shm", ".new")]
+    return [*beside, lock_path(ledger), config.parquet.directory]
 
 
 def follow(

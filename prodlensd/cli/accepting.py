@@ -19,7 +19,7 @@ from prodlensd.cli.letters import find, reason_option, told_errors
 from prodlensd.cli.table import print_table
 from prodlensd.config import Config
 from prodlensd.jobs import retrying as dead_letters
-from prodlensd.ledger import BEFORE, Accepted, Letters, Partitions, Reader, Refused, Store, Turns
+from prodlensd.ledger import BEFORE, Accepted, Ledger, Letters, Partitions, Reader, Refused, Turns
 
 _VERBS: Final = {"dismissed": "dismiss", "purged": "purge"}
 _PAGES_AT_ONCE: Final = 128
@@ -91,10 +91,10 @@ def _accept(config: Config, state: str, selection: _Selection, *, dry_run: bool)
         if dry_run:
             _accept_in_batches(letters, state, partial(_count, state), turns, dry_run=True)
             return
-        store = stack.enter_context(Store(config.store.path, durability=config.store.durability))
-        _accept_in_batches(letters, state, partial(_write, store, state), turns)
+        ledger = stack.enter_context(Ledger(config.store.path, durability=config.store.durability))
+        _accept_in_batches(letters, state, partial(_write, ledger, state), turns)
         if state == "purged":
-            _give_back(store, turns)
+            _give_back(ledger, turns)
 
 
 def _letters(reader: Reader, state: str, selection: _Selection) -> Iterable[Refused]:
@@ -125,8 +125,8 @@ def _accept_in_batches(
         click.echo(f"no dead letters to {_VERBS[state]}")
 
 
-def _write(store: Store, state: str, batch: list[Refused]) -> Accepted:
-    return Letters(store).accept(state, (letter.key for letter in batch))
+def _write(ledger: Ledger, state: str, batch: list[Refused]) -> Accepted:
+    return Letters(ledger).accept(state, (letter.key for letter in batch))
 
 
 def _count(state: str, batch: list[Refused]) -> Accepted:
@@ -135,12 +135,12 @@ def _count(state: str, batch: list[Refused]) -> Accepted:
     return Accepted(reasons, sum(letter.kept_bytes for letter in due))
 
 
-def _give_back(store: Store, turns: Turns) -> None:
+def _give_back(ledger: Ledger, turns: Turns) -> None:
     """Gives free pages back, and leaves nothing of them in the write-ahead log."""
-    partitions = Partitions(store)
+    partitions = Partitions(ledger)
     while partitions.give_back(_PAGES_AT_ONCE):
         turns.give()
-    if not Letters(store).empty_log():
+    if not Letters(ledger).empty_log():
         click.echo(
             "the ledger is in use: its write-ahead log may hold purged bytes until purge is run "
             "once more",

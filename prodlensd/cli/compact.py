@@ -20,7 +20,7 @@ from prodlensd.cli import EXIT_LOCKED, config_option, fail, load_config, shown
 from prodlensd.cli.verify import rereading
 from prodlensd.config import Config, Retention
 from prodlensd.daemon import configure_log
-from prodlensd.ledger import DayReader, Partitions, Store, StoreError, StoreLockedError, Turns
+from prodlensd.ledger import DayReader, Ledger, LedgerError, LedgerLockedError, Partitions, Turns
 from prodlensd.model import US_PER_DAY
 from prodlensd.moments import now_us
 
@@ -50,9 +50,9 @@ def command(config_path: Path | None, quiet: bool) -> None:
         for done, said in enumerate(compact_now(config), start=1):  # noqa: B007 - counted for after
             if not quiet:
                 click.echo(said)
-    except (LockedError, StoreLockedError) as error:
+    except (LockedError, LedgerLockedError) as error:
         raise fail(str(error), EXIT_LOCKED) from error
-    except (SnapshotLostError, StoreError, OSError) as error:
+    except (SnapshotLostError, LedgerError, OSError) as error:
         raise fail(f"compaction failed: {error}") from error
     if not done and not quiet:
         click.echo("all snapshots are up to date")
@@ -62,11 +62,11 @@ def compact_now(config: Config) -> Iterator[str]:
     """Brings the snapshots up to date, prunes, and deletes logs; says what it did.
 
     A snapshot that is lost keeps no other day from being pruned, and every log from being deleted:
-    some may hold its calls. Raises LockedError, SnapshotLostError, StoreError or OSError.
+    some may hold its calls. Raises LockedError, SnapshotLostError, LedgerError or OSError.
     """
     # Each step is durable, whatever `store.durability` says: files follow on it.
-    with Store(config.store.path) as store, DayReader(config.store.path) as reader:
-        partitions = Partitions(store)
+    with Ledger(config.store.path) as ledger, DayReader(config.store.path) as reader:
+        partitions = Partitions(ledger)
         if config.parquet.enabled:
             yield from _write_and_prune(config, partitions, reader)
         if config.retention.log_days:

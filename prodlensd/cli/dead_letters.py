@@ -27,7 +27,7 @@ from prodlensd.cli.table import plain, print_table
 from prodlensd.config import Config
 from prodlensd.jobs import retrying as dead_letters
 from prodlensd.jobs.retrying import Retried
-from prodlensd.ledger import LETTER_STATES, Prices, Reader, Redeemed, Refused, Store
+from prodlensd.ledger import LETTER_STATES, Ledger, Prices, Reader, Redeemed, Refused
 from prodlensd.model import Price, Trace
 from prodlensd.moments import now_us
 
@@ -194,10 +194,10 @@ def _retry(config: Config, reason: str | None, *, dry_run: bool) -> Iterator[Ret
         if not dry_run:
             if not path.exists():
                 raise fail(f"no ledger at {path}: has the daemon run yet?")
-            store = stack.enter_context(Store(path, durability=config.store.durability))
-            books = Books(config.pricing, Prices(store, now_us))
+            ledger = stack.enter_context(Ledger(path, durability=config.store.durability))
+            books = Books(config.pricing, Prices(ledger, now_us))
             stack.callback(books.close)
-            price, redeem = books.pricer.price, store.redeem
+            price, redeem = books.pricer.price, ledger.redeem
         yield from dead_letters.retry(
             stack.enter_context(Reader(path)),
             reason=reason,

@@ -18,7 +18,7 @@ import orjson
 
 from prodlensd.cli import config_option, fail
 from prodlensd.cli.table import print_table
-from prodlensd.ledger import DayReader, StoreError
+from prodlensd.ledger import DayReader, LedgerError
 from prodlensd.pricing import own_path
 
 #: session, developer, model, tokens in, tokens out, latency in ms, time
@@ -111,7 +111,7 @@ def _lines(home: Path) -> int | None:
     try:
         with DayReader(home / "prodlens.db") as reader:
             return reader.totals().lines if reader.heartbeat() else None
-    except StoreError:
+    except LedgerError:
         return None
 
 

@@ -11,7 +11,7 @@ import click
 
 from prodlensd.cli import EXIT_LOCKED, fail
 from prodlensd.config import Config
-from prodlensd.ledger import Reader, Refused, StoreError, StoreLockedError
+from prodlensd.ledger import LedgerError, LedgerLockedError, Reader, Refused
 from prodlensd.model import DIGEST_BYTES, REASONS
 from prodlensd.pricing import BookUnavailableError
 
@@ -34,9 +34,9 @@ def told_errors() -> Iterator[None]:
     """Ends the command with what is wrong with the ledger or the price book."""
     try:
         yield
-    except StoreLockedError as error:
+    except LedgerLockedError as error:
         raise fail(str(error), EXIT_LOCKED) from error
-    except (StoreError, BookUnavailableError) as error:
+    except (LedgerError, BookUnavailableError) as error:
         raise fail(str(error)) from error
 
 

@@ -16,7 +16,7 @@ from prodlensd.cli import as_json, config_option, fail, iso_time, load_config, s
 from prodlensd.cli.report import money
 from prodlensd.cli.table import plain, print_table
 from prodlensd.config import Config
-from prodlensd.ledger import Doubtful, PriceReader, StoreError
+from prodlensd.ledger import Doubtful, LedgerError, PriceReader
 from prodlensd.model import Trace
 from prodlensd.moments import now_us
 from prodlensd.pricing import (
@@ -145,7 +145,7 @@ def _books(config: Config) -> Iterator[tuple[Books, PriceReader | None]]:
 def _told_errors() -> Iterator[None]:
     try:
         yield
-    except (StoreError, BookUnavailableError) as error:
+    except (LedgerError, BookUnavailableError) as error:
         raise fail(str(error)) from error
 
 

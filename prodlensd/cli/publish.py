@@ -16,7 +16,7 @@ from prodlensd.app.snapshots import snapshot_path
 from prodlensd.cli import EXIT_LOCKED, config_option, fail, load_config, shown
 from prodlensd.config import Config
 from prodlensd.daemon import configure_log
-from prodlensd.ledger import DayReader, Partitions, Store, StoreError
+from prodlensd.ledger import DayReader, Ledger, LedgerError, Partitions
 from prodlensd.moments import now_us
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def command(config_path: Path | None, everything: bool, quiet: bool) -> None:
         raise fail(
             f"cannot publish to {shown(config.publish.url)}: {error}", EXIT_LOCKED
         ) from error
-    except StoreError as error:
+    except LedgerError as error:
         raise fail(str(error)) from error
     if not quiet:
         click.echo(f"{done} snapshots copied" if done else "all snapshots are published")
@@ -74,9 +74,9 @@ def _publish(config: Config, *, everything: bool, is_logged: bool) -> Iterator[C
     from prodlensd.snapshots import destination  # noqa: PLC0415
 
     log, url = structlog.get_logger(), config.publish.url
-    with Store(config.store.path) as store, DayReader(config.store.path) as reader:
+    with Ledger(config.store.path) as ledger, DayReader(config.store.path) as reader:
         was_failing = reader.publishing() is not None
-        partitions = Partitions(store)
+        partitions = Partitions(ledger)
         if everything:
             partitions.forget_published(url)
         try:

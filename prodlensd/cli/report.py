@@ -28,7 +28,7 @@ from prodlensd.answers.report import (
 from prodlensd.app.snapshots import read_snapshot
 from prodlensd.cli import as_json, config_option, fail, iso_time, load_config, shown
 from prodlensd.cli.zone import time_zone
-from prodlensd.ledger import StoreError
+from prodlensd.ledger import LedgerError
 from prodlensd.model import NANOUSD_PER_USD
 from prodlensd.moments import now_us
 
@@ -114,7 +114,7 @@ def command(
         raise click.UsageError(str(error)) from error
     try:
         found = report(config.store.path, names, period, partial(read_snapshot, config), top)
-    except StoreError as error:
+    except LedgerError as error:
         raise fail(str(error)) from error
     click.echo(_FORMS[form](found), nl=False)
     if found.more_groups and form in _FOR_PROGRAMS:

@@ -23,12 +23,12 @@ from prodlensd.config import Config
 from prodlensd.jobs.repricing import Repriced, Write, reprice, write_nothing
 from prodlensd.ledger import (
     DayReader,
+    Ledger,
+    LedgerError,
     Partitions,
     PriceReader,
     Prices,
     Selection,
-    Store,
-    StoreError,
     Turns,
 )
 from prodlensd.moments import now_us
@@ -97,7 +97,7 @@ def command(  # noqa: PLR0913 - one for each option
     selection = Selection(sources, first_us, end_us, model, provider)
     try:
         repriced = _reprice(config, selection, dry_run=dry_run, quiet=quiet)
-    except (StoreError, OSError) as error:
+    except (LedgerError, OSError) as error:
         raise fail(str(error)) from error
     if as_json_:
         click.echo(as_json("reprice", _as_dict(repriced, dry_run=dry_run)))
@@ -112,10 +112,10 @@ def _reprice(config: Config, selection: Selection, *, dry_run: bool, quiet: bool
         write: Write = write_nothing
         prices = None
         if not dry_run:
-            store = stack.enter_context(
-                Store(config.store.path, durability=config.store.durability)
+            ledger = stack.enter_context(
+                Ledger(config.store.path, durability=config.store.durability)
             )
-            prices = Prices(store, now_us)
+            prices = Prices(ledger, now_us)
             write = prices.repricing(__version__, selection, now_us()).write
         books = Books(config.pricing, prices or reader)
         stack.callback(books.close)
@@ -143,8 +143,8 @@ def _write_snapshots(config: Config, *, quiet: bool) -> None:
     from prodlensd.snapshots import LockedError  # noqa: PLC0415
 
     try:
-        with Store(config.store.path) as store, DayReader(config.store.path) as reader:
-            for _ in write_snapshots(config, Partitions(store), reader):
+        with Ledger(config.store.path) as ledger, DayReader(config.store.path) as reader:
+            for _ in write_snapshots(config, Partitions(ledger), reader):
                 pass
     except (LockedError, SnapshotLostError) as error:
         if not quiet:

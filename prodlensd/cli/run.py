@@ -24,7 +24,7 @@ from prodlensd.cli.compact import has_work
 from prodlensd.cli.publish import has_backlog
 from prodlensd.config import Config, ConfigError, load
 from prodlensd.daemon import Daemon, Notifier, Pace, Work, configure_log, log_outlet
-from prodlensd.ledger import LedgerLostError, Partitions, Prices, Store, StoreError
+from prodlensd.ledger import Ledger, LedgerError, LedgerLostError, Partitions, Prices
 from prodlensd.logs import Bell
 from prodlensd.moments import now_us
 from prodlensd.pipeline import build
@@ -63,7 +63,7 @@ def command(caught: Signals | None, config_path: Path | None, once: bool) -> Non
             log.info("stopped")
     except AlreadyRunningError as error:
         raise fail(str(error), EXIT_LOCKED) from error
-    except (LedgerLostError, StoreError, OSError) as error:
+    except (LedgerLostError, LedgerError, OSError) as error:
         raise fail(str(error)) from error
 
 
@@ -79,11 +79,11 @@ def _run(
     config, config_path = configuration.now, configuration.path
     _create_folders(config, log)
     with ExitStack() as stack:
-        store = stack.enter_context(
-            Store(config.store.path, host=config.host, durability=config.store.durability)
+        ledger = stack.enter_context(
+            Ledger(config.store.path, host=config.host, durability=config.store.durability)
         )
         bell = Bell(config.logs.directories, recursive=config.logs.recursive)
-        prices = Prices(store, now_us)
+        prices = Prices(ledger, now_us)
         books = Books(config.pricing, prices)
         stack.callback(books.close)
         if not once:
@@ -95,17 +95,18 @@ def _run(
         new_prices = partial(_has_new_prices, prices, told, prices.fingerprint())
         repricing = Work(partial(_start, config_path, "reprice"), new_prices)
         compaction = Work(
-            partial(_start, config_path, "compact"), partial(has_work, config, Partitions(store))
+            partial(_start, config_path, "compact"), partial(has_work, config, Partitions(ledger))
         )
         publication = Work(
-            partial(_start, config_path, "publish"), partial(has_backlog, config, Partitions(store))
+            partial(_start, config_path, "publish"),
+            partial(has_backlog, config, Partitions(ledger)),
         )
         # What is there once is all there is: nothing is on its way.
         patience = {"zeros_wait_ns": 0} if once else {}
-        tailer = follow(config, store.checkpoints(), **patience)
+        tailer = follow(config, ledger.checkpoints(), **patience)
         stack.callback(tailer.close)
         daemon = Daemon(
-            store=store,
+            ledger=ledger,
             tailer=tailer,
             bell=bell,
             build=partial(

@@ -28,7 +28,7 @@ from prodlensd.app.snapshots import snapshot_path
 from prodlensd.cli import as_json, config_option, fail, load_config, shown
 from prodlensd.cli.bar import Progress, bar
 from prodlensd.config import Config
-from prodlensd.ledger import Store, StoreError
+from prodlensd.ledger import Ledger, LedgerError
 from prodlensd.model import Chunk, Part, Price, Trace
 from prodlensd.pipeline import build
 
@@ -60,7 +60,7 @@ def command(config_path: Path | None, as_json_: bool, quiet: bool, acknowledge_g
             _acknowledge_gaps(config)
         with bar("reading the logs again", shown=not quiet) as progress:
             verdict = _verify(config, progress)
-    except (StoreError, OSError) as error:
+    except (LedgerError, OSError) as error:
         raise fail(str(error)) from error
     if as_json_:
         content = asdict(verdict) | {"totals": verdict.totals._asdict()}
@@ -73,8 +73,8 @@ def command(config_path: Path | None, as_json_: bool, quiet: bool, acknowledge_g
 def _acknowledge_gaps(config: Config) -> None:
     if not config.store.path.exists():
         raise fail(f"no ledger at {config.store.path}: has the daemon run yet?")
-    with Store(config.store.path, durability=config.store.durability) as store:
-        count = store.acknowledge_gaps()
+    with Ledger(config.store.path, durability=config.store.durability) as ledger:
+        count = ledger.acknowledge_gaps()
     click.echo(f"{count} {'gap' if count == 1 else 'gaps'} acknowledged", err=True)
 
 

@@ -23,7 +23,7 @@ from structlog.typing import FilteringBoundLogger
 from prodlensd import __version__
 from prodlensd.daemon.meter import Meter
 from prodlensd.daemon.notify import Notifier
-from prodlensd.ledger import Store, StoreError
+from prodlensd.ledger import Ledger, LedgerError
 from prodlensd.logs import READ_BYTES, Bell, GapSearch, Tailer
 from prodlensd.model import US_PER_S, Chunk, Doubt, Fault, Part
 from prodlensd.process import Signals, wait
@@ -42,7 +42,7 @@ _MAX_DOUBLINGS: Final = 16
 _MAX_KINDS: Final = 5
 _MAX_FAULT_CHARS: Final = 400
 #: What the environment may do to any step. MemoryError: what is asked for may fit another time.
-_PASSING: Final = (StoreError, OSError, MemoryError)
+_PASSING: Final = (LedgerError, OSError, MemoryError)
 #: With this a child says that it could not do its work now, and has said why.
 EXIT_TRY_LATER: Final = 75
 
@@ -73,7 +73,7 @@ class Daemon:
     def __init__(  # noqa: PLR0913 - it wires all the parts
         self,
         *,
-        store: Store,
+        ledger: Ledger,
         tailer: Tailer,
         bell: Bell,
         build: Callable[[Chunk], Part],
@@ -89,7 +89,7 @@ class Daemon:
         notifier: Notifier | None = None,
         unsaid: Callable[[], int] = lambda: 0,
     ) -> None:
-        self._store = store
+        self._ledger = ledger
         self._tailer = tailer
         self._bell = bell
         self._build = build
@@ -126,7 +126,7 @@ class Daemon:
 
     def begin(self) -> None:
         """Takes the ledger over; no other daemon can write to it from here on."""
-        self._store.take_over(pid=os.getpid(), version=__version__, started_us=self._started_us)
+        self._ledger.take_over(pid=os.getpid(), version=__version__, started_us=self._started_us)
 
     def run(self, is_new_configuration: Callable[[], bool] = lambda: False) -> bool:
         """Turns the wheel until a signal asks to stop; False then.
@@ -171,7 +171,7 @@ class Daemon:
     def ingest(self, paths: Collection[str] | None = None) -> bool:
         """Looks at these files, or at all, and takes in what is new; True when there was anything.
 
-        Raises StoreError, OSError or MemoryError; the same is found again at the next step.
+        Raises LedgerError, OSError or MemoryError; the same is found again at the next step.
         """
         self._survey(paths)
         found_work = False
@@ -189,18 +189,18 @@ class Daemon:
         now_ns = int(self._clock() * 1e9)
         survey = self._tailer.scan(now_ns) if paths is None else self._tailer.glance(paths, now_ns)
         if survey.moved:
-            self._store.relocate(survey.moved)
+            self._ledger.relocate(survey.moved)
             for checkpoint in survey.moved:
                 self._tailer.adopt(checkpoint)
         if survey.gone:
-            self._store.retire(survey.gone, self._now())
+            self._ledger.retire(survey.gone, self._now())
             for source_id, known_bytes in survey.gone:
                 self._tailer.drop(source_id)
                 self._are_gaps_known &= not known_bytes
         new = self._tailer.open_new(survey.new)
         if new:
             for checkpoint, sighting in zip(
-                self._store.register(new, self._now()), new, strict=True
+                self._ledger.register(new, self._now()), new, strict=True
             ):
                 self._tailer.adopt(checkpoint, sighting)
 
@@ -224,7 +224,7 @@ class Daemon:
         if not batch.parts:
             return
         built_s = self._clock()
-        committed = self._store.commit(batch.parts, self._now())
+        committed = self._ledger.commit(batch.parts, self._now())
         for part in batch.parts:
             self._tailer.adopt(part.end)
             self._search.read_on(part.start, part.end)
@@ -240,12 +240,12 @@ class Daemon:
     def _search_gaps(self) -> bool:
         """Closes gaps whose bytes have been read in a copy; True when there is more to look at."""
         if not self._are_gaps_known:
-            self._search.watch(self._store.open_gaps())
+            self._search.watch(self._ledger.open_gaps())
             self._are_gaps_known = True
         if self._search.is_over:
             return False
         for gap in self._search.work(_SEARCH_S):
-            self._store.resolve(gap)
+            self._ledger.resolve(gap)
         return True
 
     def _begin_again(self, doubt: Doubt) -> None:
@@ -254,7 +254,7 @@ class Daemon:
             path=doubt.sighting.path,
             reason=doubt.reason,
         )
-        checkpoint = self._store.replace(doubt, self._now())
+        checkpoint = self._ledger.replace(doubt, self._now())
         self._are_gaps_known &= not doubt.known_bytes
         self._tailer.drop(doubt.source_id)
         self._tailer.adopt(checkpoint)
@@ -267,11 +267,11 @@ class Daemon:
             chore.step()
 
     def beat(self, phase: str, *, force: bool = False) -> None:
-        """Says in the store, every ten seconds, that the daemon is alive, and what troubles it."""
+        """Says in the ledger, every ten seconds, that the daemon is alive, and what troubles it."""
         if self._clock() < self._next_beat and not force:
             return
         self._next_beat = self._clock() + BEAT_INTERVAL_S
-        self._store.beat(
+        self._ledger.beat(
             pid=os.getpid(),
             version=__version__,
             started_us=self._started_us,
@@ -285,7 +285,7 @@ class Daemon:
     def _beat_last(self) -> None:
         try:
             self.beat("stopped", force=True)
-        except StoreError as error:
+        except LedgerError as error:
             self._log.warning("could not note the stop", fault=str(error))
 
     # Waiting, and what the service manager hears
@@ -357,7 +357,7 @@ class Daemon:
         self._next_scan = 0.0
         self._backoff_s = min(_MAX_BACKOFF_S, self._backoff_s * 2 or 0.5)
         for slice_s in self._slices(self._backoff_s):
-            if not isinstance(error, StoreError):
+            if not isinstance(error, LedgerError):
                 with suppress(*_PASSING):
                     self.beat("running")
             if wait(slice_s, self._signals.wakeup):

@@ -80,7 +80,7 @@ class Compaction:
         """Writes the snapshot of every day that needs one, and says so as each is done.
 
         A day that must not be written holds up no other: SnapshotLostError says why, at the end.
-        Raises StoreError or OSError at once.
+        Raises LedgerError or OSError at once.
         """
         lost = []
         self.partitions.note_directory(self.directory)

@@ -76,7 +76,7 @@ def reprice(
     """Prices the selected calls again; `progress` hears how many days of how many are done.
 
     `expect` is given the calls before they are priced, some at a time. `turn` is entered for each
-    transaction, so that others can have theirs in between. Raises StoreError, or OSError when a
+    transaction, so that others can have theirs in between. Raises LedgerError, or OSError when a
     price cannot be asked; what was written before is done.
     """
     days = reader.days(selection)

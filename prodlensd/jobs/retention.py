@@ -45,7 +45,7 @@ def prune(
 
     `prove` gives the digest of a snapshot that is the manifest's; where it is not, the day is
     marked for the next compaction, to be written again. `pause` is called after each transaction,
-    for others to have theirs. To be called within `snapshots.exclusive_lock`. Raises StoreError or
+    for others to have theirs. To be called within `snapshots.exclusive_lock`. Raises LedgerError or
     OSError.
     """
     for partition in reader.partitions().values():
@@ -97,7 +97,7 @@ def delete_logs(
     """Deletes the logs that nobody has touched for so long and of which nothing would be lost.
 
     `prove` tells by source_id which are in the ledger, line by line; one that is not, or cannot be
-    deleted, is not read again for `patience_us`. Raises StoreError.
+    deleted, is not read again for `patience_us`. Raises LedgerError.
     """
     before_us = now_us - untouched_us
     found = _old_logs(partitions, reader, before_us, now_us - patience_us, now_us)

@@ -65,7 +65,7 @@ def retry(
 ) -> Iterator[Retried]:
     """Hands those that now are traces to `redeem`, a batch at a time, and says what became of each.
 
-    Raises StoreError, or OSError when a price cannot be asked; batches told of are done.
+    Raises LedgerError, or OSError when a price cannot be asked; batches told of are done.
     """
     moving: list[Read] = []
     reason_of: dict[bytes, str] = {}

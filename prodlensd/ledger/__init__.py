@@ -1,7 +1,7 @@
 """The ledger: one SQLite database, and all SQL of the program."""
 
 from prodlensd.ledger.calls import LOADED, PRUNED_CALLS
-from prodlensd.ledger.connection import LedgerLostError, StoreError, StoreLockedError
+from prodlensd.ledger.connection import LedgerError, LedgerLockedError, LedgerLostError
 from prodlensd.ledger.days import (
     DayReader,
     Partition,
@@ -39,7 +39,7 @@ from prodlensd.ledger.usage import (
     Sums,
     UsageReader,
 )
-from prodlensd.ledger.writing import TOTALLED, Committed, Redeemed, Store, TotalsBySource
+from prodlensd.ledger.writing import TOTALLED, Committed, Ledger, Redeemed, TotalsBySource
 
 __all__ = [
     "BEFORE",
@@ -62,6 +62,9 @@ __all__ = [
     "Histogram",
     "Key",
     "Latency",
+    "Ledger",
+    "LedgerError",
+    "LedgerLockedError",
     "LedgerLostError",
     "Letters",
     "Measures",
@@ -81,9 +84,6 @@ __all__ = [
     "Snapshots",
     "Source",
     "Span",
-    "Store",
-    "StoreError",
-    "StoreLockedError",
     "Sums",
     "Tail",
     "TallyReader",

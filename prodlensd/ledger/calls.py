@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from prodlensd.ledger.connection import StoreError, translated
+from prodlensd.ledger.connection import LedgerError, translated
 from prodlensd.ledger.days import DayReader, Partition, span_of
 from prodlensd.model import US_PER_DAY
 
@@ -62,7 +62,7 @@ class CallReader(DayReader):
     def load(self, partition: Partition, rows: Iterable[tuple[Any, ...]]) -> None:
         """Adds the pruned calls of a day, found among `rows` of LOADED, those of its snapshot.
 
-        Raises StoreError when not all are found; none is added then.
+        Raises LedgerError when not all are found; none is added then.
         """
         with translated(self._path):
             if self._calls == "trace":
@@ -74,7 +74,7 @@ class CallReader(DayReader):
             self._db.execute("DELETE FROM temp.loaded")
             if found != partition.pruned:
                 self._db.execute(f"DELETE FROM {PRUNED_CALLS}")
-                raise StoreError(
+                raise LedgerError(
                     f"its snapshot holds {found} of the {partition.pruned} calls that were pruned"
                 )
 

@@ -25,7 +25,7 @@ _WAL_SIZE_LIMIT_BYTES: Final = 64 << 20
 _DURABILITY: Final = {"full": "FULL", "normal": "NORMAL"}
 
 
-class StoreError(Exception):
+class LedgerError(Exception):
     """The database cannot be used; the message says what to do."""
 
 
@@ -36,14 +36,14 @@ class LedgerLostError(Exception):
     """
 
 
-class StoreLockedError(StoreError):
+class LedgerLockedError(LedgerError):
     """Somebody else holds the database; try again later."""
 
 
 def open_writer(path: Path, durability: str) -> apsw.Connection:
     """The writing connection, schema up to date. Creates the file (0600) and its folder (0700)."""
     if tuple(map(int, apsw.sqlite_lib_version().split("."))) < MIN_SQLITE:
-        raise StoreError(
+        raise LedgerError(
             f"SQLite {apsw.sqlite_lib_version()} can corrupt a shared database; "
             "prodlensd needs 3.51.3 or later: upgrade the apsw package"
         )
@@ -52,7 +52,7 @@ def open_writer(path: Path, durability: str) -> apsw.Connection:
             _create(path)
         _check_is_file(path)
         if not _is_whole(path):
-            raise StoreError(
+            raise LedgerError(
                 f"{path} is empty or cut short: the ledger in it is damaged; restore a backup, "
                 "or delete the file to begin a new one from the logs still there"
             )
@@ -62,7 +62,7 @@ def open_writer(path: Path, durability: str) -> apsw.Connection:
 def _check_is_file(path: Path) -> None:
     """Opening a FIFO would wait for ever, and a device may do anything."""
     if not path.is_file():
-        raise StoreError(f"{path}: not a file; set store.path to one, or to where none is yet")
+        raise LedgerError(f"{path}: not a file; set store.path to one, or to where none is yet")
 
 
 def _is_whole(path: Path) -> bool:
@@ -88,7 +88,7 @@ def _create(path: Path) -> None:
     log = path.with_name(f"{path.name}-wal")
     if log.exists() and log.stat().st_size > 0:
         # SQLite would write its pages into the new ledger.
-        raise StoreError(
+        raise LedgerError(
             f"{log} is there, but not the ledger that it belongs to: put that beside it again, "
             "or move it away to begin a new ledger from the logs still there"
         )
@@ -128,13 +128,13 @@ def key_digest(key: str | bytes) -> bytes:
 
 
 def open_reader(path: Path) -> apsw.Connection:
-    """A read-only connection; raises StoreError when there is no ledger yet.
+    """A read-only connection; raises LedgerError when there is no ledger yet.
 
     Without the -shm file and in a folder we may not write to, SQLite can only read a database that
     it is told will not change. That is true then: no writer is alive, or its -shm would be there.
     """
     if not path.exists():
-        raise StoreError(f"no ledger at {path}: has the daemon run yet?")
+        raise LedgerError(f"no ledger at {path}: has the daemon run yet?")
     with translated(path):
         _check_is_file(path)
         db = apsw.Connection(_name(path), flags=apsw.SQLITE_OPEN_READONLY)
@@ -146,7 +146,7 @@ def open_reader(path: Path) -> apsw.Connection:
             db.close()
             log = path.with_name(f"{path.name}-wal")
             if log.exists() and log.stat().st_size > 0:
-                raise StoreError(
+                raise LedgerError(
                     f"{log} may not be read, and holds what is newest: ask as the user whose "
                     "ledger it is, or read the snapshots"
                 ) from None
@@ -168,18 +168,18 @@ def translated(path: Path) -> Iterator[None]:
     except apsw.ConstraintError:
         raise
     except apsw.BusyError as error:
-        raise StoreLockedError(f"{path}: locked by another program ({error})") from error
+        raise LedgerLockedError(f"{path}: locked by another program ({error})") from error
     except apsw.NotADBError as error:
-        raise StoreError(
+        raise LedgerError(
             f"{path}: not a SQLite database; move it away or set store.path"
         ) from error
     except apsw.CorruptError as error:
-        raise StoreError(
+        raise LedgerError(
             f"{path}: the database is damaged ({error}); restore a backup, or move it away and "
             "start again: the logs still there are read anew"
         ) from error
     except (apsw.Error, OSError) as error:
-        raise StoreError(f"{path}: {error}") from error
+        raise LedgerError(f"{path}: {error}") from error
 
 
 def _restrict(db: apsw.Connection, path: Path) -> None:
@@ -226,9 +226,9 @@ def _migrate(db: apsw.Connection, path: Path) -> None:
 
 
 def _check_is_current(db: apsw.Connection, path: Path) -> None:
-    """Raises StoreError for a schema that a reader, which changes nothing, cannot read."""
+    """Raises LedgerError for a schema that a reader, which changes nothing, cannot read."""
     if (version := _check_version(db, path)) < SCHEMA_VERSION:
-        raise StoreError(
+        raise LedgerError(
             f"{path}: schema {version} is of an earlier prodlensd (this one's is "
             f"{SCHEMA_VERSION}): start the daemon again, which brings it up to date"
         )
@@ -245,11 +245,11 @@ def _check_version(db: apsw.Connection, path: Path) -> int:
     ):
         return 0
     if application_id != APPLICATION_ID:
-        raise StoreError(
+        raise LedgerError(
             f"{path}: a SQLite database, but not prodlensd's; set store.path to another file"
         )
     if version > SCHEMA_VERSION:
-        raise StoreError(
+        raise LedgerError(
             f"{path}: schema {version} is newer than this prodlensd knows ({SCHEMA_VERSION}); "
             "upgrade prodlensd"
         )

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Final, NamedTuple
 
 from prodlensd.ledger.connection import BUSY_TIMEOUT_MS, translated
-from prodlensd.ledger.writing import Store
+from prodlensd.ledger.writing import Ledger
 
 #: What each operation changes: the letters in the states that it comes after.
 BEFORE: Final = {"dismissed": ("open",), "purged": ("open", "dismissed")}
@@ -41,9 +41,9 @@ class Accepted(NamedTuple):
 class Letters:
     """The writing side. Without state of its own."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._db = store.db
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._db = ledger.db
 
     def accept(self, state: str, keys: Iterable[bytes]) -> Accepted:
         """Moves these letters to the state `dismissed` or `purged`, all or none.
@@ -54,7 +54,7 @@ class Letters:
         opened: Counter[str | None] = Counter()
         due: list[tuple[bytes]] = []
         kept_bytes = 0
-        with self._store.transaction(), self._overwriting():
+        with self._ledger.transaction(), self._overwriting():
             for key in dict.fromkeys(keys):
                 letter = self._db.execute(_FIND, (key,)).fetchone()
                 if letter is None or letter[1] not in BEFORE[state]:
@@ -65,7 +65,7 @@ class Letters:
                 opened[reason] -= before == "open"
                 kept_bytes += size_bytes
             self._dismiss(due) if state == "dismissed" else self._purge(due)
-            self._store.tally("reason", opened)
+            self._ledger.tally("reason", opened)
         return Accepted(accepted, kept_bytes)
 
     def _dismiss(self, keys: list[tuple[bytes]]) -> None:
@@ -94,7 +94,7 @@ class Letters:
 
         False when somebody is reading or writing just now.
         """
-        with translated(self._store.path):
+        with translated(self._ledger.path):
             self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
             self._db.set_busy_timeout(_LOG_PATIENCE_MS)
             try:

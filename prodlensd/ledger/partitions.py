@@ -20,7 +20,7 @@ from prodlensd.ledger.days import (
     span_of,
 )
 from prodlensd.ledger.reading import FINISHED
-from prodlensd.ledger.writing import Store
+from prodlensd.ledger.writing import Ledger
 from prodlensd.model import SnapshotFile
 
 #: The facts of a trace that many others share and no snapshot holds, in the order of `fact.facts`.
@@ -45,15 +45,15 @@ _KEEP: Final = f"""
 class Partitions:
     """Notes what became of the days' snapshots. Without state of its own."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._db = store.db
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._db = ledger.db
 
     # The manifest
 
     def get(self, day: int) -> Partition:
         """How far the snapshot of this day is."""
-        with translated(self._store.path):
+        with translated(self._ledger.path):
             return Partition(
                 *self._db.execute(
                     f"SELECT {PARTITION_COLUMNS} FROM partition WHERE day = ?", (day,)
@@ -68,7 +68,7 @@ class Partitions:
         So that after a kill between the renaming and `mark_clean` either is known for ours.
         `directory` is where the one there is: until `mark_clean` it may be all there is.
         """
-        with self._store.transaction():
+        with self._ledger.transaction():
             self._db.execute(
                 "UPDATE partition SET host = ?, directory = ?, sha256 = ?, next_sha256 = ? "
                 "WHERE day = ?",
@@ -79,7 +79,7 @@ class Partitions:
         self, day: int, version: int, file: SnapshotFile, directory: Path, now_us: int
     ) -> None:
         """Notes which version of the day its snapshot holds; later changes have raised it."""
-        with self._store.transaction():
+        with self._ledger.transaction():
             self._db.execute(
                 "UPDATE partition SET compacted_version = ?, rows = ?, file_bytes = ?, sha256 = ?, "
                 "next_sha256 = NULL, directory = ?, compacted_us = ? WHERE day = ?",
@@ -88,12 +88,12 @@ class Partitions:
 
     def mark_unwritten(self, day: int) -> None:
         """Has the snapshot of this day written again: of the same version, so the same file."""
-        with self._store.transaction():
+        with self._ledger.transaction():
             self._db.execute("UPDATE partition SET compacted_version = 0 WHERE day = ?", (day,))
 
     def note_directory(self, directory: Path) -> None:
         """Notes that the files of a version that had only one folder are in this one."""
-        with self._store.transaction():
+        with self._ledger.transaction():
             self._db.execute(
                 f"UPDATE partition SET directory = ? WHERE {_NOT_NOTED}", (str(directory),)
             )
@@ -107,7 +107,7 @@ class Partitions:
             f"SELECT 1 FROM partition WHERE version > compacted_version OR {_NOT_NOTED} "
             "OR (day < ? AND rows > pruned) LIMIT 1"
         )
-        with translated(self._store.path):
+        with translated(self._ledger.path):
             if self._db.execute(sql, (prune_before_day,)).get is not None:
                 return True
             days = self._db.execute(f"SELECT {PARTITION_COLUMNS} FROM partition").fetchall()
@@ -123,7 +123,7 @@ class Partitions:
 
         0 as well when its snapshot is not the one with the digest `proven`, or behind the ledger.
         """
-        with self._store.transaction():
+        with self._ledger.transaction():
             partition = self.get(day)
             if not partition.is_clean or partition.sha256 != proven:
                 return 0
@@ -148,7 +148,7 @@ class Partitions:
 
         Not in a ledger that an earlier version made: there, free pages are only used again.
         """
-        with translated(self._store.path):
+        with translated(self._ledger.path):
             if self._db.pragma("auto_vacuum") != 2 or self._db.pragma("freelist_count") == 0:  # noqa: PLR2004 - incremental
                 return False
             with self._db:
@@ -161,12 +161,12 @@ class Partitions:
     def has_finished_logs(self, read_before_us: int, kept_before_us: int) -> bool:
         """Whether `Reader.finished_sources` has any."""
         sql = f"SELECT 1 FROM source {FINISHED} LIMIT 1"
-        with translated(self._store.path):
+        with translated(self._ledger.path):
             return self._db.execute(sql, (read_before_us, kept_before_us)).get is not None
 
     def note_kept(self, source_id: int, now_us: int) -> None:
         """Notes that this log was not proven, so that it is not read again and again."""
-        with self._store.transaction():
+        with self._ledger.transaction():
             self._db.execute(
                 "UPDATE source SET kept_us = ? WHERE source_id = ?", (now_us, source_id)
             )
@@ -175,7 +175,7 @@ class Partitions:
 
     def mark_published(self, url: str, partition: Partition, now_us: int) -> None:
         """Notes that the file of this day that the manifest names was copied there."""
-        with self._store.transaction():
+        with self._ledger.transaction():
             self._db.execute(
                 "INSERT OR REPLACE INTO publication VALUES (?, ?, ?, ?, ?)",
                 (url, partition.day, partition.sha256, partition.file_bytes, now_us),
@@ -183,12 +183,12 @@ class Partitions:
 
     def forget_published(self, url: str) -> None:
         """Has everything copied there again, by whoever publishes next."""
-        with self._store.transaction():
+        with self._ledger.transaction():
             self._db.execute("DELETE FROM publication WHERE url = ?", (url,))
 
     def has_backlog(self, url: str, now_us: int) -> bool:
         """Whether there is anything to copy there, and an attempt is due."""
-        with translated(self._store.path):
+        with translated(self._ledger.path):
             failing = self._db.execute(PUBLISHING).fetchone()
             if failing is not None and now_us < Publishing(*failing).next_us:
                 return False
@@ -197,7 +197,7 @@ class Partitions:
 
     def note_publishing(self, failing: Publishing | None) -> None:
         """Notes that publishing fails, or that it does no longer."""
-        with self._store.transaction():
+        with self._ledger.transaction():
             self._db.execute("DELETE FROM publishing")
             if failing is not None:
                 self._db.execute("INSERT INTO publishing VALUES (1, ?, ?, ?, ?)", failing)

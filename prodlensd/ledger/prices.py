@@ -14,7 +14,7 @@ from prodlensd.ledger.connection import translated
 from prodlensd.ledger.pins import FIND
 from prodlensd.ledger.reading import Reader
 from prodlensd.ledger.sums import exact_sums, joined
-from prodlensd.ledger.writing import TOTALLED, Store, TotalsBySource, disputed
+from prodlensd.ledger.writing import TOTALLED, Ledger, TotalsBySource, disputed
 from prodlensd.model import US_PER_DAY, PinnedPrice, Price, Trace
 
 # ruff: noqa: S608 - statements are put together from names of columns
@@ -91,8 +91,8 @@ class Prices:
     `now` is the time in microseconds since 1970.
     """
 
-    def __init__(self, store: Store, now: Callable[[], int]) -> None:
-        self._store = store
+    def __init__(self, ledger: Ledger, now: Callable[[], int]) -> None:
+        self._ledger = ledger
         self._now = now
 
     def pin(self, price: PinnedPrice, unnamed: Callable[[], PinnedPrice]) -> int:
@@ -100,50 +100,50 @@ class Prices:
 
         They are written with the next transaction (see `pins`): that of the call's row.
         """
-        with translated(self._store.path):
-            return self._store.pins.keep(price, unnamed, self._now())
+        with translated(self._ledger.path):
+            return self._ledger.pins.keep(price, unnamed, self._now())
 
     def pinned(self, provider: str, model: str, tier: str, at_us: int) -> PinnedPrice | None:
         """The newest list price kept for such a call, from when a book still knew it."""
-        with translated(self._store.path):
-            return self._store.pins.find(provider, model, tier, at_us)
+        with translated(self._ledger.path):
+            return self._ledger.pins.find(provider, model, tier, at_us)
 
     def write_pins(self) -> None:
         """Writes the pins that no row has taken along: a book was asked, and no cost changed."""
-        if self._store.pins.are_waiting:
-            with self._store.transaction():
+        if self._ledger.pins.are_waiting:
+            with self._ledger.transaction():
                 pass
 
     def fingerprint(self) -> str | None:
         """What the calls that nobody could price were last priced by."""
-        with translated(self._store.path):
-            row = self._store.db.execute("SELECT fingerprint FROM pricing").fetchone()
+        with translated(self._ledger.path):
+            row = self._ledger.db.execute("SELECT fingerprint FROM pricing").fetchone()
         return None if row is None else str(row[0])
 
     def unpriced_calls(self) -> int:
         """How many calls have no price."""
-        with translated(self._store.path):
-            row = self._store.db.execute(
+        with translated(self._ledger.path):
+            row = self._ledger.db.execute(
                 "SELECT traces FROM tally WHERE column = 'cost_source' AND value = 'unpriced'"
             ).fetchone()
         return 0 if row is None else int(row[0])
 
     def note_fingerprint(self, fingerprint: str) -> None:
         """Notes what the unpriced calls have now been priced by."""
-        with self._store.transaction():
-            self._store.db.execute("INSERT OR REPLACE INTO pricing VALUES (1, ?)", (fingerprint,))
+        with self._ledger.transaction():
+            self._ledger.db.execute("INSERT OR REPLACE INTO pricing VALUES (1, ?)", (fingerprint,))
 
     def repricing(self, version: str, selection: Selection, started_us: int) -> Repricing:
         """A repricing, which is noted with the first change that it makes."""
         noted = (version, json.dumps(selection._asdict()), started_us)
-        return Repricing(self._store, noted)
+        return Repricing(self._ledger, noted)
 
 
 class Repricing:
     """One run of `reprice`. Its only state: as which it is noted, once it has changed anything."""
 
-    def __init__(self, store: Store, noted: tuple[str, str, int]) -> None:
-        self._store = store
+    def __init__(self, ledger: Ledger, noted: tuple[str, str, int]) -> None:
+        self._ledger = ledger
         self._noted = noted
         self._id: int | None = None
 
@@ -152,28 +152,28 @@ class Repricing:
 
         A call that changed since it was looked at is passed over.
         """
-        with self._store.transaction():
+        with self._ledger.transaction():
             found = self._update(changes)
             made = [change for change in changes if _key(change) in found]
             if not made:
                 return []
-            noted = self._id or self._store.db.execute(_NOTE, self._noted).get
+            noted = self._id or self._ledger.db.execute(_NOTE, self._noted).get
             self._keep(made, noted)
             self._count(made, found)
-            self._store.mark_dirty([day])
+            self._ledger.mark_dirty([day])
         self._id = noted
         return made
 
     def _update(self, changes: Sequence[Change]) -> dict[Any, list[Any]]:
         """The gateway's cost and the tokens of each call that could be changed, by its key."""
-        rows = self._store.db.executemany(
+        rows = self._ledger.db.executemany(
             _CHANGE, [(*change.new, *_key(change), *change.old[:3]) for change in changes]
         )
         return {(started_us, key): rest for started_us, key, *rest in rows}
 
     def _keep(self, made: list[Change], repricing_id: int) -> None:
         """Adds to the history."""
-        self._store.db.executemany(
+        self._ledger.db.executemany(
             _KEEP,
             [
                 (*_key(change), repricing_id, *_kept(change.old), *_kept(change.new))
@@ -195,9 +195,9 @@ class Repricing:
                 for column, value in enumerate((price.nanousd, *tokens)):
                     if value:
                         sums[column] += sign * value
-        self._store.tally("cost_source", costs)
-        self._store.tally("disputed", disputes)
-        self._store.total(totals)
+        self._ledger.tally("cost_source", costs)
+        self._ledger.tally("disputed", disputes)
+        self._ledger.total(totals)
 
 
 def _key(change: Change) -> tuple[int, str | bytes | None]:

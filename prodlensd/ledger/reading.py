@@ -128,7 +128,7 @@ _CHOSEN: Final = "(?1 IS NULL OR d.reason = ?1) AND d.state IN (SELECT value FRO
 
 
 class Reader:
-    """A read-only view of the ledger, a context manager; raises StoreError when there is none."""
+    """A read-only view of the ledger, a context manager; raises LedgerError when there is none."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

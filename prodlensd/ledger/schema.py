@@ -100,7 +100,7 @@ CREATE TABLE tally (
     PRIMARY KEY (column, value)
 ) STRICT, WITHOUT ROWID;
 
--- What the traces of each cost_source add up to (see store.TOTALLED).
+-- What the traces of each cost_source add up to (see ledger.TOTALLED).
 CREATE TABLE total (
     cost_source TEXT PRIMARY KEY,
     cost_nanousd INTEGER NOT NULL,

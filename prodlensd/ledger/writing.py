@@ -174,7 +174,7 @@ class Redeemed(NamedTuple):
     duplicates: int
 
 
-class Store:
+class Ledger:
     """The writing side, a context manager.
 
     The mutable state: the connection, and as whom a daemon has taken the ledger over. `pins` are

@@ -17,16 +17,16 @@ class AlreadyRunningError(Exception):
     """Another process holds the lock."""
 
 
-def lock_path(store_path: Path) -> Path:
+def lock_path(ledger_path: Path) -> Path:
     """The lock file of a ledger. Never deleted: two processes would then lock two files."""
-    return store_path.with_name(f"{store_path.name}.lock")
+    return ledger_path.with_name(f"{ledger_path.name}.lock")
 
 
 class InstanceLock:
     """Held for as long as the daemon runs. A context manager; raises AlreadyRunningError."""
 
-    def __init__(self, store_path: Path) -> None:
-        self._path = lock_path(store_path)
+    def __init__(self, ledger_path: Path) -> None:
+        self._path = lock_path(ledger_path)
         self._lock = _lock_file(self._path)
 
     def __enter__(self) -> Self:
@@ -39,9 +39,9 @@ class InstanceLock:
         self._lock.release()
 
 
-def is_held(store_path: Path) -> bool | None:
+def is_held(ledger_path: Path) -> bool | None:
     """Whether a daemon runs on this ledger; None where another user's lock may not be asked."""
-    path = lock_path(store_path)
+    path = lock_path(ledger_path)
     if not path.exists():
         return False
     if not os.access(path, os.R_OK | os.W_OK):

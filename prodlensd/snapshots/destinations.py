@@ -73,7 +73,7 @@ class Bucket:
         """Uploads the file: all of it is in memory before the first byte goes.
 
         pyarrow ends an upload by completing it, also one that an error of ours interrupts; nothing
-        of ours may happen in between. An error of the store completes nothing.
+        of ours may happen in between. An error of the ledger completes nothing.
         """
         content = file.read_bytes()
         with self._files.open_output_stream(f"{self._root.rstrip('/')}/{key}") as upload:

@@ -3,7 +3,7 @@
 `python -m tests.crash.driver` reads one case a line (JSON) from stdin, forks a process for each
 from this one, which has everything imported already, and answers with how it ended (JSON):
 
-    {"home": folder, "seam": "store.Store.commit", "when": "before", "nth": 3, "mutant": ""}
+    {"home": folder, "seam": "store.Ledger.commit", "when": "before", "nth": 3, "mutant": ""}
 
 The seam "sql" is every SQL statement of the process; no seam lets it run to its end. The program
 has no hooks for this: seams are patched by name. Compaction runs in the same process, so that its
@@ -32,15 +32,15 @@ from tests.crash.mutants import MUTANTS  # imports the snapshots as well: no chi
 
 #: Where to die: the module, and the name in it.
 SEAMS = {
-    "Store.register": ("prodlensd.ledger.writing", "Store.register"),
-    "Store.relocate": ("prodlensd.ledger.writing", "Store.relocate"),
-    "Store.replace": ("prodlensd.ledger.writing", "Store.replace"),
-    "Store.retire": ("prodlensd.ledger.writing", "Store.retire"),
-    "Store.commit": ("prodlensd.ledger.writing", "Store.commit"),
-    "Store._insert": ("prodlensd.ledger.writing", "Store._insert"),
+    "Ledger.register": ("prodlensd.ledger.writing", "Ledger.register"),
+    "Ledger.relocate": ("prodlensd.ledger.writing", "Ledger.relocate"),
+    "Ledger.replace": ("prodlensd.ledger.writing", "Ledger.replace"),
+    "Ledger.retire": ("prodlensd.ledger.writing", "Ledger.retire"),
+    "Ledger.commit": ("prodlensd.ledger.writing", "Ledger.commit"),
+    "Ledger._insert": ("prodlensd.ledger.writing", "Ledger._insert"),
     "Pins.write": ("prodlensd.ledger.pins", "Pins.write"),
-    "Store._mark": ("prodlensd.ledger.writing", "Store._mark"),
-    "Store.beat": ("prodlensd.ledger.writing", "Store.beat"),
+    "Ledger._mark": ("prodlensd.ledger.writing", "Ledger._mark"),
+    "Ledger.beat": ("prodlensd.ledger.writing", "Ledger.beat"),
     "Partitions.announce": ("prodlensd.ledger.partitions", "Partitions.announce"),
     "Partitions.mark_clean": ("prodlensd.ledger.partitions", "Partitions.mark_clean"),
     "Partitions.note_directory": ("prodlensd.ledger.partitions", "Partitions.note_directory"),

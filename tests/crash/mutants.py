@@ -15,7 +15,7 @@ from unittest.mock import patch
 
 from prodlensd import snapshots
 from prodlensd.jobs import compaction, publication
-from prodlensd.ledger import Committed, Partitions, Store
+from prodlensd.ledger import Committed, Ledger, Partitions
 from prodlensd.ledger.days import Partition
 from prodlensd.ledger.pins import Pins
 from prodlensd.ledger.writing import _COLUMNS, _INSERT
@@ -67,9 +67,9 @@ def half_lines_taken(set_attribute: SetAttr) -> None:
 
 def keys_of_each_source(set_attribute: SetAttr) -> None:
     """A line without ids is another one in another source."""
-    real = Store._register
+    real = Ledger._register
 
-    def register(self: Store, sighting: Sighting, now_us: int) -> Checkpoint:
+    def register(self: Ledger, sighting: Sighting, now_us: int) -> Checkpoint:
         checkpoint = real(self, sighting, now_us)
         chain = checkpoint.source_id.to_bytes(16, "big")
         self._db.execute(
@@ -77,14 +77,14 @@ def keys_of_each_source(set_attribute: SetAttr) -> None:
         )
         return replace(checkpoint, chain=chain)
 
-    set_attribute(Store, "_register", register)
+    set_attribute(Ledger, "_register", register)
 
 
 def offset_later(set_attribute: SetAttr) -> None:
     """Rows in one transaction, the offset in the next."""
-    real = Store.commit
+    real = Ledger.commit
 
-    def commit(self: Store, parts: Sequence[Part], now_us: int) -> Committed:
+    def commit(self: Ledger, parts: Sequence[Part], now_us: int) -> Committed:
         with self.transaction():
             changed = [row for part in parts for row in self._insert(part.rows)[0]]
         with self.transaction():  # so that it is right as long as nobody dies
@@ -92,14 +92,14 @@ def offset_later(set_attribute: SetAttr) -> None:
             self._db.executemany("DELETE FROM trace WHERE started_us = ? AND key = ?", keys)
             return real(_Within(self), parts, now_us)
 
-    set_attribute(Store, "commit", commit)
+    set_attribute(Ledger, "commit", commit)
 
 
 def offset_sooner(set_attribute: SetAttr) -> None:
     """The offset in one transaction, the rows in the next."""
-    real = Store.commit
+    real = Ledger.commit
 
-    def commit(self: Store, parts: Sequence[Part], now_us: int) -> Committed:
+    def commit(self: Ledger, parts: Sequence[Part], now_us: int) -> Committed:
         with self.transaction():
             for end in (part.end for part in parts):
                 self._db.execute(
@@ -115,27 +115,27 @@ def offset_sooner(set_attribute: SetAttr) -> None:
                 )
             return real(_Within(self), parts, now_us)
 
-    set_attribute(Store, "commit", commit)
+    set_attribute(Ledger, "commit", commit)
 
 
 def prices_later(set_attribute: SetAttr) -> None:
     """Rows in one transaction, the prices that they were priced at in the next."""
-    real, write = Store.commit, Pins.write
+    real, write = Ledger.commit, Pins.write
 
-    def commit(self: Store, parts: Sequence[Part], now_us: int) -> Committed:
+    def commit(self: Ledger, parts: Sequence[Part], now_us: int) -> Committed:
         with patch.object(Pins, "write", lambda _pins: None), patch.object(Pins, "settle"):
             committed = real(self, parts, now_us)
         with self.transaction():
             write(self.pins)
         return committed
 
-    set_attribute(Store, "commit", commit)
+    set_attribute(Ledger, "commit", commit)
 
 
-class _Within(Store):
+class _Within(Ledger):
     """A store that is within a transaction already."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Ledger) -> None:
         vars(self).update(vars(store))
 
     @contextmanager
@@ -187,11 +187,11 @@ def pruned_in_two_steps(set_attribute: SetAttr) -> None:
     real = Partitions.prune
 
     def prune(self: Partitions, day: int, proven: bytes, most: int) -> int:
-        db = self._store.db
-        with self._store.transaction():
+        db = self._ledger.db
+        with self._ledger.transaction():
             rows = db.execute(f"SELECT {','.join(_COLUMNS)} FROM trace").fetchall()
             db.execute("DELETE FROM trace")
-        with self._store.transaction():  # so that it is right as long as nobody dies
+        with self._ledger.transaction():  # so that it is right as long as nobody dies
             db.executemany(_INSERT, rows)
         return real(self, day, proven, most)
 
@@ -200,7 +200,7 @@ def pruned_in_two_steps(set_attribute: SetAttr) -> None:
 
 def pruned_calls_not_known(set_attribute: SetAttr) -> None:
     """Whether a line is of a pruned call is not asked."""
-    set_attribute(Store, "_not_pruned", lambda _self, rows: rows)
+    set_attribute(Ledger, "_not_pruned", lambda _self, rows: rows)
 
 
 def pruned_calls_not_copied(set_attribute: SetAttr) -> None:
@@ -225,8 +225,8 @@ def files_not_announced(set_attribute: SetAttr) -> None:
     """That a new file is about to take its place is not noted."""
 
     def announce(self: Partitions, day: int, host: str, *_file: object) -> None:
-        with self._store.transaction():
-            self._store.db.execute("UPDATE partition SET host = ? WHERE day = ?", (host, day))
+        with self._ledger.transaction():
+            self._ledger.db.execute("UPDATE partition SET host = ? WHERE day = ?", (host, day))
 
     set_attribute(Partitions, "announce", announce)
 

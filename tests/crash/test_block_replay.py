@@ -15,7 +15,7 @@ import apsw
 import pytest
 
 from prodlensd.daemon import loop as daemon_module
-from prodlensd.ledger import Store
+from prodlensd.ledger import Ledger
 from prodlensd.logs import tailer as tailer_module
 from tests.crash.block_log import HOWS, Op, Recorder, committed_before, left_by_power_loss
 from tests.crash.ledger import wrong_in_ledger
@@ -47,9 +47,9 @@ class Recorded:
 
     def _note_renames_and_commits(self, patch: pytest.MonkeyPatch) -> None:
         note, name_of = self._recorder.note, self._recorder.name_of
-        real_commit, real_rename = Store.commit, Path.rename
+        real_commit, real_rename = Ledger.commit, Path.rename
 
-        def commit(store: Store, *arguments: Any) -> Any:
+        def commit(store: Ledger, *arguments: Any) -> Any:
             done = real_commit(store, *arguments)
             traces, dead_letters = self._held
             self._held = (traces + done.traces, dead_letters + done.dead_letters)
@@ -62,7 +62,7 @@ class Recorded:
                 note(Op("rename", known, to=to.name))
             return renamed
 
-        patch.setattr(Store, "commit", commit)
+        patch.setattr(Ledger, "commit", commit)
         patch.setattr(Path, "rename", rename)
 
     def _write(self, name: str) -> None:

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from prodlensd.daemon import loop as daemon_module
-from prodlensd.ledger import DayReader, StoreError
+from prodlensd.ledger import DayReader, LedgerError
 from prodlensd.logs import tailer as tailer_module
 from tests.crash.ledger import wrong_in_ledger
 from tests.scenario.conftest import World
@@ -154,7 +154,7 @@ def failing_calls(
         faulty = FaultAt(getattr(os, name), nth, fault)
         with monkeypatch.context() as patch:
             patch.setattr(os, name, faulty)
-            with suppress(OSError, StoreError):
+            with suppress(OSError, LedgerError):
                 for _ in range(3):
                     rotated.world.daemon.ingest()
         if nth % 2:
@@ -219,7 +219,7 @@ def test_a_database_that_is_full_at_any_page_loses_nothing(worlds: Iterator[Rota
             rotated.write(rotated.world.logs / "a.jsonl")
         try:
             rotated.world.step()
-        except StoreError as error:
+        except LedgerError as error:
             assert "full" in str(error)  # noqa: PT017 - the last one is not full any more
             full += 1
         else:

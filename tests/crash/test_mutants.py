@@ -21,7 +21,7 @@ _ENOUGH = 200
 def short_sweep() -> Iterator[Kill]:
     """The kills between two things that belong together."""
     for nth in range(1, 5):
-        for seam in ("write_snapshot", "os.fsync", "Store._insert", "Pins.write"):
+        for seam in ("write_snapshot", "os.fsync", "Ledger._insert", "Pins.write"):
             for second_run in (False, True):
                 yield Kill(seam, "before", nth, second_run, later_lines=False)
 

@@ -18,7 +18,7 @@ import pyarrow.fs as pafs
 import pytest
 
 from prodlensd.jobs import publication
-from prodlensd.ledger import DayReader, Partitions, Store
+from prodlensd.ledger import DayReader, Ledger, Partitions
 from prodlensd.ledger.days import Publishing
 from prodlensd.snapshots.destinations import destination
 from tests.publish.fault_proxy import Cut, FaultProxy
@@ -189,7 +189,7 @@ def test_the_daemon_publishes_by_itself_and_goes_on_ingesting_without_a_network(
     proxy.heal()
     daemon.send_signal(signal.SIGTERM)
     assert daemon.wait(10) == 0
-    with Store(machine.ledger) as store:
+    with Ledger(machine.ledger) as store:
         store.db.execute("UPDATE publishing SET next_us = 0")
     machine.start()
     wait_until(lambda: len(s3.objects(bucket)) == 3, "all of them, by itself", 60)
@@ -363,7 +363,7 @@ def test_the_wait_between_attempts_doubles_up_to_an_hour(tmp_path: Path) -> None
     def fail(_url: str) -> Any:
         raise OSError("no network")
 
-    with Store(tmp_path / "ledger.db") as store, DayReader(tmp_path / "ledger.db") as reader:
+    with Ledger(tmp_path / "ledger.db") as store, DayReader(tmp_path / "ledger.db") as reader:
         for _ in range(9):
             with pytest.raises(publication.PublishError, match="no network"):
                 list(

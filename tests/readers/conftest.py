@@ -48,7 +48,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     item.add_marker(pytest.mark.timeout(_INSTALL_S))
 
 
-class Ledger(NamedTuple):
+class Observed(NamedTuple):
     """What the snapshots are compared with, and where they stand."""
 
     snapshots: Path
@@ -77,7 +77,7 @@ class Ledger(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def ledger(tmp_path_factory: pytest.TempPathFactory) -> Ledger:
+def ledger(tmp_path_factory: pytest.TempPathFactory) -> Observed:
     """Written by the program itself; beside each snapshot lies what a killed compaction leaves."""
     machine = Machine(tmp_path_factory.mktemp("readers") / "home", _no_waiting)
     lines = "".join(json.dumps(record) + "\n" for record in _records())
@@ -93,7 +93,7 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Ledger:
         half = snapshot.read_bytes()[: snapshot.stat().st_size // 2]
         snapshot.with_name(f".{snapshot.name}.tmp").write_bytes(half)
     assert machine.query("SELECT lines - traces FROM sources") == [0]
-    return Ledger(snapshots, machine.query)
+    return Observed(snapshots, machine.query)
 
 
 def _no_waiting(*_: Any) -> None:

@@ -18,7 +18,7 @@ from prodlensd.config import Logs
 from prodlensd.daemon.loop import Daemon, Pace
 from prodlensd.jobs.compaction import Compacted, Compaction, proven
 from prodlensd.jobs.retention import prune
-from prodlensd.ledger import DayReader, Partitions, Store
+from prodlensd.ledger import DayReader, Ledger, Partitions
 from prodlensd.ledger.tallies import TallyReader
 from prodlensd.ledger.writing import TotalsBySource
 from prodlensd.logs.bell import Bell
@@ -51,7 +51,7 @@ class World:
         self._start()
 
     def _start(self) -> None:
-        self.store = Store(self.ledger, host="laptop")
+        self.store = Ledger(self.ledger, host="laptop")
         self.store.__enter__()
         self.tailer = Tailer(
             [self.logs],
@@ -62,7 +62,7 @@ class World:
             checkpoints=self.store.checkpoints(),
         )
         self.daemon = Daemon(
-            store=self.store,
+            ledger=self.store,
             tailer=self.tailer,
             bell=Bell([self.logs]),
             build=partial(build, parse=formats.parse, price=price),

@@ -188,8 +188,8 @@ def test_who_looks_loads_no_parquet_and_opens_no_file(days: Days) -> None:
     code = (
         "import pathlib, sys\n"
         "import prodlensd.cli.run\n"
-        "from prodlensd.ledger import Partitions, Store\n"
-        "with Store(pathlib.Path(sys.argv[1])) as store:\n"
+        "from prodlensd.ledger import Partitions, Ledger\n"
+        "with Ledger(pathlib.Path(sys.argv[1])) as store:\n"
         "    print(Partitions(store).has_work(pathlib.Path(sys.argv[2]), None))\n"
         "    print('pyarrow' in sys.modules)\n"
     )

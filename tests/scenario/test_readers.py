@@ -11,7 +11,7 @@ from typing import Any
 import apsw
 import pytest
 
-from prodlensd.ledger import StoreError
+from prodlensd.ledger import LedgerError
 from tests.service.conftest import Machine
 
 _WAL_LIMIT_BYTES = 64 << 20
@@ -112,7 +112,7 @@ def test_a_ledger_taken_away_without_its_wal_is_not_begun_anew_over_that(
     world.stop()
     world.ledger.unlink()
     wal.write_bytes(left_by_a_kill)
-    with pytest.raises(StoreError, match=r"prodlens\.db-wal is there"):
+    with pytest.raises(LedgerError, match=r"prodlens\.db-wal is there"):
         world._start()
     assert not world.ledger.exists()
     assert wal.read_bytes() == left_by_a_kill

@@ -20,7 +20,7 @@ import pytest
 from prodlensd import formats
 from prodlensd.answers.verify import verify
 from prodlensd.jobs.repricing import Repriced, reprice, write_nothing
-from prodlensd.ledger import Change, PriceReader, Prices, Selected, Selection, Store, StoreError
+from prodlensd.ledger import Change, Ledger, LedgerError, PriceReader, Prices, Selected, Selection
 from prodlensd.ledger.writing import disputed
 from prodlensd.logs.tailer import Tailer
 from prodlensd.model import US_PER_DAY, Price, Trace
@@ -128,7 +128,7 @@ ALONE = nullcontext()
 
 def again(
     ledger: Path,
-    store: Store,
+    store: Ledger,
     book: PriceBook,
     wanted: Selection,
     *,
@@ -720,7 +720,7 @@ def test_prices_of_a_transaction_that_failed_are_written_by_the_next(world: Any,
     db = world.store.db
     db.pragma("max_page_count", db.pragma("page_count"))  # a full disk
     world.append("a.jsonl", *(at(DAYS[0], n, f"acme/{'n' * 200}{n}") for n in range(200)))
-    with pytest.raises(StoreError, match="full"):
+    with pytest.raises(LedgerError, match="full"):
         world.step()
     assert world.query("SELECT count(*) FROM price") == [0]
     db.pragma("max_page_count", 1 << 30)
@@ -815,7 +815,7 @@ import os, shutil, signal, sys
 from itertools import count
 from pathlib import Path
 from prodlensd.jobs import repricing as reprice
-from prodlensd.ledger import Store, store
+from prodlensd.ledger import Ledger, store
 from tests.scenario.test_repricing import CALLS_A_BATCH, NEW, again, selection
 reprice.CALLS_AT_ONCE = CALLS_A_BATCH
 pristine, folder = map(Path, sys.argv[1:])
@@ -835,7 +835,7 @@ for nth in count(1):
             db.exec_trace = kill
             return db
         store.open_writer = open_watched
-        with Store(ledger) as opened:
+        with Ledger(ledger) as opened:
             again(ledger, opened, NEW, selection("table", "gateway"))
         os._exit(0)
     if os.waitpid(child, 0)[1] != signal.SIGKILL:
@@ -850,7 +850,7 @@ class Killed(World):
         self.ledger = ledger
 
     def run_again(self) -> Repriced:
-        with Store(self.ledger) as store:
+        with Ledger(self.ledger) as store:
             return again(self.ledger, store, NEW, selection("table", "gateway"))
 
     def batches_done(self) -> int:

@@ -30,12 +30,12 @@ from prodlensd.jobs.retention import Verdict, delete_logs
 from prodlensd.ledger import (
     Change,
     DayReader,
+    LedgerError,
     Letters,
     Partitions,
     PriceReader,
     Prices,
     Selection,
-    StoreError,
 )
 from prodlensd.ledger.days import Partition
 from prodlensd.ledger.reading import Source
@@ -323,7 +323,7 @@ def test_a_damaged_snapshot_of_a_pruned_day_is_never_written_over(
     assert days.dirty_days() == {NEW_YEAR}, "the other day was written all the same"
     assert verdict(days, folder)[0] == "broken"
     if damage != "changed":
-        with pytest.raises(StoreError, match="40 pruned calls of 2026-01-01 cannot be read"):
+        with pytest.raises(LedgerError, match="40 pruned calls of 2026-01-01 cannot be read"):
             reports(days, folder)
     path.write_bytes(content)
     assert [written.rows for written in days.compact(folder)] == [41]

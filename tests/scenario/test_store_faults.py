@@ -9,7 +9,7 @@ from typing import Any
 import apsw
 import pytest
 
-from prodlensd.ledger import LedgerLostError, Store, StoreError, StoreLockedError
+from prodlensd.ledger import Ledger, LedgerError, LedgerLockedError, LedgerLostError
 
 
 @pytest.mark.scenario(72)
@@ -19,7 +19,7 @@ def test_a_full_disk_moves_no_offset_and_heals_by_itself(world: Any, make_line: 
     pages = world.store._db.pragma("page_count")
     world.store._db.pragma("max_page_count", pages)
     world.append("a.jsonl", *(make_line(n, pad="") for n in range(11, 1011)))
-    with pytest.raises(StoreError, match="full"):
+    with pytest.raises(LedgerError, match="full"):
         world.step()
     assert world.query("SELECT count(*), (SELECT sum(lines) FROM sources) FROM traces") == [
         (10, 10)
@@ -37,7 +37,7 @@ def test_a_database_locked_by_another_program_is_waited_for(world: Any, make_lin
     other = apsw.Connection(str(world.ledger))
     other.execute("BEGIN EXCLUSIVE")
     world.append("a.jsonl", make_line(2))
-    with pytest.raises(StoreLockedError, match="locked by another program"):
+    with pytest.raises(LedgerLockedError, match="locked by another program"):
         world.step()
     other.execute("ROLLBACK")
     other.close()
@@ -87,7 +87,7 @@ def test_a_daemon_whose_lock_was_deleted_is_shut_out_by_the_next_one(
     world.daemon.begin()
     world.append("a.jsonl", make_line(1))
     world.step()
-    with Store(world.ledger) as second:
+    with Ledger(world.ledger) as second:
         second.take_over(pid=1, version="x", started_us=1)
     world.append("a.jsonl", make_line(2))
     with pytest.raises(LedgerLostError, match="taken over by another prodlensd"):
@@ -110,7 +110,7 @@ def test_a_damaged_database_is_refused_and_not_begun_anew(
         else:
             file.seek(0 if damage == "header" else 8192)
             file.write(os.urandom(16384))
-    with pytest.raises(StoreError), Store(world.ledger) as store:
+    with pytest.raises(LedgerError), Ledger(world.ledger) as store:
         store.checkpoints()
     assert world.ledger.stat().st_size > 0
 
@@ -121,5 +121,5 @@ def test_an_empty_database_file_where_a_ledger_was_is_refused(world: Any, make_l
     world.step()
     world.stop()
     os.truncate(world.ledger, 0)
-    with pytest.raises(StoreError, match="empty"), Store(world.ledger):
+    with pytest.raises(LedgerError, match="empty"), Ledger(world.ledger):
         pass

@@ -26,7 +26,7 @@ import pytest
 
 from prodlensd import formats, snapshots
 from prodlensd.answers.report import NOT_BILLED, Figures, Period, Report, report
-from prodlensd.ledger import Store
+from prodlensd.ledger import Ledger
 from prodlensd.ledger.days import Partition
 from prodlensd.ledger.usage import UsageReader
 from prodlensd.ledger.writing import _COLUMNS
@@ -267,7 +267,7 @@ def ledger_of_sessions(path: Path, count: int) -> None:
         return tuple((nothing | more)[column] for column in _COLUMNS)
 
     insert = f"INSERT INTO trace VALUES ({', '.join('?' * len(_COLUMNS))})"
-    with Store(path, host="laptop") as store, store.transaction():
+    with Ledger(path, host="laptop") as store, store.transaction():
         store.db.executemany(insert, map(row, range(count)))
 
 

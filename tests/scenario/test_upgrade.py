@@ -8,7 +8,7 @@ from typing import Any
 import apsw
 import pytest
 
-from prodlensd.ledger import Reader, StoreError, connection, schema
+from prodlensd.ledger import LedgerError, Reader, connection, schema
 from tests.scenario.conftest import World
 from tests.scenario.proving import PROVEN, verdict
 
@@ -46,9 +46,9 @@ def old_world(
     db.close()
     with monkeypatch.context() as patch:
         patch.setattr(connection, "_migrate", lambda *_: None)
-        patch.setattr("prodlensd.ledger.writing.Store._not_pruned", lambda _self, rows: rows)
-        patch.setattr("prodlensd.ledger.writing.Store._insert_dead_letter", insert_old_letter)
-        patch.setattr("prodlensd.ledger.writing.Store._drop_purged", lambda *_: 0)
+        patch.setattr("prodlensd.ledger.writing.Ledger._not_pruned", lambda _self, rows: rows)
+        patch.setattr("prodlensd.ledger.writing.Ledger._insert_dead_letter", insert_old_letter)
+        patch.setattr("prodlensd.ledger.writing.Ledger._drop_purged", lambda *_: 0)
         world = World(folder)
         world.append("a.jsonl", make_line(1), make_line(2, ids=False), b"garbage\n")
         world.settle()
@@ -89,7 +89,7 @@ def test_a_ledger_of_an_earlier_version_is_brought_up_to_date(
 @pytest.mark.scenario(80)
 def test_who_only_reads_is_told_to_start_the_daemon_first(old_world: World) -> None:
     with (
-        pytest.raises(StoreError, match=r"schema \d is of an earlier prodlensd"),
+        pytest.raises(LedgerError, match=r"schema \d is of an earlier prodlensd"),
         Reader(old_world.ledger),
     ):
         pass

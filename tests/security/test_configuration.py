@@ -263,9 +263,9 @@ def test_what_the_database_cannot_hold_in_memory_stays_beside_the_ledger(tmp_pat
 _SORTING = """
 import sys
 from pathlib import Path
-from prodlensd.ledger import Reader, Store
+from prodlensd.ledger import Reader, Ledger
 path = Path(sys.argv[1])
-with Store(path) as store:
+with Ledger(path) as store:
     print(store.db.pragma("temp_store_directory"))
 with Reader(path) as reader:
     print(reader._db.pragma("temp_store_directory"))

@@ -79,10 +79,10 @@ def test_a_ledger_is_its_users_alone_by_itself(deep: Path, umask: int) -> None:
 _BIRTH = """
 import os, stat, sys
 from pathlib import Path
-from prodlensd.ledger import Store
+from prodlensd.ledger import Ledger
 path = Path(sys.argv[1])
 path.parent.mkdir(parents=True)
-with Store(path):
+with Ledger(path):
     for file in path.parent.iterdir():
         print(oct(stat.S_IMODE(file.stat().st_mode)))
 """

@@ -25,8 +25,8 @@ WATCHDOG_S = 1.0
 HANGING = """\
 import threading
 from prodlensd.cli import main
-from prodlensd.ledger import Store
-Store.commit = lambda *_: threading.Event().wait()
+from prodlensd.ledger import Ledger
+Ledger.commit = lambda *_: threading.Event().wait()
 main(["run"])
 """
 

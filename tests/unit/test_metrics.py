@@ -18,9 +18,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from prodlensd import formats
 from prodlensd.answers import metrics
 from prodlensd.answers.verify.differences import Differences
-from prodlensd.answers.verify.ledger import Ledger as VerifiedLedger
+from prodlensd.answers.verify.ledger import LedgerChecks
 from prodlensd.daemon.meter import Meter
-from prodlensd.ledger import Letters, Store
+from prodlensd.ledger import Ledger, Letters
 from prodlensd.ledger.tallies import TallyReader
 from prodlensd.model import REASONS, Chunk, Price, Sighting, Trace
 from prodlensd.pipeline import build
@@ -29,12 +29,12 @@ NOW_US = 1_800_000_000_000_000
 STALLED_S = 30.0
 
 
-class Ledger:
+class Observed:
     """A ledger in the making, and what its metrics say."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.store = Store(path, host="laptop")
+        self.store = Ledger(path, host="laptop")
 
     def take(self, *records: Any, prices: list[Price] | None = None) -> None:
         """Commits one file of these lines (bytes, or records as JSON), priced one by one."""
@@ -77,8 +77,8 @@ class Ledger:
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    ledger = Ledger(tmp_path / "prodlens.db")
+def ledger(tmp_path: Path) -> Iterator[Observed]:
+    ledger = Observed(tmp_path / "prodlens.db")
     with ledger.store:
         yield ledger
 
@@ -92,7 +92,7 @@ def call(number: int, **more: Any) -> dict[str, Any]:
     } | more
 
 
-def test_an_empty_ledger_has_every_known_series_at_zero(ledger: Ledger) -> None:
+def test_an_empty_ledger_has_every_known_series_at_zero(ledger: Observed) -> None:
     samples = ledger.samples()
     for source in metrics.COST_SOURCES:
         assert samples["prodlensd_cost_usd", source] == 0
@@ -118,7 +118,7 @@ def test_every_cost_source_of_the_pricing_is_known() -> None:
     )
 
 
-def test_what_only_grows_is_a_counter_and_all_else_is_not(ledger: Ledger) -> None:
+def test_what_only_grows_is_a_counter_and_all_else_is_not(ledger: Observed) -> None:
     types = {name: family.type for name, family in ledger.families().items()}
     counters = {name for name, type_ in types.items() if type_ == "counter"}
     assert counters == {
@@ -134,14 +134,14 @@ def test_what_only_grows_is_a_counter_and_all_else_is_not(ledger: Ledger) -> Non
     assert set(types.values()) == {"counter", "gauge", "histogram"}
 
 
-def test_every_metric_is_explained_and_named_by_its_unit(ledger: Ledger) -> None:
+def test_every_metric_is_explained_and_named_by_its_unit(ledger: Observed) -> None:
     for name, family in ledger.families().items():
         assert name.startswith("prodlensd_")
         assert family.documentation.endswith("."), name
         assert not name.endswith(("_ms", "_us", "_nanousd", "_kb", "_percent")), name
 
 
-def test_labels_are_few_and_their_values_words_of_the_program(ledger: Ledger) -> None:
+def test_labels_are_few_and_their_values_words_of_the_program(ledger: Observed) -> None:
     labels = {
         label
         for family in ledger.families().values()
@@ -151,7 +151,7 @@ def test_labels_are_few_and_their_values_words_of_the_program(ledger: Ledger) ->
     assert labels <= {"version", "reason", "cost_source", "kind", "le"}
 
 
-def test_the_figures_are_those_of_the_rows(ledger: Ledger) -> None:
+def test_the_figures_are_those_of_the_rows(ledger: Observed) -> None:
     ledger.take(
         call(1),
         call(2, usage={"input_tokens": 100, "output_tokens": 50, "cache_read_input_tokens": 60}),
@@ -196,7 +196,7 @@ def test_the_figures_are_those_of_the_rows(ledger: Ledger) -> None:
 
 @pytest.mark.parametrize("state", ["dismissed", "purged"])
 def test_an_accepted_dead_letter_is_told_apart_and_the_lines_add_up(
-    ledger: Ledger, state: str
+    ledger: Observed, state: str
 ) -> None:
     ledger.take(b"garbage", b"[1]", call(1), call(1), b"")
     key = ledger.store.db.execute("SELECT key FROM dead_letter LIMIT 1").get
@@ -209,7 +209,7 @@ def test_an_accepted_dead_letter_is_told_apart_and_the_lines_add_up(
     assert samples["prodlensd_lines_total",] == sum(parts) + sum(open_letters) == 5
 
 
-def test_a_counter_never_falls_when_a_dead_letter_is_redeemed(ledger: Ledger) -> None:
+def test_a_counter_never_falls_when_a_dead_letter_is_redeemed(ledger: Observed) -> None:
     ledger.take(b"garbage", call(1))
     before = ledger.samples()
     key = ledger.store.db.execute("SELECT key FROM dead_letter").get
@@ -228,7 +228,7 @@ def test_a_counter_never_falls_when_a_dead_letter_is_redeemed(ledger: Ledger) ->
 @pytest.mark.parametrize(
     "name", ['a"} 1\nprodlensd_up 0\n#', "\\", "x\ny", "\u2028", "a" * 500, "{}", "\x00"]
 )
-def test_nothing_that_a_log_line_says_comes_into_the_metrics(ledger: Ledger, name: str) -> None:
+def test_nothing_that_a_log_line_says_comes_into_the_metrics(ledger: Observed, name: str) -> None:
     empty = {(sample[0], *sample[1:]) for sample in ledger.samples()}
     hostile = call(
         1,
@@ -241,7 +241,7 @@ def test_nothing_that_a_log_line_says_comes_into_the_metrics(ledger: Ledger, nam
     assert all(sample[0] == "prodlensd_anomalies" and sample[1].isidentifier() for sample in new)
 
 
-def test_a_word_that_somebody_put_into_the_ledger_cannot_break_the_text(ledger: Ledger) -> None:
+def test_a_word_that_somebody_put_into_the_ledger_cannot_break_the_text(ledger: Observed) -> None:
     word = 'x"} 1\nprodlensd_up 7\\'
     with ledger.store.transaction():
         ledger.store.tally("anomalies", metrics_counter(word))
@@ -255,13 +255,13 @@ def metrics_counter(*words: str) -> Any:
     return Counter(words)
 
 
-def test_the_series_of_one_metric_are_bounded(ledger: Ledger) -> None:
+def test_the_series_of_one_metric_are_bounded(ledger: Observed) -> None:
     with ledger.store.transaction():
         ledger.store.tally("anomalies", metrics_counter(*(f"kind{n}" for n in range(5000))))
     assert len(ledger.families()["prodlensd_anomalies"].samples) == 100
 
 
-def test_costs_beyond_all_numbers_do_not_stop_the_ledger(ledger: Ledger) -> None:
+def test_costs_beyond_all_numbers_do_not_stop_the_ledger(ledger: Observed) -> None:
     # More nano-dollars than 64 bits hold.
     million = Price(10**15, "gateway")
     for start in range(0, 12_000, 4000):
@@ -271,7 +271,7 @@ def test_costs_beyond_all_numbers_do_not_stop_the_ledger(ledger: Ledger) -> None
     assert ledger.samples()["prodlensd_cost_usd", "gateway"] == 12_000_000_000
 
 
-def test_histograms_are_those_of_the_heartbeat_and_cumulative(ledger: Ledger) -> None:
+def test_histograms_are_those_of_the_heartbeat_and_cumulative(ledger: Observed) -> None:
     meter = Meter()
     meter.committed(10, 0.2, 0.004)
     meter.committed(10, 100.0, 0.004)
@@ -289,7 +289,7 @@ def test_histograms_are_those_of_the_heartbeat_and_cumulative(ledger: Ledger) ->
 
 
 @pytest.mark.parametrize("measures", [{"unknown": 1}, [], "text", {"batch_seconds": None}])
-def test_measures_of_another_version_are_left_out(ledger: Ledger, measures: Any) -> None:
+def test_measures_of_another_version_are_left_out(ledger: Observed, measures: Any) -> None:
     ledger.beat(measures=measures)
     assert ledger.samples()["prodlensd_batch_seconds_count",] == 0
     assert ledger.samples()["prodlensd_up",] == 1
@@ -307,7 +307,7 @@ def test_measures_of_another_version_are_left_out(ledger: Ledger, measures: Any)
     ],
 )
 def test_the_daemon_is_up_as_long_as_its_heart_beats(
-    ledger: Ledger, phase: str, age_s: float, up: int, said: str | None
+    ledger: Observed, phase: str, age_s: float, up: int, said: str | None
 ) -> None:
     ledger.beat(phase=phase, age_s=age_s)
     assert ledger.samples()["prodlensd_up",] == up
@@ -316,7 +316,7 @@ def test_the_daemon_is_up_as_long_as_its_heart_beats(
 
 
 def test_without_a_ledger_it_says_so_and_still_can_be_read(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path / "nowhere.db")
+    ledger = Observed(tmp_path / "nowhere.db")
     assert set(ledger.samples()) == {
         (
             "prodlensd_build_info",
@@ -332,12 +332,12 @@ def test_without_a_ledger_it_says_so_and_still_can_be_read(tmp_path: Path) -> No
 
 
 def test_a_ledger_that_is_no_database_is_not_up(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path / "prodlens.db")
+    ledger = Observed(tmp_path / "prodlens.db")
     ledger.path.write_bytes(b"no database at all" * 1000)
     assert ledger.samples()["prodlensd_up",] == 0
 
 
-def test_bytes_that_are_not_read_are_the_lag(ledger: Ledger, tmp_path: Path) -> None:
+def test_bytes_that_are_not_read_are_the_lag(ledger: Observed, tmp_path: Path) -> None:
     log = tmp_path / "a.jsonl"
     log.write_bytes(b"x" * 70)
     status = log.stat()
@@ -348,7 +348,7 @@ def test_bytes_that_are_not_read_are_the_lag(ledger: Ledger, tmp_path: Path) -> 
     assert ledger.samples()["prodlensd_log_files",] == 1
 
 
-def test_all_figures_are_of_one_moment(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_figures_are_of_one_moment(ledger: Observed, monkeypatch: pytest.MonkeyPatch) -> None:
     ledger.take(call(1))
     totals = TallyReader.totals
 
@@ -364,7 +364,7 @@ def test_all_figures_are_of_one_moment(ledger: Ledger, monkeypatch: pytest.Monke
     assert samples["prodlensd_unpriced_calls",] == 1
 
 
-def test_a_scrape_looks_at_no_row_of_the_ledger(ledger: Ledger) -> None:
+def test_a_scrape_looks_at_no_row_of_the_ledger(ledger: Observed) -> None:
     # With both tables of rows emptied behind its back, a ledger says the same.
     ledger.take(call(1), call(2), b"garbage")
     ledger.beat()
@@ -426,15 +426,15 @@ def test_a_text_file_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path
         ("INSERT INTO total VALUES ('gateway', 1, 0, 0, 0, 0, 0)", "total of cost_nanousd of"),
     ],
 )
-def test_verify_names_a_total_that_is_wrong(ledger: Ledger, damage: str, what: str) -> None:
+def test_verify_names_a_total_that_is_wrong(ledger: Observed, damage: str, what: str) -> None:
     ledger.take(call(1), b"garbage")
     assert differences(ledger) == []
     ledger.store.db.execute(damage)
     assert [each for each in differences(ledger) if each.startswith(what)]
 
 
-def differences(ledger: Ledger) -> list[str]:
+def differences(ledger: Observed) -> list[str]:
     found = Differences()
     with TallyReader(ledger.path) as reader:
-        VerifiedLedger(reader, "ledger", found).compare_tables(reader.sources())
+        LedgerChecks(reader, "ledger", found).compare_tables(reader.sources())
     return [difference.what for difference in found.named]

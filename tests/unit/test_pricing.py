@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prodlensd.ledger import Prices, Store
+from prodlensd.ledger import Ledger, Prices
 from prodlensd.model import NANOUSD_PER_USD, Price, Trace, Usage
 from prodlensd.pricing import (
     ALWAYS,
@@ -539,16 +539,16 @@ def test_what_no_table_can_ask_for_has_no_table_cost(facts: dict[str, Any]) -> N
 # Pins: what calls were priced at, kept for when a book no longer says so
 
 
-class Ledger:
+class Observed:
     """The pins of a ledger, on a clock of its own."""
 
-    def __init__(self, store: Store, clock: SimpleNamespace) -> None:
+    def __init__(self, store: Ledger, clock: SimpleNamespace) -> None:
         self.prices = Prices(store, lambda: clock.now_us)
         self.clock = clock
-        self._store = store
+        self._ledger = store
 
     def rows(self, columns: str) -> list[Any]:
-        return list(self._store.db.execute(f"SELECT {columns} FROM price ORDER BY rowid"))
+        return list(self._ledger.db.execute(f"SELECT {columns} FROM price ORDER BY rowid"))
 
     def price(self, trace: Trace, *books: Quote, **more: Any) -> Price:
         """By a pricer that has only just started."""
@@ -562,8 +562,8 @@ class Ledger:
 @pytest.fixture
 def ledger(tmp_path: Path) -> Any:
     clock = SimpleNamespace(now_us=NOVEMBER_2026)
-    with Store(tmp_path / "prodlens.db") as store:
-        yield Ledger(store, clock)
+    with Ledger(tmp_path / "prodlens.db") as store:
+        yield Observed(store, clock)
 
 
 LOST = Quote(None)

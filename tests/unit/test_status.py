@@ -26,7 +26,7 @@ from prodlensd.answers.status import Check, Follow, Gauge, Health, look
 from prodlensd.cli.status import _json, _line, _text
 from prodlensd.config import Status as Limits
 from prodlensd.daemon.meter import Meter
-from prodlensd.ledger import Store
+from prodlensd.ledger import Ledger
 from prodlensd.logs.tailer import Tailer
 
 NOW_US = 1_795_000_000_000_000  # 2026-11-18, in the middle of a day
@@ -34,7 +34,7 @@ TODAY_US = NOW_US // 86_400_000_000 * 86_400_000_000
 S = 1_000_000
 
 
-class Ledger:
+class Observed:
     """A ledger and its folder of logs, whose facts a test sets as it likes."""
 
     def __init__(self, folder: Path) -> None:
@@ -48,7 +48,7 @@ class Ledger:
         )
         self.log = folder / "logs" / "a.jsonl"
         self.log.parent.mkdir(parents=True)
-        with Store(self.path):
+        with Ledger(self.path):
             pass
         self.beat()
 
@@ -119,14 +119,14 @@ class Ledger:
 
 
 @pytest.fixture
-def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ledger:
+def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Observed:
     monkeypatch.setattr(status, "is_held", lambda _path: True)
     # On a busy machine a healthy server may take its time.
     monkeypatch.setattr(status, "PROXY_TIMEOUT_S", 30.0)
     # 5 GB free, whatever the disk of this machine has.
     disk = SimpleNamespace(f_bavail=5_000_000, f_frsize=1000)
     monkeypatch.setattr(os, "statvfs", lambda _path: disk)
-    return Ledger(tmp_path / "home")
+    return Observed(tmp_path / "home")
 
 
 def check(health: Health, name: str) -> Check:
@@ -140,47 +140,47 @@ def gauge(health: Health, name: str) -> Gauge:
 # Limits
 
 
-def late(ledger: Ledger) -> None:
+def late(ledger: Observed) -> None:
     ledger.beat(beat_us=NOW_US - 40 * S)
 
 
-def behind(ledger: Ledger) -> None:
+def behind(ledger: Observed) -> None:
     ledger.writes(b"12345\n" * 10, s_ago=400)
     ledger.follows(6, 12)
 
 
-def refused(ledger: Ledger) -> None:
+def refused(ledger: Observed) -> None:
     ledger.sql("INSERT INTO tally VALUES ('reason', 'invalid_json', 3)")
 
 
-def unpriced(ledger: Ledger) -> None:
+def unpriced(ledger: Observed) -> None:
     ledger.writes(b"")
     ledger.follows(0, 0, lines=100, traces=100)
     ledger.sql("INSERT INTO tally VALUES ('cost_source', 'unpriced', 29)")
 
 
-def dirty(ledger: Ledger) -> None:
+def dirty(ledger: Observed) -> None:
     ledger.sql(
         "INSERT INTO partition (day, version, compacted_version, compacted_us) VALUES (1, 2, 1, ?)",
         NOW_US - 1200 * S,
     )
 
 
-def never_compacted(ledger: Ledger) -> None:
+def never_compacted(ledger: Observed) -> None:
     ledger.beat(started_us=NOW_US - 1200 * S)
     ledger.sql("INSERT INTO partition (day, version) VALUES (1, 1)")
 
 
-def large_wal(ledger: Ledger) -> None:
+def large_wal(ledger: Observed) -> None:
     ledger.path.with_name("prodlens.db-wal").write_bytes(b"\0" * 5000)
 
 
-def silent(ledger: Ledger) -> None:
+def silent(ledger: Observed) -> None:
     ledger.writes(b"1\n", s_ago=7200)
     ledger.follows(2, 2, read_s_ago=7200)
 
 
-def nothing(_ledger: Ledger) -> None:
+def nothing(_ledger: Observed) -> None:
     pass
 
 
@@ -201,8 +201,8 @@ def nothing(_ledger: Ledger) -> None:
     ],
 )
 def test_at_its_limit_a_check_is_ok_and_just_beyond_it_is_not(
-    ledger: Ledger,
-    arrange: Callable[[Ledger], None],
+    ledger: Observed,
+    arrange: Callable[[Observed], None],
     name: str,
     key: str,
     at: float,
@@ -231,7 +231,7 @@ def test_at_its_limit_a_check_is_ok_and_just_beyond_it_is_not(
     assert [c.name for c in health.checks if c.state != "ok"] == [name]
 
 
-def test_the_limits_are_shown_beside_the_values(ledger: Ledger) -> None:
+def test_the_limits_are_shown_beside_the_values(ledger: Observed) -> None:
     assert check(ledger.look(), "store").thresholds == {
         "wal": {
             "value": 0,
@@ -250,7 +250,7 @@ def test_the_limits_are_shown_beside_the_values(ledger: Ledger) -> None:
     }
 
 
-def test_an_open_gap_is_a_warning_that_says_what_was_lost(ledger: Ledger) -> None:
+def test_an_open_gap_is_a_warning_that_says_what_was_lost(ledger: Observed) -> None:
     ledger.sql("INSERT INTO gap VALUES (1, 1, 0, 1234, 'truncated', 'open', 0)")
     found = check(ledger.look(), "ingest")
     assert found.state == "warning"
@@ -262,7 +262,7 @@ def test_an_open_gap_is_a_warning_that_says_what_was_lost(ledger: Ledger) -> Non
 # The daemon
 
 
-def test_a_daemon_older_than_what_is_installed_is_to_be_restarted(ledger: Ledger) -> None:
+def test_a_daemon_older_than_what_is_installed_is_to_be_restarted(ledger: Observed) -> None:
     assert check(ledger.look(), "version") == Check("version", "ok", __version__)
     ledger.beat(version="0.0.9")
     found = check(ledger.look(), "version")
@@ -272,7 +272,7 @@ def test_a_daemon_older_than_what_is_installed_is_to_be_restarted(ledger: Ledger
 
 
 @pytest.mark.parametrize("age_s", [-86_400, -3600, -1, 0, 29, 30, 31, 3600])
-def test_status_and_healthz_agree_whatever_the_clock_did(ledger: Ledger, age_s: int) -> None:
+def test_status_and_healthz_agree_whatever_the_clock_did(ledger: Observed, age_s: int) -> None:
     """Set back, the clock makes a heartbeat one of the future, until the next."""
     ledger.beat(beat_us=NOW_US - age_s * S)
     trouble = metrics.health(ledger.path, now_us=NOW_US, stalled_s=Limits().heartbeat_critical_s)
@@ -289,7 +289,7 @@ def test_status_and_healthz_agree_whatever_the_clock_did(ledger: Ledger, age_s: 
     ],
 )
 def test_of_another_user_whose_lock_may_not_be_asked_the_heartbeat_tells(
-    ledger: Ledger,
+    ledger: Observed,
     monkeypatch: pytest.MonkeyPatch,
     beat: dict[str, object],
     state: str,
@@ -307,7 +307,7 @@ def test_of_another_user_whose_lock_may_not_be_asked_the_heartbeat_tells(
     assert said in found.value
 
 
-def test_what_the_daemon_measured_is_told_in_percentiles(ledger: Ledger) -> None:
+def test_what_the_daemon_measured_is_told_in_percentiles(ledger: Observed) -> None:
     meter = Meter()
     meter.read(0)
     for _ in range(98):
@@ -326,7 +326,7 @@ def test_what_the_daemon_measured_is_told_in_percentiles(ledger: Ledger) -> None
 
 
 @pytest.mark.parametrize("measures", ["", "{", "[]", "{}", '{"lines": 1, "new": 2}', "5"])
-def test_measures_of_another_version_are_left_out(ledger: Ledger, measures: str) -> None:
+def test_measures_of_another_version_are_left_out(ledger: Observed, measures: str) -> None:
     ledger.beat(measures=measures)
     health = ledger.look()
     assert health.state == "ok"
@@ -340,7 +340,7 @@ def lag(health: Health) -> tuple[int, float]:
     return health.figures["lag_bytes"], health.figures["lag_s"]
 
 
-def test_a_file_read_to_its_end_leaves_nothing_waiting(ledger: Ledger) -> None:
+def test_a_file_read_to_its_end_leaves_nothing_waiting(ledger: Observed) -> None:
     ledger.writes(b"1\n2\n", s_ago=5000)
     ledger.follows(4, 4)
     health = ledger.look()
@@ -349,7 +349,7 @@ def test_a_file_read_to_its_end_leaves_nothing_waiting(ledger: Ledger) -> None:
     assert check(health, "tail").value == "1 file, 0 B unread"
 
 
-def test_a_line_appended_since_waits_from_the_last_write_on(ledger: Ledger) -> None:
+def test_a_line_appended_since_waits_from_the_last_write_on(ledger: Observed) -> None:
     ledger.writes(b"1\n2\n", s_ago=20)
     ledger.follows(2, 2, read_s_ago=5000)
     health = ledger.look()
@@ -358,14 +358,14 @@ def test_a_line_appended_since_waits_from_the_last_write_on(ledger: Ledger) -> N
 
 
 def test_a_line_that_was_there_at_the_last_read_waits_since_then_however_much_was_written_after(
-    ledger: Ledger,
+    ledger: Observed,
 ) -> None:
     ledger.writes(b"1\n2\n3\n", s_ago=0)
     ledger.follows(2, 4, read_s_ago=50)
     assert lag(ledger.look()) == (4, 50.0)
 
 
-def test_a_line_still_being_written_does_not_wait(ledger: Ledger) -> None:
+def test_a_line_still_being_written_does_not_wait(ledger: Observed) -> None:
     ledger.writes(b"1\n{half", s_ago=5000)
     ledger.follows(2, 7, read_s_ago=5000)
     health = ledger.look()
@@ -374,21 +374,21 @@ def test_a_line_still_being_written_does_not_wait(ledger: Ledger) -> None:
     assert "a line not finished yet" in check(health, "tail").value
 
 
-def test_a_file_that_the_daemon_has_not_found_yet_waits_too(ledger: Ledger) -> None:
+def test_a_file_that_the_daemon_has_not_found_yet_waits_too(ledger: Observed) -> None:
     ledger.writes(b"1\n2\n", s_ago=30)
     health = ledger.look()
     assert lag(health) == (4, 30.0)
     assert health.figures["sources"] == 1
 
 
-def test_a_renamed_file_is_found_where_it_is_now(ledger: Ledger) -> None:
+def test_a_renamed_file_is_found_where_it_is_now(ledger: Observed) -> None:
     ledger.writes(b"1\n2\n", s_ago=30)
     ledger.follows(2, 2, read_s_ago=60)
     ledger.log.rename(ledger.log.with_name("a.jsonl.1"))
     assert lag(ledger.look()) == (2, 30.0)
 
 
-def test_of_a_gzip_file_its_content_counts(ledger: Ledger) -> None:
+def test_of_a_gzip_file_its_content_counts(ledger: Observed) -> None:
     zipped = gzip.compress(b"1\n2\n", mtime=0)
     assert (len(zipped), b"\n" in zipped) == (24, False)
     ledger.writes(zipped, s_ago=30)
@@ -398,12 +398,12 @@ def test_of_a_gzip_file_its_content_counts(ledger: Ledger) -> None:
     assert lag(ledger.look()) == (0, 0.0)
 
 
-def test_a_folder_that_cannot_be_listed_is_named(ledger: Ledger) -> None:
+def test_a_folder_that_cannot_be_listed_is_named(ledger: Observed) -> None:
     ledger.log.parent.rmdir()
     assert "not all folders can be listed" in check(ledger.look(), "tail").value
 
 
-def test_a_fifo_in_the_place_of_a_log_is_not_waited_for(ledger: Ledger) -> None:
+def test_a_fifo_in_the_place_of_a_log_is_not_waited_for(ledger: Observed) -> None:
     os.mkfifo(ledger.log)
     ledger.follows(2, 4)
     assert lag(ledger.look()) == (2, 0.0)
@@ -413,7 +413,7 @@ def test_a_fifo_in_the_place_of_a_log_is_not_waited_for(ledger: Ledger) -> None:
 
 
 def test_rows_of_today_are_those_of_the_utc_day(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    ledger: Observed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for i, at_us in enumerate((-1, 0, 1, 86_400 * S - 1, 86_400 * S)):
         ledger.trace(TODAY_US + at_us, str(i))
@@ -424,7 +424,7 @@ def test_rows_of_today_are_those_of_the_utc_day(
     assert "; 2 or more today" in check(ledger.look(), "ingest").value
 
 
-def test_the_price_book_is_named_without_being_loaded(ledger: Ledger) -> None:
+def test_the_price_book_is_named_without_being_loaded(ledger: Observed) -> None:
     installed = f"genai-prices {importlib.metadata.version('genai-prices')}"
     health = ledger.look()
     assert health.figures["price_book"] == installed
@@ -432,7 +432,7 @@ def test_the_price_book_is_named_without_being_loaded(ledger: Ledger) -> None:
 
 
 def test_figures_have_the_same_names_with_and_without_a_ledger(
-    ledger: Ledger, tmp_path: Path
+    ledger: Observed, tmp_path: Path
 ) -> None:
     none = look(tmp_path / "none.db", parquet_interval_s=None, now_us=NOW_US)
     assert none.figures.keys() == ledger.look().figures.keys()
@@ -476,7 +476,7 @@ def parsed(line: str) -> tuple[str, str, dict[str, str]]:
     "arrange", [nothing, late, behind, refused, unpriced, dirty, silent], ids=lambda f: f.__name__
 )
 def test_the_line_says_what_the_checks_say(
-    ledger: Ledger, arrange: Callable[[Ledger], None]
+    ledger: Observed, arrange: Callable[[Observed], None]
 ) -> None:
     arrange(ledger)
     health = ledger.look(silence_warning_s=3600)
@@ -487,7 +487,7 @@ def test_the_line_says_what_the_checks_say(
     assert all(c.name in text for c in health.checks if c.state != "ok")
 
 
-def test_an_item_of_performance_data_is_as_nagios_reads_it(ledger: Ledger) -> None:
+def test_an_item_of_performance_data_is_as_nagios_reads_it(ledger: Observed) -> None:
     line = _line(ledger.look())
     assert line.startswith("PRODLENSD OK - daemon running, pid ")
     assert " | 'heartbeat'=5s;;30;0; 'lag'=0B;67108864;;0; 'lag_time'=0s;300;;0; " in line
@@ -504,7 +504,7 @@ HOSTILE = "/x|'lag'=9B;;;;\n'free'=0B | 'a'=1\x1b]0;owned\x07\x9b31m\u202e\udcff
 
 @pytest.mark.parametrize("column", ["fault", "watcher", "version"])
 def test_text_from_outside_neither_forges_an_item_nor_steers_a_terminal(
-    ledger: Ledger, column: str, monkeypatch: pytest.MonkeyPatch
+    ledger: Observed, column: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("prodlensd.cli.status._coloured", uncoloured)
     ledger.beat(**{column: HOSTILE.replace("\udcff", "")})
@@ -586,14 +586,14 @@ def raw_proxy(talk: Callable[[Any], None]) -> Iterator[str]:
         yield address
 
 
-def asked(ledger: Ledger, url: str) -> tuple[bool | None, str]:
+def asked(ledger: Observed, url: str) -> tuple[bool | None, str]:
     health = ledger.look(proxy_url=url)
     found = check(health, "proxy")
     assert (found.state == "ok") == health.figures["proxy"]
     return health.figures["proxy"], found.value
 
 
-def test_a_proxy_that_is_alive_is_asked_once_without_credentials(ledger: Ledger) -> None:
+def test_a_proxy_that_is_alive_is_asked_once_without_credentials(ledger: Observed) -> None:
     silent(ledger)
     with http_proxy() as (address, requests):
         told = asked(ledger, f"http://user:secret@{address}/litellm/?key=secret#secret")
@@ -606,7 +606,7 @@ def test_a_proxy_that_is_alive_is_asked_once_without_credentials(ledger: Ledger)
 
 @pytest.mark.parametrize("code", [204, 302, 401, 404, 500, 503])
 def test_any_other_answer_is_not_health_and_no_redirect_is_followed(
-    ledger: Ledger, code: int
+    ledger: Observed, code: int
 ) -> None:
     with http_proxy(code) as (address, requests):
         told = asked(ledger, f"http://{address}")
@@ -614,7 +614,7 @@ def test_any_other_answer_is_not_health_and_no_redirect_is_followed(
     assert len(requests) == 1
 
 
-def test_a_proxy_that_is_not_there_refuses(ledger: Ledger) -> None:
+def test_a_proxy_that_is_not_there_refuses(ledger: Observed) -> None:
     with http_proxy() as (address, _):
         pass
     healthy, said = asked(ledger, f"http://{address}")
@@ -656,7 +656,7 @@ def send(answer: bytes) -> Callable[[Any], None]:
     ids=["hangs", "drips", "for-ever", "hangs-up", "garbage", "code", "minus", "two", "long"],
 )
 def test_a_broken_answer_is_told_in_our_words_and_in_time(
-    ledger: Ledger,
+    ledger: Observed,
     monkeypatch: pytest.MonkeyPatch,
     wait_until: Callable[..., Any],
     talk: Callable[[Any], None],
@@ -672,7 +672,7 @@ def test_a_broken_answer_is_told_in_our_words_and_in_time(
     wait_until(lambda: threading.active_count() <= before, "no thread stays behind", 40)
 
 
-def test_of_a_huge_answer_nothing_but_the_status_is_read(ledger: Ledger) -> None:
+def test_of_a_huge_answer_nothing_but_the_status_is_read(ledger: Observed) -> None:
     sent = 0
 
     def flood(connection: Any) -> None:
@@ -687,14 +687,14 @@ def test_of_a_huge_answer_nothing_but_the_status_is_read(ledger: Ledger) -> None
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/\x1b[31m", "http://\x1b:1", "http://a..b"])
-def test_an_address_that_cannot_be_asked_is_a_warning(ledger: Ledger, url: str) -> None:
+def test_an_address_that_cannot_be_asked_is_a_warning(ledger: Observed, url: str) -> None:
     health = ledger.look(proxy_url=url)
     assert check(health, "proxy").state == "warning"
     parsed(_line(health))
 
 
 def test_a_name_that_nobody_knows_is_said_in_the_words_of_the_system(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    ledger: Observed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unknown(*_: object, **__: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
@@ -706,7 +706,7 @@ def test_a_name_that_nobody_knows_is_said_in_the_words_of_the_system(
 
 
 def test_a_name_that_resolves_slowly_is_not_waited_for(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, wait_until: Callable[..., Any]
+    ledger: Observed, monkeypatch: pytest.MonkeyPatch, wait_until: Callable[..., Any]
 ) -> None:
     looked = threading.Event()
 
@@ -723,14 +723,14 @@ def test_a_name_that_resolves_slowly_is_not_waited_for(
     wait_until(lambda: threading.active_count() == before, "the end of the thread", 30)
 
 
-def test_a_proxy_asked_by_https_that_speaks_http_is_not_healthy(ledger: Ledger) -> None:
+def test_a_proxy_asked_by_https_that_speaks_http_is_not_healthy(ledger: Observed) -> None:
     with http_proxy() as (address, requests):
         healthy, said = asked(ledger, f"https://{address}")
     assert (healthy, requests) == (False, [])
     assert "cannot be reached: [SSL" in said
 
 
-def test_a_dead_callback_is_told_from_a_dead_proxy_and_from_a_quiet_team(ledger: Ledger) -> None:
+def test_a_dead_callback_is_told_from_a_dead_proxy_and_from_a_quiet_team(ledger: Observed) -> None:
     silent(ledger)
     with http_proxy() as (address, _):
         url = f"http://{address}"
@@ -745,7 +745,7 @@ def test_a_dead_callback_is_told_from_a_dead_proxy_and_from_a_quiet_team(ledger:
     assert [c.name for c in ledger.look().checks if c.name == "proxy"] == []
 
 
-def test_the_last_line_is_known_by_the_file_even_while_nobody_reads_it(ledger: Ledger) -> None:
+def test_the_last_line_is_known_by_the_file_even_while_nobody_reads_it(ledger: Observed) -> None:
     ledger.writes(b"1\n2\n", s_ago=60)
     ledger.follows(2, 2, read_s_ago=7200)
     assert check(ledger.look(silence_warning_s=3600), "proxy").value == (

@@ -8,8 +8,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from prodlensd.ledger import PriceReader, Store, StoreError
-from prodlensd.ledger import writing as store_module
+from prodlensd.ledger import Ledger, LedgerError, PriceReader, writing
 from prodlensd.ledger.schema import TRACES_COLUMNS
 from prodlensd.model import Checkpoint, DeadLetter, Part, Sighting
 
@@ -19,12 +18,12 @@ def columns(db: apsw.Connection, table: str) -> list[str]:
 
 
 def test_rows_are_in_the_order_of_the_tables_columns(tmp_path: Path) -> None:
-    with Store(tmp_path / "ledger.db") as store:
-        assert columns(store._db, "trace") == store_module._COLUMNS
+    with Ledger(tmp_path / "ledger.db") as store:
+        assert columns(store._db, "trace") == writing._COLUMNS
 
 
 def test_the_traces_view_is_the_contract(tmp_path: Path) -> None:
-    with Store(tmp_path / "ledger.db") as store:
+    with Ledger(tmp_path / "ledger.db") as store:
         assert columns(store._db, "traces") == TRACES_COLUMNS
         assert columns(store._db, "dead_letters") == (
             "source_id path source_offset length reason raw received_at state".split()
@@ -39,7 +38,7 @@ def test_the_traces_view_is_the_contract(tmp_path: Path) -> None:
 
 
 def test_every_table_is_strict(tmp_path: Path) -> None:
-    with Store(tmp_path / "ledger.db") as store:
+    with Ledger(tmp_path / "ledger.db") as store:
         tables = list(
             store._db.execute("SELECT name, strict FROM pragma_table_list WHERE type = 'table'")
         )
@@ -50,7 +49,7 @@ def test_every_table_is_strict(tmp_path: Path) -> None:
 
 
 def test_a_commit_from_another_place_than_the_ledger_is_at_is_refused_whole(tmp_path: Path) -> None:
-    with Store(tmp_path / "ledger.db") as store:
+    with Ledger(tmp_path / "ledger.db") as store:
         (start,) = store.register([Sighting("a.jsonl", 1, 2, 10, 0, 0)], 0)
         letter = DeadLetter(b"k" * 16, start.source_id, 0, 4, "invalid_json", "", b"oops")
         end = Checkpoint(start.source_id, "a.jsonl", 1, 2, offset=5)
@@ -64,7 +63,7 @@ def test_a_commit_from_another_place_than_the_ledger_is_at_is_refused_whole(tmp_
 def test_a_damaged_database_is_refused_with_a_way_out(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     path.write_bytes(b"this is no database, whatever its name says" * 100)
-    with pytest.raises(StoreError, match="not a SQLite database"), Store(path):
+    with pytest.raises(LedgerError, match="not a SQLite database"), Ledger(path):
         pass
     assert path.read_bytes().startswith(b"this is no database")
 
@@ -76,7 +75,7 @@ def test_a_damaged_database_is_refused_with_a_way_out(tmp_path: Path) -> None:
 def test_prices_check_reads_an_index_of_what_it_asks_for_and_not_all_calls(
     tmp_path: Path, ask: Callable[[PriceReader], object], index: str
 ) -> None:
-    with Store(tmp_path / "ledger.db"), PriceReader(tmp_path / "ledger.db") as reader:
+    with Ledger(tmp_path / "ledger.db"), PriceReader(tmp_path / "ledger.db") as reader:
         asked: list[str] = []
 
         def note(_cursor: object, sql: str, _bindings: object) -> bool:

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Final
 
 from prodlensd.answers.verify.differences import Difference, Differences
-from prodlensd.answers.verify.ledger import Ledger
+from prodlensd.answers.verify.ledger import LedgerChecks
 from prodlensd.answers.verify.rereading import Follow, Places, Replay, Rereading, Unread, reread
-from prodlensd.ledger import Counts, Partition, Reader, Source, StoreError, TallyReader
+from prodlensd.ledger import Counts, LedgerError, Partition, Reader, Source, TallyReader
 from prodlensd.logs import PassedOver
 from prodlensd.model import Checkpoint, Chunk, Part, Sighting
 
@@ -69,7 +69,7 @@ class Verdict:
 
 
 def verify(
-    store_path: Path,
+    ledger_path: Path,
     *,
     follow: Follow,
     build: Callable[[Chunk], Part],
@@ -80,28 +80,28 @@ def verify(
 
     Calls that were pruned are those of their snapshots. `snapshot_path` gives the place of a day's;
     None: there are none to compare. `progress` is told how many bytes of how many were read. Raises
-    StoreError.
+    LedgerError.
     """
     differences = Differences()
-    with TallyReader(store_path) as reader, reader.one_moment():
+    with TallyReader(ledger_path) as reader, reader.one_moment():
         sources, totals = reader.sources(), reader.totals()
-        ledger = Ledger(reader, str(store_path), differences)
+        checks = LedgerChecks(reader, str(ledger_path), differences)
         places = Places(follow)
         places.look()
         _say_folders(places, differences)
         rereading = Rereading(reader, follow, build, places.find)
         unread: list[Unread] = []
         compared = due = 0
-        sound = ledger.compare_integrity()
+        sound = checks.compare_integrity()
         try:
             unread = reread(sources, rereading, places.look, differences, progress)
-            ledger.compare_tables(sources, snapshot_path)
+            checks.compare_tables(sources, snapshot_path)
             if snapshot_path is not None:
-                compared, due = ledger.compare_snapshots(store_path, snapshot_path)
-        except StoreError as error:
+                compared, due = checks.compare_snapshots(ledger_path, snapshot_path)
+        except LedgerError as error:
             if sound:
                 raise
-            differences.expect(str(store_path), "database", "readable", str(error))
+            differences.expect(str(ledger_path), "database", "readable", str(error))
     return Verdict(
         sources=len(sources),
         reread=len(sources) - len(unread),
@@ -133,7 +133,7 @@ def proven(
 ) -> set[int]:
     """Of these live sources, those whose file is there and holds nothing that the ledger lacks.
 
-    By the same rule: read again from 0, each line is in the ledger once. Raises StoreError.
+    By the same rule: read again from 0, each line is in the ledger once. Raises LedgerError.
     """
     tailer = follow(())
 

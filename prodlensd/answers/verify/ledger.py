@@ -16,9 +16,9 @@ from prodlensd.ledger import (
     PRUNED_CALLS,
     TOTALLED,
     DayReader,
+    LedgerError,
     Partition,
     Source,
-    StoreError,
     TallyReader,
     TotalsBySource,
 )
@@ -26,7 +26,7 @@ from prodlensd.ledger import (
 _NO_TOTALS: Final = [0] * len(TOTALLED)
 
 
-class Ledger:
+class LedgerChecks:
     """The database as it is at one moment, compared with itself and with its snapshots."""
 
     def __init__(self, reader: TallyReader, path: str, differences: Differences) -> None:
@@ -88,7 +88,7 @@ class Ledger:
         path = snapshot_path(partition)
         try:
             self._reader.load(partition, snapshots.ledger_rows(path, LOADED))
-        except (StoreError, OSError, ValueError) as error:
+        except (LedgerError, OSError, ValueError) as error:
             found = error.strerror if isinstance(error, OSError) else str(error)
             self._differences.expect(str(path), what, "in the snapshot", found)
             return False
@@ -129,7 +129,7 @@ class Ledger:
         self._differences.expect(self._path, what, expected, found)
 
     def compare_snapshots(
-        self, store_path: Path, snapshot_path: Callable[[Partition], Path]
+        self, ledger_path: Path, snapshot_path: Callable[[Partition], Path]
     ) -> tuple[int, int]:
         """Compares each snapshot that is up to date with its day; returns how many, and the rest.
 
@@ -144,7 +144,7 @@ class Ledger:
             differences = Differences()
             self._compare_snapshot(partition, snapshot_path(partition), differences)
             if differences.count:
-                with DayReader(store_path) as now:
+                with DayReader(ledger_path) as now:
                     if now.partitions().get(day) != partition:
                         due += partition.is_clean
                         continue
