@@ -5,8 +5,6 @@ The Prometheus library is loaded only when metrics are asked for.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from http import HTTPStatus
@@ -14,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prodlensd.config import Config
+from prodlensd.durable import replacing
 from prodlensd.moments import now_us
 
 if TYPE_CHECKING:  # `status` can do without
@@ -33,15 +32,8 @@ def write_textfile(path: Path, text: bytes) -> None:
 
     Raises OSError. Until it has its name it has one that node_exporter does not read.
     """
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(text)
-            os.fchmod(file.fileno(), 0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink()
-        raise
+    with replacing(path, 0o644) as file:
+        file.write(text)
 
 
 @contextmanager

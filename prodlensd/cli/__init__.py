@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
@@ -12,12 +11,11 @@ import click
 
 from prodlensd import __version__, config
 from prodlensd.cli.streams import standard_streams
+from prodlensd.text import printable
 
 EXIT_FAILURE: Final = 1
 EXIT_LOCKED: Final = 75
 EXIT_CONFIG: Final = 78
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 #: The command's name → its one line in `prodlensd --help`. Its module is prodlensd.cli.<name>.
 COMMANDS: Final = {
@@ -83,7 +81,7 @@ def main() -> None:
 class _Failure(click.ClickException):
     def __init__(self, message: str, exit_code: int) -> None:
         # What it quotes (paths, system errors) comes from outside.
-        super().__init__(shown(message))
+        super().__init__(printable(message))
         self.exit_code = exit_code  # type: ignore[misc] # click's own way, on an instance
 
 
@@ -100,32 +98,8 @@ def fail(message: str, exit_code: int = EXIT_FAILURE) -> click.ClickException:
     return _Failure(message, exit_code)
 
 
-def iso_time(us: int) -> str:
-    """Microseconds since 1970 as ISO 8601, in UTC, for programs.
-
-    Always with six digits, as the SQL views have it: as text it sorts as the times do.
-    """
-    moment = _EPOCH + timedelta(microseconds=us)
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def short_time(us: int) -> str:
-    """Microseconds since 1970 as ISO 8601, in UTC, for people: without the fraction."""
-    moment = _EPOCH + timedelta(microseconds=us)
-    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
 def as_json(command: str, content: dict[str, Any]) -> str:
     """A command's answer for programs; in ASCII: safe on any terminal, whatever it holds."""
     import json  # noqa: PLC0415 - only where JSON is asked for
 
     return json.dumps({"schema": f"prodlensd.{command}/1", **content}, indent=2)
-
-
-def shown(text: str) -> str:
-    """A text from outside, without what could steer a terminal or break a line."""
-    if text.isprintable():
-        return text
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
-    )

@@ -16,10 +16,10 @@ import click
 
 from prodlensd.cli import config_option, load_config
 from prodlensd.cli.letters import find, reason_option, told_errors
-from prodlensd.cli.table import print_table
 from prodlensd.config import Config
 from prodlensd.jobs import retrying as dead_letters
 from prodlensd.ledger import BEFORE, Accepted, Ledger, Letters, Partitions, Reader, Refused, Turns
+from prodlensd.text import table
 
 _VERBS: Final = {"dismissed": "dismiss", "purged": "purge"}
 _PAGES_AT_ONCE: Final = 128
@@ -152,6 +152,6 @@ def _print(accepted: Counter[str], kept_bytes: int, state: str, *, dry_run: bool
     done = f"would {_VERBS[state]}" if dry_run else state
     rows = [(reason, str(count)) for reason, count in sorted(accepted.items())]
     rows.append(("all", str(accepted.total())))
-    print_table(("reason", done), rows, right={done})
+    click.echo(table(("reason", done), rows, right={done}))
     if state == "purged":
         click.echo(f"{kept_bytes} bytes of them {'would be' if dry_run else 'are'} gone")

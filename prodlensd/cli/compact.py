@@ -16,13 +16,14 @@ import structlog
 
 from prodlensd.answers.status import price_book
 from prodlensd.app.snapshots import snapshot_path
-from prodlensd.cli import EXIT_LOCKED, config_option, fail, load_config, shown
+from prodlensd.cli import EXIT_LOCKED, config_option, fail, load_config
 from prodlensd.cli.verify import rereading
 from prodlensd.config import Config, Retention
 from prodlensd.daemon import configure_log
 from prodlensd.ledger import DayReader, Ledger, LedgerError, LedgerLockedError, Partitions, Turns
 from prodlensd.model import US_PER_DAY
 from prodlensd.moments import now_us
+from prodlensd.text import printable
 
 #: A log that could not be proven is not read again sooner.
 LOG_PATIENCE_US = US_PER_DAY
@@ -121,7 +122,7 @@ def write_snapshots(config: Config, partitions: Partitions, reader: DayReader) -
             price_book=price_book() or "none",
             now=now_us,
         ).run():
-            yield f"{shown(str(written.path))}: {written.rows} rows, {written.size_bytes} bytes"
+            yield f"{printable(str(written.path))}: {written.rows} rows, {written.size_bytes} bytes"
 
 
 def _other_folders(config: Config, reader: DayReader) -> set[Path]:
@@ -146,7 +147,7 @@ def _prune(config: Config, partitions: Partitions, reader: DayReader) -> Iterato
             before_day=before_day,
             pause=Turns(time.monotonic, threading.Event().wait).give,
         ):
-            yield f"{shown(str(pruned.path))}: {pruned.rows} rows pruned from the ledger"
+            yield f"{printable(str(pruned.path))}: {pruned.rows} rows pruned from the ledger"
 
 
 def _delete_logs(config: Config, partitions: Partitions, reader: DayReader) -> Iterator[str]:
@@ -164,6 +165,6 @@ def _delete_logs(config: Config, partitions: Partitions, reader: DayReader) -> I
     ):
         if verdict.kept is None:
             log.info("deleted a log: all of it is in the ledger", path=verdict.path)
-            yield f"{shown(verdict.path)}: deleted"
+            yield f"{printable(verdict.path)}: deleted"
         else:
             log.warning("kept an old log", path=verdict.path, reason=verdict.kept)

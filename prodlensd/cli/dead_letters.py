@@ -20,16 +20,16 @@ import click
 
 from prodlensd import formats
 from prodlensd.app.books import Books
-from prodlensd.cli import as_json, config_option, fail, iso_time, load_config, short_time
+from prodlensd.cli import as_json, config_option, fail, load_config
 from prodlensd.cli.accepting import dismiss, purge
 from prodlensd.cli.letters import find, open_reader, reason_option, told_errors
-from prodlensd.cli.table import plain, print_table
 from prodlensd.config import Config
 from prodlensd.jobs import retrying as dead_letters
 from prodlensd.jobs.retrying import Retried
 from prodlensd.ledger import LETTER_STATES, Ledger, Prices, Reader, Redeemed, Refused
 from prodlensd.model import Price, Trace
-from prodlensd.moments import now_us
+from prodlensd.moments import iso_time, now_us, short_time
+from prodlensd.text import printable, table
 
 _MIN_SHOWN_DIGITS: Final = 8
 _HEADER: Final = ("id", "received", "state", "reason", "length", "path:offset", "detail")
@@ -78,7 +78,7 @@ def list_(
         click.echo(as_json("dead-letters", answer))
         return
     if letters:
-        print_table(_HEADER, [_cells(letter, digits) for letter in letters], right={"length"})
+        click.echo(table(_HEADER, [_cells(letter, digits) for letter in letters], right={"length"}))
     else:
         which = "" if state == "all" else f"{state} "
         click.echo(f"no {which}dead letters" + (f" of reason {reason}" if reason else ""))
@@ -128,7 +128,7 @@ def show(config_path: Path | None, id_: str, max_bytes: int, as_raw: bool) -> No
         ("from", f"{letter.path}:{letter.source_offset} (source {letter.source_id})"),
         ("length", f"{letter.length} bytes{kept}"),
     ):
-        click.echo(f"{name:10}{plain(value)}".rstrip())
+        click.echo(f"{name:10}{printable(value)}".rstrip())
     if is_purged:
         click.echo("\nits bytes were purged")
         return
@@ -223,7 +223,7 @@ def _print_retried(
     reasons = sorted({*moved, *stayed})
     rows = [(reason, str(moved[reason]), str(stayed[reason])) for reason in reasons]
     rows.append(("all", str(moved.total()), str(stayed.total())))
-    print_table(header, rows, right=header[1:])
+    click.echo(table(header, rows, right=header[1:]))
     if duplicates:
         click.echo(f"already in the ledger: {duplicates} of the moved")
 

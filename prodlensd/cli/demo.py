@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -16,10 +14,10 @@ from typing import Final
 import click
 import orjson
 
+from prodlensd import child
 from prodlensd.cli import config_option, fail
-from prodlensd.cli.table import print_table
 from prodlensd.ledger import DayReader, LedgerError
-from prodlensd.pricing import own_path
+from prodlensd.text import table
 
 #: session, developer, model, tokens in, tokens out, latency in ms, time
 _CALLS: Final = (
@@ -42,7 +40,7 @@ def command(config_path: Path | None) -> None:
     """
     with tempfile.TemporaryDirectory(prefix="prodlensd-demo-") as folder:
         home = Path(folder)
-        environment = os.environ | {"PRODLENSD_HOME": folder, "PYTHONPATH": own_path()}
+        environment = os.environ | {"PRODLENSD_HOME": folder}
         if config_path is None:
             environment.pop("PRODLENSD_CONFIG", None)
             (home / "config.toml").touch()  # so that no configuration of this machine is found
@@ -51,12 +49,10 @@ def command(config_path: Path | None) -> None:
 
 
 def _show(home: Path, environment: dict[str, str], options: list[str]) -> None:
-    # -P and our own path: it imports what we would, never what lies in the current folder
-    prodlensd = [sys.executable, "-P", "-m", "prodlensd"]
     (home / "logs").mkdir(mode=0o700)
     log = home / "logs" / "litellm-traces-2025-10-12.jsonl"
     with (home / "daemon.log").open("wb") as daemon_log:
-        daemon = subprocess.Popen([*prodlensd, "run", *options], env=environment, stderr=daemon_log)
+        daemon = child.start("run", *options, env=environment, stderr=daemon_log)
     try:
         _await(lambda: _lines(home) is not None, home)
         click.echo(f"a daemon runs in {home}, pid {daemon.pid}\n")
@@ -68,7 +64,7 @@ def _show(home: Path, environment: dict[str, str], options: list[str]) -> None:
             _await(partial(_has_lines, home, number), home)
             waited_ms = (time.perf_counter() - written) * 1000
             click.echo(f"{line.decode()}\n  in the ledger after {waited_ms:.0f} ms\n")
-        subprocess.run([*prodlensd, "status", *options], env=environment, check=False)
+        child.start("status", *options, env=environment, stdout=None).wait()
         click.echo()
         _print_costs(home)
     finally:
@@ -134,4 +130,4 @@ def _print_costs(home: Path) -> None:
     with DayReader(home / "prodlens.db") as reader:
         rows = [(*row[:5], f"${row[5] / 1e9:.5f}", row[6]) for row in reader.day(20373, _SHOWN)]
     titles = (*_SHOWN[:5], "cost", "source")
-    print_table(titles, [tuple(map(str, row)) for row in rows], right=())
+    click.echo(table(titles, [tuple(map(str, row)) for row in rows], right=()))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from prodlensd.cli import config_option, fail, load_config, shown
+from prodlensd.cli import config_option, fail, load_config
 from prodlensd.config import example, user_file
 from prodlensd.litellm import (
     COPIED_CALLBACK,
@@ -16,6 +16,7 @@ from prodlensd.litellm import (
     litellm_config,
     next_steps,
 )
+from prodlensd.text import printable
 
 _LITELLM_LINES = """\
 Your LiteLLM proxy writes the traces with this in its config, where prodlensd is installed too:
@@ -52,9 +53,9 @@ def command(config_path: Path | None, proxy_folder: Path | None) -> None:
     path = (config_path or user_file()).absolute()
     _write_new({path: example()})
     config = load_config(path)
-    log_folder = shown(str(config.logs.directories[0]))
+    log_folder = printable(str(config.logs.directories[0]))
     click.echo(
-        f"wrote {shown(str(path))}\n\n{_LITELLM_LINES.format(log_folder=log_folder)}", nl=False
+        f"wrote {printable(str(path))}\n\n{_LITELLM_LINES.format(log_folder=log_folder)}", nl=False
     )
 
 
@@ -67,7 +68,7 @@ def _write_proxy(folder: Path, log_folder: Path) -> None:
         }
     )
     for path in (config_path, folder / COPIED_CALLBACK_FILE):
-        click.echo(f"wrote {shown(str(path))}")
+        click.echo(f"wrote {printable(str(path))}")
     click.echo(f"\n{next_steps(config_path, log_folder)}", nl=False)
 
 

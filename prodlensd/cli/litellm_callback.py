@@ -8,9 +8,10 @@ from pathlib import Path
 
 import click
 
-from prodlensd.cli import config_option, fail, shown
+from prodlensd.cli import config_option, fail
 from prodlensd.durable import replacing
 from prodlensd.litellm import COPIED_CALLBACK, COPIED_CALLBACK_FILE, callback_source
+from prodlensd.text import printable
 
 
 @click.command()
@@ -41,7 +42,9 @@ def command(config_path: Path | None, print_: bool, folder: Path | None) -> None
             file.write(callback_source().encode())
     except OSError as error:
         raise fail(f"cannot write {path}: {error.strerror}") from error
-    click.echo(f'wrote {shown(str(path))}\nin LiteLLM\'s config:  callbacks: ["{COPIED_CALLBACK}"]')
+    click.echo(
+        f'wrote {printable(str(path))}\nin LiteLLM\'s config:  callbacks: ["{COPIED_CALLBACK}"]'
+    )
 
 
 def _mode_of(path: Path, otherwise: int) -> int:

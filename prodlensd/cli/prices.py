@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -12,13 +12,11 @@ from typing import Any, Final
 import click
 
 from prodlensd.app.books import Books
-from prodlensd.cli import as_json, config_option, fail, iso_time, load_config, short_time
-from prodlensd.cli.report import money
-from prodlensd.cli.table import plain, print_table
+from prodlensd.cli import as_json, config_option, fail, load_config
 from prodlensd.config import Config
 from prodlensd.ledger import Doubtful, LedgerError, PriceReader
 from prodlensd.model import Trace
-from prodlensd.moments import now_us
+from prodlensd.moments import iso_time, moment_us, now_us, short_time
 from prodlensd.pricing import (
     ALWAYS,
     FOREVER,
@@ -28,6 +26,7 @@ from prodlensd.pricing import (
     cost_nanousd,
     provider_of,
 )
+from prodlensd.text import money, printable, table
 
 _PICO_PER_USD_PER_MILLION: Final = 1_000_000
 #: A call to show what the rates mean.
@@ -80,7 +79,7 @@ def show(
     Exit code: 0, 1 when no price is known.
     """
     config = load_config(config_path)
-    at_us = now_us() if date is None else _us(date)
+    at_us = now_us() if date is None else moment_us(date.replace(tzinfo=UTC))
     trace = _a_call(model, provider, at_us, tier)
     with _told_errors(), _books(config) as (books, _):
         source, quote = books.pricer.quote(trace)
@@ -154,8 +153,11 @@ def _told_errors() -> Iterator[None]:
 
 def _print(trace: Trace, source: str, quote: Quote) -> None:
     provider = provider_of(trace)
-    tier = f", tier {plain(trace.service_tier)}" if trace.service_tier else ""
-    _line("model", f"{plain(trace.model or '')}, provider {plain(provider) or 'unknown'}{tier}")
+    tier = f", tier {trace.service_tier}" if trace.service_tier else ""
+    _line(
+        "model",
+        f"{printable(trace.model or '')}, provider {printable(provider) or 'unknown'}{tier}",
+    )
     if quote.rates is None:
         said = {
             "free": "free: the provider is one of pricing.free_providers",
@@ -209,10 +211,6 @@ def _usd(pico: int) -> str:
     return f"{whole}.{fraction.rstrip('0').ljust(2, '0')}"
 
 
-def _us(utc: datetime) -> int:
-    return (utc.replace(tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
-
-
 def _window(quote: Quote) -> str:
     if (quote.from_us, quote.until_us) == (ALWAYS, FOREVER):
         return "at any time"
@@ -222,7 +220,7 @@ def _window(quote: Quote) -> str:
 
 
 def _line(name: str, value: str) -> None:
-    click.echo(f"{name:9}{plain(value)}")
+    click.echo(f"{name:9}{printable(value)}")
 
 
 def _as_dict(trace: Trace, source: str, quote: Quote) -> dict[str, Any]:
@@ -273,7 +271,7 @@ def _print_unpriced(unpriced: list[tuple[Doubtful, str]]) -> None:
         return
     header = ("unpriced model", "provider", "tier", "calls", "tokens", "why")
     rows = [(*_names(of), f"{of.calls:,}", f"{of.tokens or 0:,}", why) for of, why in unpriced]
-    print_table(header, rows, right=("calls", "tokens"))
+    click.echo(table(header, rows, right=("calls", "tokens")))
 
 
 def _print_disputed(disputed: list[Doubtful]) -> None:
@@ -290,7 +288,7 @@ def _print_disputed(disputed: list[Doubtful]) -> None:
         )
         for of in disputed
     ]
-    print_table(header, rows, right=header[3:])
+    click.echo(table(header, rows, right=header[3:]))
 
 
 def _names(of: Doubtful) -> tuple[str, str, str]:

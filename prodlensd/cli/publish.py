@@ -13,11 +13,12 @@ import click
 import structlog
 
 from prodlensd.app.snapshots import snapshot_path
-from prodlensd.cli import EXIT_LOCKED, config_option, fail, load_config, shown
+from prodlensd.cli import EXIT_LOCKED, config_option, fail, load_config
 from prodlensd.config import Config
 from prodlensd.daemon import configure_log
 from prodlensd.ledger import DayReader, Ledger, LedgerError, Partitions
 from prodlensd.moments import now_us
+from prodlensd.text import printable
 
 if TYPE_CHECKING:
     from prodlensd.jobs.publication import Copied
@@ -52,12 +53,12 @@ def command(config_path: Path | None, everything: bool, quiet: bool) -> None:
         for copied in _publish(config, everything=everything, is_logged=quiet):
             done += 1
             if not quiet:
-                click.echo(f"{shown(copied.key)}: {copied.size_bytes} bytes")
+                click.echo(f"{printable(copied.key)}: {copied.size_bytes} bytes")
     except PublishError as error:
         if quiet:
             raise SystemExit(EXIT_LOCKED) from error
         raise fail(
-            f"cannot publish to {shown(config.publish.url)}: {error}", EXIT_LOCKED
+            f"cannot publish to {printable(config.publish.url)}: {error}", EXIT_LOCKED
         ) from error
     except LedgerError as error:
         raise fail(str(error)) from error

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import fields
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -26,11 +26,12 @@ from prodlensd.answers.report import (
     report,
 )
 from prodlensd.app.snapshots import read_snapshot
-from prodlensd.cli import as_json, config_option, fail, iso_time, load_config, shown
+from prodlensd.cli import as_json, config_option, fail, load_config
 from prodlensd.cli.zone import time_zone
 from prodlensd.ledger import LedgerError
 from prodlensd.model import NANOUSD_PER_USD
-from prodlensd.moments import now_us
+from prodlensd.moments import iso_time, now_us
+from prodlensd.text import money, printable, table
 
 #: Longer names are cut in the table; the other forms have them whole.
 _MAX_NAME_CELLS: Final = 40
@@ -124,15 +125,6 @@ def command(
 # Forms ------------------------------------------------------------------------------------------
 
 
-def money(nanousd: int) -> str:
-    """Dollars: cents from one dollar on, below it four digits that say something."""
-    usd = Decimal(nanousd).scaleb(-9)
-    places = 2 if usd >= 1 or not usd else max(2, 3 - usd.adjusted())
-    rounded = f"{usd.quantize(Decimal(1).scaleb(-places), ROUND_HALF_EVEN):,f}"
-    cents = rounded.index(".") + 3
-    return f"${rounded[:cents]}{rounded[cents:].rstrip('0')}"
-
-
 def cost(figures: Figures) -> str:
     """The cost, which never looks complete where a call's price is not known."""
     if figures.cost_nanousd is None:
@@ -159,12 +151,12 @@ def _short(count: int) -> str:
 
 def in_csv(text: str) -> str:
     """A text from outside that no spreadsheet takes for a formula."""
-    return f"'{shown(text)}" if text.startswith(_FORMULA) else shown(text)
+    return f"'{printable(text)}" if text.startswith(_FORMULA) else printable(text)
 
 
 def in_markdown(text: str) -> str:
     """A text from outside that is nothing but text in Markdown."""
-    return "".join(f"\\{char}" if char in _MARKDOWN else char for char in shown(text))
+    return "".join(f"\\{char}" if char in _MARKDOWN else char for char in printable(text))
 
 
 def _whole(number: float | None) -> str:
@@ -265,36 +257,18 @@ def _rows(found: Report) -> Iterator[tuple[list[str], list[str]]]:
     yield ["total", *blank], [show(found.total) for show in _SHOWN.values()]
 
 
-def _drawn(header: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[str]) -> str:
-    """Columns; those with a title in `right` end under it. Cells may come from outside."""
-    from rich.cells import cell_len, set_cell_size  # noqa: PLC0415 - only where a table is drawn
-
-    def fitting(cell: str) -> str:
-        cell = shown(cell)
-        if cell_len(cell) <= _MAX_NAME_CELLS:
-            return cell
-        return f"{set_cell_size(cell, _MAX_NAME_CELLS - 1).rstrip()}…"
-
-    columns = []
-    for title, *cells in zip(header, *rows, strict=True):
-        column = [fitting(cell) for cell in (title, *cells)]
-        width = max(map(cell_len, column))
-        spaces = [" " * (width - cell_len(cell)) for cell in column]
-        pairs = (
-            zip(spaces, column, strict=True) if title in right else zip(column, spaces, strict=True)
-        )
-        columns.append(["".join(pair) for pair in pairs])
-    title, *lines = ["  ".join(cells).rstrip() for cells in zip(*columns, strict=True)]
-    return "\n".join([click.style(title, bold=True), *lines])
-
-
 def _table(found: Report) -> str:
     if not found.groups:
         return f"{_nothing(found)}\n"
     names = len(found.by)
     # How a name was found stands at the end: it is of least interest.
     header, *rows = ([*texts[:names], *numbers, *texts[names:]] for texts, numbers in _rows(found))
-    return f"{_drawn(header, rows, _SHOWN)}\n\n{_summary(found)}\n"
+    drawn = table(header, rows, right=_SHOWN, max_width=_MAX_NAME_CELLS, title=_bold)
+    return f"{drawn}\n\n{_summary(found)}\n"
+
+
+def _bold(line: str) -> str:
+    return click.style(line, bold=True)
 
 
 def _markdown(found: Report) -> str:

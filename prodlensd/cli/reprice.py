@@ -16,8 +16,7 @@ from prodlensd.app.books import Books, fingerprint
 from prodlensd.cli import as_json, config_option, fail, load_config
 from prodlensd.cli.bar import bar
 from prodlensd.cli.compact import write_snapshots
-from prodlensd.cli.report import money, time_options
-from prodlensd.cli.table import print_table
+from prodlensd.cli.report import time_options
 from prodlensd.cli.zone import time_zone
 from prodlensd.config import Config
 from prodlensd.jobs.repricing import Repriced, Write, reprice, write_nothing
@@ -33,6 +32,7 @@ from prodlensd.ledger import (
 )
 from prodlensd.moments import now_us
 from prodlensd.pricing import ALWAYS, FOREVER
+from prodlensd.text import money, table
 
 #: Whose price can be another one now; the others have none to be looked up.
 _SOURCES = ("unpriced", "table", "override", "fallback", "free", "gateway")
@@ -177,23 +177,25 @@ def _print(repriced: Repriced, *, dry_run: bool) -> None:
     total = repriced.total
     if repriced.changes:
         header = ("model", "provider", "was", "is", "calls", "cost before", "cost after")
-        print_table(
-            header,
-            [
-                (
-                    kind.model or "(none)",
-                    kind.provider or "(none)",
-                    kind.old_source,
-                    kind.new_source,
-                    f"{change.calls:,}",
-                    _cost(kind.old_source, change.old_nanousd),
-                    _cost(kind.new_source, change.new_nanousd),
-                )
-                for kind, change in sorted(
-                    repriced.changes.items(), key=lambda item: (-item[1].calls, str(item))
-                )
-            ],
-            right=header[4:],
+        click.echo(
+            table(
+                header,
+                [
+                    (
+                        kind.model or "(none)",
+                        kind.provider or "(none)",
+                        kind.old_source,
+                        kind.new_source,
+                        f"{change.calls:,}",
+                        _cost(kind.old_source, change.old_nanousd),
+                        _cost(kind.new_source, change.new_nanousd),
+                    )
+                    for kind, change in sorted(
+                        repriced.changes.items(), key=lambda item: (-item[1].calls, str(item))
+                    )
+                ],
+                right=header[4:],
+            )
         )
     verb = "would change" if dry_run else "changed"
     said = f"{total.calls:,} of {repriced.seen:,} calls {verb}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import subprocess
-import sys
 from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from functools import partial
@@ -15,7 +14,7 @@ import click
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from prodlensd import __version__, formats
+from prodlensd import __version__, child, formats
 from prodlensd.app.books import Books, fingerprint
 from prodlensd.app.following import follow, own_files
 from prodlensd.app.metrics import http_server
@@ -28,7 +27,6 @@ from prodlensd.ledger import Ledger, LedgerError, LedgerLostError, Partitions, P
 from prodlensd.logs import Bell
 from prodlensd.moments import now_us
 from prodlensd.pipeline import build
-from prodlensd.pricing import own_path
 from prodlensd.process import AlreadyRunningError, InstanceLock, Signals
 
 
@@ -208,13 +206,5 @@ def _create_folders(config: Config, log: FilteringBoundLogger) -> None:
 
 def _start(config_path: Path | None, command: str) -> subprocess.Popen[bytes]:
     """A process of its own: the daemon stays small, and a crash there harms nothing."""
-    # -P and our own path: it imports what we would, never what lies in the current folder
-    arguments = [sys.executable, "-P", "-m", "prodlensd", command, "--quiet"]
-    if config_path is not None:
-        arguments += ["--config", str(config_path)]
-    return subprocess.Popen(
-        arguments,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        env=os.environ | {"PYTHONPATH": own_path()},
-    )
+    arguments = [] if config_path is None else ["--config", str(config_path)]
+    return child.start(command, "--quiet", *arguments)

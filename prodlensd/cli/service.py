@@ -26,6 +26,7 @@ from prodlensd.service import (
     State,
     Systemd,
 )
+from prodlensd.text import printable
 
 _PATIENCE_S: Final = 60.0
 _POLL_S: Final = 0.2
@@ -234,5 +235,4 @@ def _report(manager: Manager, state: State) -> None:
 
 def _words(state: State) -> str:
     detail = f" ({state.detail})" if state.detail else ""
-    words = f"{state.word}{detail}"
-    return words if words.isprintable() else ascii(words)
+    return printable(f"{state.word}{detail}")

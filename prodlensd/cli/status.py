@@ -13,9 +13,10 @@ import click
 from prodlensd.answers.status import EXIT_CODES, OK, SEVERITY, UNKNOWN, Check, Gauge, Health, look
 from prodlensd.app.following import follow
 from prodlensd.app.metrics import exposition, write_textfile
-from prodlensd.cli import as_json, config_option, fail, load_config, shown
+from prodlensd.cli import as_json, config_option, fail, load_config
 from prodlensd.cli.streams import OutputLostError
 from prodlensd.moments import now_us
+from prodlensd.text import printable
 
 _COLOURS: Final = {"ok": "green", "warning": "yellow", "critical": "red", "unknown": "magenta"}
 #: What monitors keep of a line is little, and what a check quotes may be long.
@@ -124,7 +125,7 @@ def _text(health: Health) -> str:
     lines = []
     for check in health.checks:
         state = "" if check.state == OK else _coloured(f"{check.state}: ", check.state)
-        lines.append(f"{check.name:10}{state}{shown(check.value)}")
+        lines.append(f"{check.name:10}{state}{printable(check.value)}")
         if check.remedy:
             lines.append(f"{'':10}→ {check.remedy}")
     lines.append(f"{'health':10}{_coloured(health.state, health.state, bold=True)}")
@@ -151,7 +152,7 @@ def _said(check: Check) -> str:
 
 def _perfdata_line(state: str, said: list[str], gauges: list[Gauge]) -> str:
     # The first | ends the text; a new line would begin more text, and then more perfdata.
-    text = shown("; ".join(said)).replace("|", "/")
+    text = printable("; ".join(said)).replace("|", "/")
     perfdata = " ".join(map(_perfdatum, gauges))
     return f"PRODLENSD {state.upper()} - {text}" + (f" | {perfdata}" if perfdata else "")
 

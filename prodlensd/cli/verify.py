@@ -25,12 +25,13 @@ from prodlensd.answers.verify import (
 )
 from prodlensd.app.following import follow
 from prodlensd.app.snapshots import snapshot_path
-from prodlensd.cli import as_json, config_option, fail, load_config, shown
+from prodlensd.cli import as_json, config_option, fail, load_config
 from prodlensd.cli.bar import Progress, bar
 from prodlensd.config import Config
 from prodlensd.ledger import Ledger, LedgerError
 from prodlensd.model import Chunk, Part, Price, Trace
 from prodlensd.pipeline import build
+from prodlensd.text import printable
 
 _SAID = {
     COMPLETE: click.style("proven complete", fg="green", bold=True),
@@ -114,7 +115,7 @@ def _print(verdict: Verdict) -> None:
     for reason, count in sorted(reasons.items()):
         _line("", f"{count} not on disk any more, not read again: {reason}")
     for rule, files in sorted(verdict.passed_over.items()):
-        _line("", f"{files.count} passed over, not read ({rule}): {shown(files.named)}")
+        _line("", f"{files.count} passed over, not read ({rule}): {printable(files.named)}")
     _line(
         "ledger",
         f"{totals.lines} lines = {totals.traces} traces + {totals.duplicates} duplicates"
@@ -133,12 +134,10 @@ def _print(verdict: Verdict) -> None:
 
 def _difference(difference: Difference) -> str:
     place = "" if difference.offset is None else f"byte {difference.offset}: "
-    said = (
+    return printable(
         f"{difference.path}: {place}{difference.what}:"
         f" expected {difference.expected}, found {difference.found}"
     )
-    # What it quotes (paths, keys, system errors) comes from outside.
-    return said if said.isprintable() else ascii(said)
 
 
 def _line(name: str, value: str) -> None:

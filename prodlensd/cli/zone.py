@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from prodlensd.cli import shown
+from prodlensd.text import printable
 
 _LOCALTIME: Final = Path("/etc/localtime")
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - of whatever clock
@@ -57,7 +57,7 @@ class _CLibraryZone(tzinfo):
     """The zone that the C library has found in $TZ: perhaps a rule, as CET-1CEST,M3.5.0,M10.5.0."""
 
     def __init__(self, text: str) -> None:
-        self._name = shown(text)
+        self._name = printable(text)
 
     @classmethod
     def of(cls, text: str) -> tzinfo:

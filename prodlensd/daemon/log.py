@@ -18,6 +18,8 @@ import orjson
 import structlog
 from structlog.typing import Processor
 
+from prodlensd.text import printable
+
 
 class Outlet:
     """Where messages become lines of stderr; for structlog, a logger and the factory of it.
@@ -141,5 +143,5 @@ def _escape(
     for key, value in event.items():
         if isinstance(value, str):
             lines = value.split("\n") if key == "exception" else [value]
-            event[key] = "\n".join(line if line.isprintable() else ascii(line) for line in lines)
+            event[key] = "\n".join(map(printable, lines))
     return event

@@ -13,6 +13,8 @@ from collections.abc import MutableMapping
 from contextlib import suppress
 from typing import Final
 
+from prodlensd.text import printable
+
 #: How much longer a start or a reload may take, said again and again while it gets on.
 _EXTENSION_S: Final = 60
 _EXTEND_EVERY_S: Final = 10.0
@@ -69,11 +71,9 @@ class Notifier:
 
     def status(self, text: str) -> None:
         """Shows `text` in `systemctl status`. It may hold anything: a path, an error."""
-        if text != self._status:
-            # A line feed in it would begin another field.
-            printable = "".join(one if one.isprintable() else "?" for one in text[:_MAX_CHARS])
-            if self._send(f"STATUS={printable}"):
-                self._status = text
+        # A line feed in it would begin another field.
+        if text != self._status and self._send(f"STATUS={printable(text)[:_MAX_CHARS]}"):
+            self._status = text
 
     def alive(self) -> None:
         """Gives a sign of life. Only to be called where the work has got on, or waits."""

@@ -28,9 +28,8 @@ from typing import IO, Final, NamedTuple, Self
 
 import pyarrow as pa
 
-from prodlensd import __version__, snapshots
+from prodlensd import __version__, child, snapshots
 from prodlensd.ledger import DayReader, Partition, Partitions, Span, span_of
-from prodlensd.pricing import own_path
 from prodlensd.snapshots import LEDGER_COLUMNS
 
 #: The version of what a snapshot's file holds, told in its schema's metadata.
@@ -248,12 +247,11 @@ class Helpers:
 
 class _Helper:
     def __init__(self, ledger: Path) -> None:
-        # -P and our own path: it imports what we would, never what lies in the current folder
-        self._child = subprocess.Popen(  # noqa: S603 - our own interpreter, our own module
-            [sys.executable, "-P", "-m", "prodlensd.jobs.compaction", str(ledger)],
+        self._child = child.start(
+            str(ledger),
+            module="prodlensd.jobs.compaction",
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": own_path()},
         )
         assert self._child.stdin and self._child.stdout  # noqa: S101, PT018 - PIPE above
         self._questions: IO[bytes] = self._child.stdin

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from prodlensd.ledger.reading import Place, Reader
 from prodlensd.model import US_PER_DAY
+from prodlensd.moments import day_of
 
 # ruff: noqa: S608 - statements are put together from names of columns
 
-_EPOCH: Final = date(1970, 1, 1)
 #: [from_us, until_us), in microseconds since 1970.
 Span = tuple[int, int]
 
@@ -50,8 +49,7 @@ class Partition(NamedTuple):
 
     def path(self, directory: Path, host: str = "") -> Path:
         """Where its file stands in this folder; `host` names the first one."""
-        day = _EPOCH + timedelta(days=self.day)
-        return directory / f"event_date={day}/{self.host or host}.parquet"
+        return directory / f"event_date={day_of(self.day)}/{self.host or host}.parquet"
 
     def place(self, directory: Path) -> Path:
         """Where its file is; `directory` is the folder of those that no folder is noted of."""

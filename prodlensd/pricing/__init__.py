@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prodlensd.pricing.child import BookUnavailableError, ChildBook, own_path
+from prodlensd.pricing.child import BookUnavailableError, ChildBook
 from prodlensd.pricing.overrides import Override
 from prodlensd.pricing.pricer import Pins, Pricer, nanousd_of, provider_of
 from prodlensd.pricing.rates import (
@@ -29,6 +29,5 @@ __all__ = [
     "cost_nanousd",
     "flat_rates",
     "nanousd_of",
-    "own_path",
     "provider_of",
 ]

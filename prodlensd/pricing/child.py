@@ -8,16 +8,15 @@ dies, the child's input ends and it goes as well.
 from __future__ import annotations
 
 import json
-import os
 import select
 import subprocess
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
-from pathlib import Path
 from typing import Any, Final
 
+from prodlensd import child
 from prodlensd.pricing.rates import Origin, PriceBook, Question, Quote, from_list
 
 #: Less than the five seconds in which a daemon has to stop.
@@ -25,23 +24,6 @@ _PATIENCE_S: Final = 4.0
 _IDLE_S: Final = 60.0
 #: Far fewer than can be answered while we are patient.
 _QUESTIONS_AT_ONCE: Final = 500
-
-
-def own_path() -> str:
-    """A $PYTHONPATH with which a child finds what we find, but for the current folder.
-
-    Who runs `python -m` has it first in the path, with whatever may come to lie there. Only where
-    this package itself lies there it stays, and comes last.
-    """
-    entries = (entry for entry in sys.path if entry and not _is_current(entry))
-    return os.pathsep.join(dict.fromkeys((*entries, str(Path(__file__).parents[2]))))
-
-
-def _is_current(folder: str) -> bool:
-    try:
-        return Path(folder).samefile(os.curdir)
-    except OSError:
-        return False
 
 
 class BookUnavailableError(OSError):
@@ -60,8 +42,7 @@ class ChildBook:
         *arguments: str,
         now_s: Callable[[], float],
     ) -> None:
-        # -P and our own path: it imports what we would, never what lies in the current folder
-        self._command = (sys.executable, "-P", "-m", module, *arguments)
+        self._module, self._arguments = module, arguments
         self._child: subprocess.Popen[bytes] | None = None
         self._now_s = now_s
         self._expected: dict[Question, Quote] = {}
@@ -84,15 +65,15 @@ class ChildBook:
             self._expected.update(zip(some, self._ask(some), strict=True))
 
     def _ask(self, questions: Sequence[Question]) -> Iterator[Quote]:
-        child = self._child or self.start()
+        process = self._child or self.start()
         self._asked_at_s = self._now_s()
-        assert child.stdin and child.stdout  # noqa: S101, PT018 - PIPE below
+        assert process.stdin and process.stdout  # noqa: S101, PT018 - PIPE below
         try:
             with suppress(BrokenPipeError):  # it may have gone with a word why
-                child.stdin.write(json.dumps(questions).encode() + b"\n")
-                child.stdin.flush()
-            ready, _, _ = select.select([child.stdout], [], [], _PATIENCE_S)
-            answers = json.loads(child.stdout.readline() if ready else b"")
+                process.stdin.write(json.dumps(questions).encode() + b"\n")
+                process.stdin.flush()
+            ready, _, _ = select.select([process.stdout], [], [], _PATIENCE_S)
+            answers = json.loads(process.stdout.readline() if ready else b"")
         except (OSError, ValueError) as error:
             self.close()
             raise BookUnavailableError(f"the price book gave no answer: {error}") from error
@@ -122,12 +103,12 @@ class ChildBook:
         """Start the child, without waiting until it can answer. Raises BookUnavailableError."""
         self._asked_at_s = self._now_s()
         try:
-            self._child = subprocess.Popen(  # noqa: S603 - our own interpreter, our own module
-                self._command,
+            self._child = child.start(
+                *self._arguments,
+                module=self._module,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                env={**os.environ, "PYTHONPATH": own_path()},
-                start_new_session=True,  # a Ctrl-C in the terminal is ours to handle
+                is_own_session=True,  # a Ctrl-C in the terminal is ours to handle
             )
         except OSError as error:
             raise BookUnavailableError(f"the price book cannot be started: {error}") from error

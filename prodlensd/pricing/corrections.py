@@ -10,11 +10,12 @@ from datetime import UTC, datetime
 from typing import Final
 
 from prodlensd import __version__
+from prodlensd.moments import moment_us
 from prodlensd.pricing.rates import FOREVER, Origin, Quote, rates_of
 
 
 def _us(year: int, month: int, day: int, hour: int = 0, minute: int = 0) -> int:
-    return int(datetime(year, month, day, hour, minute, tzinfo=UTC).timestamp()) * 1_000_000
+    return moment_us(datetime(year, month, day, hour, minute, tzinfo=UTC))
 
 
 #: (from, pico-USD per token of fresh input, cached input, output); None: the name is retired.

@@ -17,6 +17,7 @@ from typing import Final
 from genai_prices import types as genai
 from genai_prices.data_snapshot import get_snapshot
 
+from prodlensd.moments import moment_of, moment_us
 from prodlensd.pricing.child import serve
 from prodlensd.pricing.corrections import corrected, first_correction_us
 from prodlensd.pricing.rates import ALWAYS, FOREVER, Origin, Quote, Rates, pico, rates_of
@@ -79,7 +80,6 @@ _AWS_ROUTE: Final = re.compile(
 
 #: The book and its version, which takes a millisecond to find out.
 _BOOK: Final = f"genai-prices {version('genai-prices')}"
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class GenaiBook:
@@ -98,7 +98,7 @@ class GenaiBook:
             return Quote(None)
         prices, seller, match = found
         try:
-            at = _EPOCH + timedelta(microseconds=at_us)
+            at = moment_of(at_us)
             from_us, until_us = _window(prices, at)
         except OverflowError:  # no date the calendar knows
             return Quote(None)
@@ -266,8 +266,8 @@ def _start(constraint: object) -> datetime | None:
 
 def _window(model: genai.ModelInfo, at: datetime) -> tuple[int, int]:
     """The time around `at`, in microseconds, during which no price of the model changes."""
-    at_us = _us(at)
-    moments = [_us(moment) for moment in _changes(model, at)]
+    at_us = moment_us(at)
+    moments = [moment_us(moment) for moment in _changes(model, at)]
     return (
         max((moment for moment in moments if moment <= at_us), default=ALWAYS),
         min((moment for moment in moments if moment > at_us), default=FOREVER),
@@ -285,10 +285,6 @@ def _changes(model: genai.ModelInfo, at: datetime) -> Iterator[datetime]:
             yield from (datetime.combine(at.date(), hour.replace(tzinfo=UTC)) for hour in hours)
         elif (start := _start(price.constraint)) is not None:
             yield start
-
-
-def _us(moment: datetime) -> int:
-    return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
 def _rates(prices: genai.ModelPrice, book_name: str) -> Rates | None:

@@ -21,6 +21,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
+from prodlensd.durable import replacing
+
 UNIT: Final = "prodlensd.service"
 LABEL: Final = "prodlensd"
 #: The user of the system's service, unless another is named.
@@ -45,12 +47,10 @@ class Hands:
 
     def write(self, path: Path, text: str) -> None:
         """The file with this text, whole or not at all."""
-        unfinished = path.with_name(f".{path.name}.new")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            unfinished.write_text(text, encoding="utf-8")
-            unfinished.chmod(0o644)
-            unfinished.replace(path)
+            with replacing(path, 0o644) as file:
+                file.write(text.encode())
         except OSError as error:
             raise ServiceError(f"cannot write {path}: {error.strerror}") from error
 

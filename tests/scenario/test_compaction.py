@@ -64,7 +64,6 @@ def test_a_helper_that_dies_leaves_the_old_file_and_the_day_dirty(
     world_of_a_day.append("b.jsonl", b'{"timestamp": "2026-01-01T05:00:00Z", "usage": {}}\n')
     world_of_a_day.step()
     monkeypatch.setattr(compaction, "_FEW_ROWS", 100)
-    monkeypatch.setattr(compaction, "own_path", lambda: "/nowhere")
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(OSError, match="helper of the compaction"):
         world_of_a_day.compact(tmp_path)

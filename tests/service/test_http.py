@@ -21,8 +21,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from prodlensd import config
 from prodlensd.app.metrics import http_server
+from prodlensd.daemon import http as server
 from prodlensd.daemon.http import Answer, serving
-from prodlensd.service import http as server
 
 PAGE = b"a page\n"
 _PATIENCE_S = 20

@@ -21,8 +21,8 @@ from typing import Any
 import duckdb
 import pytest
 
-from prodlensd.cli import shown
-from prodlensd.cli.report import in_csv, in_markdown, money
+from prodlensd.cli.report import in_csv, in_markdown
+from prodlensd.text import money, printable
 
 DATA = Path(__file__).parents[1] / "data"
 BY = ("day", "week", "month", "developer", "model", "provider", "repo", "session")
@@ -238,7 +238,7 @@ def test_the_table_is_what_duckdb_says(ledger: Path, report: Any, by: str) -> No
     found = {row[by]: row for row in rows}
     assert len(found) == len(rows) == len(expected)
     for (name,), figures in expected.items():
-        text = "(none)" if name is None else shown(name)
+        text = "(none)" if name is None else printable(name)
         cut = text if len(text) <= 40 else f"{text[:39]}…"
         assert {title: found[cut][title] for title in seen(figures)} == seen(figures)
     assert {title: last[title] for title in seen(total)} == seen(total)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from prodlensd.answers import status
-from prodlensd.cli import iso_time
+from prodlensd.moments import iso_time
 
 A_TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:?[^\"\s]*")
 SORTABLE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")

@@ -25,7 +25,7 @@ FLOORS = (
     {"pipeline"},
     {"config", "formats", "ledger", "litellm", "logs", "pricing", "service", "snapshots"},
     {"durable", "process"},
-    {"model", "litellm_callback", "moments"},
+    {"child", "model", "moments", "text", "litellm_callback"},
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
@@ -36,7 +36,7 @@ SHELVES = {"cli", "app", "jobs", "answers"}
 #: All others take plain values and callables.
 MAY_SEE_CONFIG = {"cli", "app", "answers"}
 
-EVERY_ROOM = set(FLOOR_OF) - {"process", "model", "moments", "litellm_callback", "__main__"}
+EVERY_ROOM = set(FLOOR_OF) - FLOORS[-1] - {"process", "__main__"}
 WALLS = {
     "apsw": {"ledger"},
     "click": {"cli"},
@@ -47,7 +47,7 @@ WALLS = {
     "orjson": EVERY_ROOM,
     "prometheus_client": {"answers"},
     "pyarrow": {"jobs", "snapshots"},
-    "rich": {"cli"},
+    "rich": {"cli", "text"},
     "structlog": EVERY_ROOM,
     "watchdog": {"logs"},
 }

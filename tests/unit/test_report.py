@@ -27,9 +27,9 @@ from prodlensd.answers.report import (
     span_of,
 )
 from prodlensd.answers.report import _ordered as ordered
-from prodlensd.cli import shown
-from prodlensd.cli.report import _FORMS, full_cost, in_csv, in_markdown, money
+from prodlensd.cli.report import _FORMS, full_cost, in_csv, in_markdown
 from prodlensd.model import US_PER_DAY, US_PER_S
+from prodlensd.text import money, printable
 
 BERLIN = ZoneInfo("Europe/Berlin")
 HOUR_US = 3600 * US_PER_S
@@ -327,7 +327,7 @@ def test_in_csv_no_text_is_a_formula_and_numbers_stay_numbers(name: str) -> None
     (row,) = csv.DictReader(io.StringIO(_FORMS["csv"](found("developer", hostile)), newline=""))
     for text in (row["developer"], row["developer_via"]):
         assert text[:1] not in {"=", "+", "-", "@", "\uff1d", "\t", "\r"}
-        assert text.removeprefix("'") == shown(name)
+        assert text.removeprefix("'") == printable(name)
     assert (row["cost_nanousd"], row["cost_usd"]) == ("280000", "0.000280000")
     assert (row["latency_p50_ms"], row["latency_p95_ms"]) == ("1.5", "")
 
