@@ -2,7 +2,8 @@
 
 A page names its sample above the first block, `<!-- sample: team -->`. A sample writes log lines
 into the default log folder of the given $PRODLENSD_HOME and has the program read them. The calls
-are of October 2025 and come from a seed, so that a page prints the same on every day.
+are of October 2025 and come from a seed, so that a page prints the same on every day; a
+configuration names the host, so that it prints the same on every machine.
 """
 
 from __future__ import annotations
@@ -204,6 +205,7 @@ def _line(
 def _ingest(home: Path, logs: dict[str, list[str]]) -> None:
     folder = home / "logs"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (home / "config.toml").write_text('host = "laptop-07"\n', encoding="utf-8")
     for name, lines in logs.items():
         (folder / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     environment = {
