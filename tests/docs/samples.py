@@ -65,7 +65,7 @@ def refused(home: Path) -> None:
     """Two calls, and three lines that cannot be read: a torn one, a list and a foreign object."""
     calls = list(_calls(random.Random(5), _MONDAY, count=2))  # noqa: S311
     bad = ['{"timestamp":"2025-10-06T09:00:00Z","usa', "[1, 2, 3]", '{"event":"server started"}']
-    _ingest(home, {"litellm-traces-2025-10-06.jsonl": [*calls, *bad]})
+    _ingest(home, {"my-tool.jsonl": [*calls, *bad]})
 
 
 def deployment(home: Path) -> None:
