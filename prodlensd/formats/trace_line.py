@@ -1,4 +1,4 @@
-"""The documented trace line: what our LiteLLM callback writes, and anyone may (see the README).
+"""The documented trace line: what our LiteLLM callback writes, and anyone may (docs/trace-line.md).
 
 What differs from line to line (times, ids, tokens, cost) is read for each. What repeats (who
 called, and which model in what way) is read once and then recognised: `metadata` by its bytes,

@@ -1,6 +1,6 @@
 """The snapshots as one table in five readers, and the same questions asked of each.
 
-The functions named `…_table` are what the README tells users to write; Spark's is in spark_server.
+The functions named `…_table` are what docs/sql.md says to write; Spark's is in spark_server.
 """
 
 from __future__ import annotations
