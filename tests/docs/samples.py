@@ -1,9 +1,8 @@
 """Made-up calls for the `console` blocks of the manual, one function a sample.
 
-A page names its sample above the first block, `<!-- sample: team -->`. A sample writes log lines
-into the default log folder of the given $PRODLENSD_HOME and has the program read them. The calls
-are of October 2025 and come from a seed, so that a page prints the same on every day; a
-configuration names the host, so that it prints the same on every machine.
+A page names a sample above a block, `<!-- sample: team -->`. It writes log lines into the default
+log folder of the given $PRODLENSD_HOME and has the program read them. The calls are of October 2025
+and come from a seed, and the host has a name, so that a page prints the same every day everywhere.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -83,14 +82,6 @@ def deployment(home: Path) -> None:
         for number in range(19)
     ]
     _ingest(home, {"litellm-traces-2025-10-06.jsonl": lines})
-
-
-SAMPLES: Final[dict[str, Callable[[Path], None]]] = {
-    "three": three,
-    "team": team,
-    "refused": refused,
-    "deployment": deployment,
-}
 
 
 class _Model(NamedTuple):
@@ -205,16 +196,15 @@ def _line(
 def _ingest(home: Path, logs: dict[str, list[str]]) -> None:
     folder = home / "logs"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (home / "config.toml").write_text('host = "laptop-07"\n', encoding="utf-8")
+    config = home / "sample.toml"
+    config.write_text('host = "laptop-07"\n', encoding="utf-8")
     for name, lines in logs.items():
         (folder / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    environment = {
-        name: value for name, value in os.environ.items() if name != "PRODLENSD_CONFIG"
-    } | {"PRODLENSD_HOME": str(home)}
     subprocess.run(
-        [sys.executable, "-m", "prodlensd", "run", "--once"],
-        env=environment,
+        [sys.executable, "-m", "prodlensd", "run", "--once", "--config", str(config)],
+        env=os.environ | {"PRODLENSD_HOME": str(home)},
         stderr=subprocess.PIPE,
         timeout=_PATIENCE_S,
         check=True,
     )
+    config.unlink()
