@@ -20,12 +20,12 @@ EXIT_CONFIG: Final = 78
 #: The command's name → its one line in `prodlensd --help`. Its module is prodlensd.cli.<name>.
 COMMANDS: Final = {
     "run": "Run the daemon in the foreground.",
-    "status": "Say whether it is healthy, and what to do if not.",
+    "status": "Say whether the daemon and its ledger are healthy, and what to do if not.",
     "compact": "Bring the Parquet snapshots up to date now, and prune what is due.",
-    "publish": "Copy the snapshots to where the team's are now.",
+    "publish": "Copy the snapshots to the team's folder or bucket now.",
     "verify": "Read the logs again and prove that the ledger holds.",
     "report": "Usage, cost, errors and latency, by day, developer, model …",
-    "reprice": "Price calls again, by default those that nobody could price so far.",
+    "reprice": "Price calls again, by default those without a price.",
     "prices": "Show which price a model has and why; check what has none.",
     "dead-letters": "List, show, export, retry, dismiss and purge lines that could not be read.",
     "init": "Write a configuration file, and with --proxy one for LiteLLM.",

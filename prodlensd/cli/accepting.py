@@ -47,6 +47,8 @@ def dismiss(
 
     They are kept, counted and listed (`list --state dismissed`) as before. Say which: by ID, with
     --reason, or --all.
+
+    Example: prodlensd dead-letters dismiss --reason unknown_format
     """
     _accept(
         load_config(config_path), "dismissed", _selection(ids, reason, every=all_), dry_run=dry_run
@@ -63,6 +65,8 @@ def purge(
     What stays is the fact: where the line stood, how long it was, and why it was refused; reading
     it again adds nothing. Free room of the ledger goes back to the system. Say which: by ID, with
     --reason, or --all. Safe at any time, also while the daemon runs, and as often as you like.
+
+    Example: prodlensd dead-letters purge 4f1c09aa
     """
     _accept(
         load_config(config_path), "purged", _selection(ids, reason, every=all_), dry_run=dry_run

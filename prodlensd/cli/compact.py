@@ -35,6 +35,8 @@ LOG_PATIENCE_US = US_PER_DAY
 def command(config_path: Path | None, quiet: bool) -> None:
     """Bring the Parquet snapshots up to date now, and keep to the [retention].
 
+    Example: prodlensd compact
+
     Exit code: 0, 1 when it failed, 75 when another compaction or a reader holds the folder.
     """
     from prodlensd.jobs.compaction import SnapshotLostError  # noqa: PLC0415 - loads pyarrow

@@ -39,7 +39,7 @@ _HEADER: Final = ("id", "received", "state", "reason", "length", "path:offset", 
 def command() -> None:
     """The lines that could not be read: list, show, export, retry, dismiss and purge them.
 
-    Exit code: 0, 1 when it failed, 75 when somebody else holds the ledger.
+    Exit code: 0, 1 when it failed, 75 when another process holds the ledger.
     """
 
 
@@ -55,16 +55,24 @@ command.add_command(purge)
     type=click.Choice([*LETTER_STATES, "all"]),
     default="open",
     show_default=True,
-    help="Only those that are still to be looked at, or were dismissed, or purged.",
+    help="Open ones are still to be looked at; dismiss and purge accept them.",
 )
 @click.option(
-    "--limit", type=click.IntRange(min=0), default=50, show_default=True, help="At most; 0: all."
+    "--limit",
+    type=click.IntRange(min=0),
+    default=50,
+    metavar="N",
+    show_default=True,
+    help="List at most N; 0: all.",
 )
 @click.option("--json", "as_json_", is_flag=True, help="Print one JSON object, with whole ids.")
 def list_(
     config_path: Path | None, reason: str | None, state: str, limit: int, as_json_: bool
 ) -> None:
-    """List dead letters, the newest first, without what they say."""
+    """List dead letters, the newest first, without their content.
+
+    Example: prodlensd dead-letters list --reason invalid_json
+    """
     states = LETTER_STATES if state == "all" else (state,)
     with open_reader(load_config(config_path)) as reader:
         by_state = reader.refused_by_state(reason)
@@ -97,8 +105,9 @@ def list_(
     "max_bytes",
     type=click.IntRange(min=0),
     default=4096,
+    metavar="N",
     show_default=True,
-    help="Show so many bytes of the line; 0: all.",
+    help="Show at most N bytes of the line; 0: all.",
 )
 @click.option("--raw", "as_raw", is_flag=True, help="Write the line's exact bytes, nothing else.")
 def show(config_path: Path | None, id_: str, max_bytes: int, as_raw: bool) -> None:
@@ -107,6 +116,8 @@ def show(config_path: Path | None, id_: str, max_bytes: int, as_raw: bool) -> No
     What is not printable is shown as \x..
 
     ID is the id that `list` shows, or any beginning of it that no other has.
+
+    Example: prodlensd dead-letters show 4f1c09aa
     """
     with open_reader(load_config(config_path)) as reader:
         letter = find(reader, id_)
@@ -142,9 +153,11 @@ def show(config_path: Path | None, id_: str, max_bytes: int, as_raw: bool) -> No
 @config_option
 @reason_option
 def export(config_path: Path | None, reason: str | None) -> None:
-    """Write dead letters as JSON lines, the oldest first, but for purged ones.
+    """Write dead letters as JSON lines, the oldest first, without purged ones.
 
     The line is in `raw`, or in `raw_base64` when it is not UTF-8.
+
+    Example: prodlensd dead-letters export --reason bad_timestamp
     """
     out = sys.stdout.buffer
     with open_reader(load_config(config_path)) as reader:
@@ -167,6 +180,8 @@ def retry(config_path: Path | None, reason: str | None, dry_run: bool) -> None:
 
     Safe at any time, also while the daemon runs, and as often as you like. Dismissed ones are
     read too. A line over logs.max_line_bytes, not kept whole, or purged, stays.
+
+    Example: prodlensd dead-letters retry --dry-run
     """
     config = load_config(config_path)
     os.umask(0o077)

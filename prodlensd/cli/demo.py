@@ -37,6 +37,10 @@ def command(config_path: Path | None) -> None:
     """Ingest three sample traces in a scratch folder and show them, the status and the costs.
 
     Starts a real daemon there, with the default settings or those of --config, and stops it again.
+
+    Example: prodlensd demo
+
+    Exit code: 0, 1 when the daemon did not start or did not read the traces.
     """
     with tempfile.TemporaryDirectory(prefix="prodlensd-demo-") as folder:
         home = Path(folder)

@@ -44,7 +44,10 @@ def command(config_path: Path | None, proxy_folder: Path | None) -> None:
     """Write a commented configuration and say what to add to LiteLLM.
 
     With --proxy, write a LiteLLM configuration instead. Nothing is overwritten.
-    Exit code: 0, 1 when a file is already there.
+
+    Example: prodlensd init --proxy litellm
+
+    Exit code: 0, 1 when a file is already there or cannot be written.
     """
     os.umask(0o077)  # people write keys and passwords into configurations
     if proxy_folder is not None:

@@ -25,7 +25,12 @@ from prodlensd.text import printable
     help="Write the file there, beside LiteLLM's config; one already there is brought up to date.",
 )
 def command(config_path: Path | None, print_: bool, folder: Path | None) -> None:
-    """The LiteLLM callback as one file, for a LiteLLM that lives in another environment."""
+    """The LiteLLM callback as one file, for a LiteLLM that lives in another environment.
+
+    Example: prodlensd litellm-callback --install litellm
+
+    Exit code: 0, 1 when the file cannot be written.
+    """
     del config_path  # every command takes it; this one has no use for it
     if print_ and folder is not None:
         raise click.UsageError("--print and --install exclude each other")

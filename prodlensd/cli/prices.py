@@ -76,6 +76,8 @@ def show(
     MODEL is the name as logged, e.g. anthropic/claude-sonnet-4-5. What the gateway reports for a
     call is not known here; where it counts, the price shown is kept beside it.
 
+    Example: prodlensd prices show anthropic/claude-sonnet-4-5 --at 2026-11-01
+
     Exit code: 0, 1 when no price is known.
     """
     config = load_config(config_path)
@@ -98,6 +100,8 @@ def check(config_path: Path | None, as_json_: bool) -> None:
     """List the models in the ledger whose calls have no price, or a disputed one.
 
     Disputed: what the gateway reported and the price table are more than a factor of two apart.
+
+    Example: prodlensd prices check
 
     Exit code: 0 when there are none, 1 when there are some, or the ledger cannot be read.
     """

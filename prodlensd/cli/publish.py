@@ -31,8 +31,10 @@ if TYPE_CHECKING:
 def command(config_path: Path | None, everything: bool, quiet: bool) -> None:
     """Copy the snapshots that are up to date to publish.url now.
 
-    Nobody looks whether a copy is still there: after the bucket or folder was emptied, or lost
-    some of its files, --all copies all of them again.
+    Does not look whether an earlier copy is still there: after the bucket or folder lost files,
+    --all copies all of them again.
+
+    Example: prodlensd publish --all
 
     Exit code: 0, 1 when there is no ledger or no address, 75 when not all could be copied: the
     daemon tries again.

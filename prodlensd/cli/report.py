@@ -71,7 +71,11 @@ def time_options(command: _Command) -> _Command:
     help="The groups that cost most; 0: all; default: 100.",
 )
 @click.option(
-    "--format", "form", type=click.Choice(["table", "json", "csv", "md"]), default="table"
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "csv", "md"]),
+    default="table",
+    help="A table (default) or Markdown for people, JSON or CSV for programs.",
 )
 def command(
     config_path: Path | None,
@@ -104,6 +108,8 @@ def command(
 
     JSON and CSV have more columns. In CSV a text that a spreadsheet would take
     for a formula begins with an apostrophe.
+
+    Example: prodlensd report --by developer --since 7d
 
     Exit code: 0, 1 when there is no ledger or it cannot be read, 2 usage.
     """  # noqa: D301 - click reads the backspace: do not fill

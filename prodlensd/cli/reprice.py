@@ -78,9 +78,11 @@ def command(  # noqa: PLR0913 - one for each option
 ) -> None:
     """Price calls again, each at the prices of its own time; each change is kept.
 
-    Without options: the calls that nobody could price so far, as the daemon does by itself when
+    Without options: the calls without a price, as the daemon does by itself when
     the price table or the configuration's prices have changed. The history of all changes is the
     view cost_changes. Safe at any time, also while the daemon runs; a second run changes nothing.
+
+    Example: prodlensd reprice --source table --since 2026-11-01 --dry-run
 
     Exit code: 0, 1 when it failed (what was written by then stays: run it again).
     """

@@ -37,6 +37,8 @@ from prodlensd.process import AlreadyRunningError, InstanceLock, Signals
 def command(caught: Signals | None, config_path: Path | None, once: bool) -> None:
     """Run the daemon in the foreground.
 
+    Example: prodlensd run --once
+
     Exit code: 0, 1 on a failure while running, 75 when another instance runs, 78 for a bad
     configuration.
     """

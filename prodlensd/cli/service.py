@@ -72,7 +72,10 @@ def command() -> None:
 @_run_as
 @_dry_run
 def install(config_path: Path | None, scope: str | None, run_as: str | None, dry_run: bool) -> None:
-    """Put the service in place, start it, and see that it runs. Once more does no harm."""
+    """Put the service in place, start it, and see that it runs. It may be repeated.
+
+    Example: prodlensd service install --dry-run
+    """
     manager = _manager(scope, run_as)
     hands = _hands(manager, dry_run=dry_run)
     try:
@@ -91,7 +94,10 @@ def install(config_path: Path | None, scope: str | None, run_as: str | None, dry
 @_scope
 @_dry_run
 def uninstall(config_path: Path | None, scope: str | None, dry_run: bool) -> None:
-    """Stop the service and remove it. The ledger and the logs stay."""
+    """Stop the service and remove it. The ledger and the logs stay.
+
+    Example: prodlensd service uninstall
+    """
     manager = _manager(scope, None)
     hands = _hands(manager, dry_run=dry_run)
     try:
@@ -118,7 +124,10 @@ def uninstall(config_path: Path | None, scope: str | None, dry_run: bool) -> Non
 @_scope
 @_run_as
 def show(config_path: Path | None, scope: str | None, run_as: str | None) -> None:
-    """Print the unit that is installed, or would be; how it is goes to stderr."""
+    """Print the unit that is installed, or would be; the state of the service goes to stderr.
+
+    Example: prodlensd service show
+    """
     manager = _manager(scope, run_as)
     try:
         if manager.path.exists():

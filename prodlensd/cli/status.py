@@ -53,7 +53,7 @@ class _Status(click.Command):
     "exit_style",
     type=click.Choice(["nagios", "docker"]),
     default="nagios",
-    help="docker: 0 healthy (warnings too), 1 not.",
+    help="Exit codes as above, or as docker has them: 0 ok or warning, 1 otherwise.",
 )
 @click.option(
     "--textfile",
@@ -68,9 +68,14 @@ def command(
     exit_style: str,
     textfile: Path | None,
 ) -> None:
-    """Say whether it is healthy, and what to do if not.
+    """Say whether the daemon and its ledger are healthy, and what to do if not.
 
-    Exit code: 0 ok, 1 warning, 2 critical (not running, stalled, unwritable), 3 unknown.
+    Changes nothing, and works while the daemon runs, hangs or is stopped.
+
+    Example: prodlensd status --line
+
+    Exit code: 0 ok, 1 warning, 2 critical (not running, stalled, unwritable), 3 unknown (the
+    ledger cannot be read, a bad configuration, or options that do not fit).
     """
     try:
         config = load_config(config_path, exit_code=_exit_code(UNKNOWN, exit_style))

@@ -47,12 +47,14 @@ _SAID = {
 @click.option(
     "--acknowledge-gaps",
     is_flag=True,
-    help="First accept the open gaps as lost: status and verify speak of them no more.",
+    help="First accept the open gaps as lost: status and verify no longer report them.",
 )
 def command(config_path: Path | None, as_json_: bool, quiet: bool, acknowledge_gaps: bool) -> None:
     """Read the logs again and prove that the ledger holds, whether or not the daemon runs.
 
-    Exit code: 0 proven complete, 3 proven, with open gaps, 1 does not hold (each difference is
+    Example: prodlensd verify
+
+    Exit code: 0 proven complete, 3 proven but with open gaps, 1 does not hold (each difference is
     named) or cannot be read, 78 for a bad configuration.
     """
     config = load_config(config_path)
