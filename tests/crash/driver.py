@@ -30,6 +30,9 @@ from prodlensd.logs import tailer
 from prodlensd.moments import now_us
 from tests.crash.mutants import MUTANTS  # imports the snapshots as well: no child has to
 
+# Where pandas is installed, pyarrow would import it in each child: most of the time a case takes.
+sys.modules["pandas"] = None  # type: ignore[assignment]
+
 #: Where to die: the module, and the name in it.
 SEAMS = {
     "Ledger.register": ("prodlensd.ledger.writing", "Ledger.register"),
