@@ -3,62 +3,88 @@
 PYTHON ?= python3
 ARGS ?=
 SOAK_MINUTES ?= 30
-SYSTEM_PACKAGES := debootstrap systemd-container prometheus strace default-jre-headless
 VENV := .venv
 BIN := $(VENV)/bin
-READY := $(VENV)/.ready
+PYTEST := $(BIN)/python -m pytest -q -o cache_dir=.cache/pytest
+PARALLEL := -n 2 --dist loadgroup
+PIP_INSTALL := $(BIN)/python -m pip install -qq --constraint constraints.txt
+
+# .venv grows in three steps, each on top of the one before: the program, what `make test` needs, and the
+# large packages that only the tests marked real_programs need.
+PROGRAM := $(VENV)/.program
+DEV := $(VENV)/.dev
+REAL_PROGRAMS := $(VENV)/.real-programs
+
+# What those tests ask besides: a systemd in a container of its own, Prometheus, strace, Spark (on Java).
+SYSTEM_PROGRAMS := debootstrap systemd-nspawn systemd-analyze prometheus promtool strace java
+SYSTEM_PACKAGES := debootstrap systemd systemd-container prometheus strace default-jre-headless
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo run test lint bench soak clean system-packages
+.PHONY: help demo run test test-all lint bench soak clean system-packages programs
 
 help: ## list what there is to make
-	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 14
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
 
-demo: $(READY) ## read three sample traces in a scratch folder; show status and report
+demo: $(PROGRAM) ## read three sample traces in a scratch folder; show status and report
 	@$(BIN)/prodlensd demo
 
-run: $(READY) ## run the daemon in the foreground (ARGS="--once" for one pass)
+run: $(PROGRAM) ## run the daemon in the foreground (ARGS="--once" for one pass)
 	@exec $(BIN)/prodlensd run $(ARGS)
 
-test: lint system-packages ## check everything, as CI does (ARGS="tests/unit -x" for a part)
-	@$(BIN)/python -m pytest -q -o cache_dir=.cache/pytest -n 2 --dist loadgroup $(ARGS)
+test: lint ## check style and types, and run the tests (ARGS="tests/unit -x" for a part)
+	@$(PYTEST) $(PARALLEL) $(ARGS)
 
-lint: $(READY) ## check style and types
+test-all: lint programs ## the same with the tests that ask real programs, which it installs first
+	@$(PYTEST) $(PARALLEL) -m "not soak and not bench" $(ARGS)
+
+lint: $(DEV) ## check style and types
 	@$(BIN)/ruff check --quiet --output-format concise .
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy --no-error-summary
 
-bench: $(READY) ## measure against the budgets
+bench: $(PROGRAM) ## measure against the budgets
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-soak: $(READY) ## destroy files and kill daemons for SOAK_MINUTES (30), with SOAK_SEED or any
-	@$(BIN)/python -m pytest -q -o cache_dir=.cache/pytest --hypothesis-profile=explore tests/unit
-	@SOAK_MINUTES=$(SOAK_MINUTES) $(BIN)/python -m pytest -q -o cache_dir=.cache/pytest -m soak $(ARGS)
+soak: $(REAL_PROGRAMS) ## destroy files and kill daemons for SOAK_MINUTES (30), with SOAK_SEED or any
+	@$(PYTEST) --hypothesis-profile=explore tests/unit
+	@SOAK_MINUTES=$(SOAK_MINUTES) $(PYTEST) -m soak $(ARGS)
 
-# Some tests ask real programs: a systemd in a small system of its own, Prometheus, strace, Spark (on Java).
-# Where these cannot be had, those tests are skipped and say so. (RUNLEVEL=1: nothing that is installed is started.)
+programs: system-packages $(REAL_PROGRAMS) ## install what `make test-all` asks: 2.3 GB, into the system, .venv and .cache
+	@$(BIN)/python -m tests.programs
+
+# RUNLEVEL=1: nothing that is installed is started.
 system-packages:
-	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
-	  && ! { command -v debootstrap && command -v systemd-nspawn && command -v prometheus \
-	    && command -v strace && command -v java; } >/dev/null; then \
-	  echo "Installing $(SYSTEM_PACKAGES), once."; \
-	  { apt-get -qq update && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
-	    apt-get -qq -y --no-install-recommends install $(SYSTEM_PACKAGES); } >/dev/null 2>&1 \
-	  || echo "They cannot be installed; the tests that need them will be skipped."; \
-	fi
+	@missing=$$(for program in $(SYSTEM_PROGRAMS); do command -v $$program >/dev/null || echo $$program; done); \
+	[ -z "$$missing" ] && exit; \
+	echo "Installing $(SYSTEM_PACKAGES) with apt-get, for" $$missing; \
+	mkdir -p .cache && { apt-get -qq update && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
+	  apt-get -qq -y --no-install-recommends install $(SYSTEM_PACKAGES); } >.cache/apt-get.log 2>&1 || { \
+	  cat .cache/apt-get.log >&2; \
+	  echo "They could not be installed. That takes root, on Debian or Ubuntu; make test needs none of them." >&2; \
+	  exit 1; }
 
 clean: ## remove all that make made
 	@rm -rf $(VENV) .cache build dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Made anew whenever the dependencies change, so that nothing stays behind from before.
-$(READY): pyproject.toml constraints.txt
+$(PROGRAM): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "prodlensd needs Python 3.11 or newer, and $(PYTHON) is %s.%s: name another one with PYTHON=..." % sys.version_info[:2])'
-	@echo "Setting up $(VENV), once; this takes about a minute."
+	@echo "Setting up $(VENV), once; this takes about 20 seconds."
 	@$(PYTHON) -m venv --clear $(VENV)
-	@$(BIN)/python -m pip install -qq --constraint constraints.txt pip
-	@$(BIN)/python -m pip install -qq --constraint constraints.txt --build-constraint constraints.txt --group dev --editable .
+	@$(PIP_INSTALL) pip
+	@$(PIP_INSTALL) --build-constraint constraints.txt --editable .
+	@touch $@
+
+$(DEV): $(PROGRAM)
+	@echo "Adding the tools for style, types and tests to $(VENV), once."
+	@$(PIP_INSTALL) --group dev
+	@touch $@
+
+$(REAL_PROGRAMS): $(DEV)
+	@echo "Adding DuckDB, pandas, Polars and atheris to $(VENV), once."
+	@$(PIP_INSTALL) --group real-programs
 	@touch $@

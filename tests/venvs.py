@@ -1,8 +1,7 @@
 """Virtual environments for what the tests talk to and what must not stand beside prodlensd.
 
 Each is made once, from a complete list of pinned packages, and kept in .cache, or in the folder
-that $PRODLENSD_TEST_VENVS names. Run by hand to prepare:
-`python tests/venvs.py tests/e2e/litellm-*.txt tests/readers/pyspark.txt`
+that $PRODLENSD_TEST_VENVS names. `make programs` makes all of them.
 """
 
 from __future__ import annotations
@@ -16,16 +15,14 @@ from pathlib import Path
 from typing import Final
 
 _PROJECT: Final = Path(__file__).parents[1]
+_STAMP: Final = "installed"
 
 
 def venv_python(requirements: Path) -> Path:
     """The Python of the environment of this list, installed first if missing or out of date."""
-    cache = Path(os.environ.get("PRODLENSD_TEST_VENVS") or _PROJECT / ".cache")
-    folder = cache / requirements.stem
+    folder = _folder(requirements)
     python = folder / "bin" / "python"
-    stamp = folder / "installed"
-    wanted = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()
-    if not (stamp.is_file() and stamp.read_text() == wanted):
+    if not is_installed(requirements):
         venv.create(folder, clear=True)
         # The list is complete, so nothing is resolved: what was measured is what is installed.
         pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet"]
@@ -34,10 +31,20 @@ def venv_python(requirements: Path) -> Path:
             env=os.environ | {"PIP_BUILD_CONSTRAINT": str(_PROJECT / "constraints.txt")},
             check=True,
         )
-        stamp.write_text(wanted)
+        (folder / _STAMP).write_text(_wanted(requirements))
     return python
 
 
-if __name__ == "__main__":
-    for requirements in sys.argv[1:]:
-        sys.stdout.write(f"{venv_python(Path(requirements))}\n")
+def is_installed(requirements: Path) -> bool:
+    """Whether the environment of this list is there and up to date."""
+    stamp = _folder(requirements) / _STAMP
+    return stamp.is_file() and stamp.read_text() == _wanted(requirements)
+
+
+def _folder(requirements: Path) -> Path:
+    cache = Path(os.environ.get("PRODLENSD_TEST_VENVS") or _PROJECT / ".cache")
+    return cache / requirements.stem
+
+
+def _wanted(requirements: Path) -> str:
+    return hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()

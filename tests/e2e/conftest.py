@@ -26,6 +26,7 @@ LINES_WITHIN_S = 15.0
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """One worker runs all of these: each worker would set up and start proxies of its own."""
+    item.add_marker(pytest.mark.real_programs)
     item.add_marker(pytest.mark.xdist_group("litellm"))
 
 

@@ -12,7 +12,7 @@ import pytest
 
 import prodlensd
 
-pytest.importorskip("atheris", reason="atheris is not available for this Python or system")
+pytestmark = pytest.mark.real_programs  # atheris
 
 PACKAGES = Path(prodlensd.__file__).parents[1]
 HARNESS = Path(__file__).with_name("fuzz_formats.py")

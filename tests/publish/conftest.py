@@ -27,6 +27,7 @@ _INSTALL_S: Final = 300
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """One worker runs all of these: each worker would install and start a server of its own."""
+    item.add_marker(pytest.mark.real_programs)
     item.add_marker(pytest.mark.xdist_group("publish"))
     item.add_marker(pytest.mark.timeout(_INSTALL_S))
 

@@ -1,6 +1,7 @@
 """The snapshots as one table in five readers, and the same questions asked of each.
 
 The functions named `…_table` are what docs/sql.md says to write; Spark's is in spark_server.
+pandas and Polars are imported late: `make test` lacks them, but pytest reads this file.
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-import duckdb
-import pandas as pd
-import polars as pl
 import pyarrow as pa
 import pyarrow.dataset as ds
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _US: Final = timedelta(microseconds=1)
@@ -42,6 +44,8 @@ Groups = dict[str, Sums]
 
 def groups(rows: Iterable[Any]) -> Groups:
     """What a reader answered: rows of a value and its sums, in any of the types they may have."""
+    import pandas as pd
+
     return {
         "None" if pd.isna(value) else str(value): Sums(*map(_exact, Sums._fields, sums))
         for value, *sums in rows
@@ -75,11 +79,15 @@ def duckdb_table(folder: Path) -> str:
 
 
 def sums_in_duckdb(folder: Path, column: str) -> Groups:
+    import duckdb
+
     sql = _SQL.format(column=column, micros="epoch_us", traces=duckdb_table(folder))
     return groups(duckdb.connect().execute(sql).fetchall())
 
 
 def types_in_duckdb(folder: Path) -> dict[str, str]:
+    import duckdb
+
     traces = duckdb.connect().sql(f"FROM {duckdb_table(folder)}")
     return dict(zip(traces.columns, map(str, traces.types), strict=True))
 
@@ -88,6 +96,8 @@ def types_in_duckdb(folder: Path) -> dict[str, str]:
 
 
 def pandas_table(folder: Path) -> pd.DataFrame:
+    import pandas as pd
+
     return pd.read_parquet(folder, dtype_backend="pyarrow")
 
 
@@ -152,10 +162,14 @@ def types_in_pyarrow(folder: Path) -> dict[str, str]:
 
 
 def polars_table(folder: Path) -> pl.LazyFrame:
+    import polars as pl
+
     return pl.scan_parquet(f"{folder}/*/*.parquet", hive_partitioning=True)
 
 
 def sums_in_polars(folder: Path, column: str) -> Groups:
+    import polars as pl
+
     sums = (
         polars_table(folder)
         .group_by(column)

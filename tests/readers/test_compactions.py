@@ -14,8 +14,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from polars.exceptions import PanicException
-
 from tests.readers.reading import READERS, Groups, Reader, Sums
 
 _ROUNDS: Final = 6
@@ -73,6 +71,8 @@ class Watcher:
         self.seen = 0
 
     def watch(self) -> None:
+        from polars.exceptions import PanicException
+
         while not self._story.is_over.wait(_BREATH_S):
             since, there = self._story.compacted, self._story.inodes()
             try:

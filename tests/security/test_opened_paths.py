@@ -25,17 +25,7 @@ from tests.security.hostile import COMMAND, House, span, trace_line, written
 STRACE: Final = shutil.which("strace")
 
 
-def _can_trace() -> bool:
-    if STRACE is None:
-        return False
-    probe = [STRACE, "-f", "-qq", "-o", "/dev/null", sys.executable, "-c", ""]
-    return subprocess.run(probe, capture_output=True, check=False).returncode == 0
-
-
-pytestmark = [
-    pytest.mark.xdist_group("strace"),
-    pytest.mark.skipif(not _can_trace(), reason="strace is not installed, or may not trace here"),
-]
+pytestmark = [pytest.mark.real_programs, pytest.mark.xdist_group("strace")]
 
 #: Where the interpreter, its libraries and this package lie.
 CODE: Final = {
@@ -122,7 +112,7 @@ class Traced:
         self.calls: list[Call] = []
 
     def command(self, name: str, *arguments: str) -> list[str]:
-        assert STRACE
+        assert STRACE, "no strace: `make test-all` installs it"
         options = ["-ff", "-qq", "--seccomp-bpf", "-y", "-s", "8192", "-e", "trace=%file,%network"]
         return [STRACE, *options, "-o", str(self.folder / name), *COMMAND, *arguments]
 

@@ -55,6 +55,7 @@ esac
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """One worker runs all of these: each worker would boot a container of its own."""
+    item.add_marker(pytest.mark.real_programs)
     item.add_marker(pytest.mark.xdist_group("systemd"))
 
 
@@ -217,9 +218,9 @@ def wheels(tools: None) -> Path:
 @pytest.fixture(scope="session")
 def tools() -> None:
     if os.geteuid() != 0:
-        pytest.skip("only root can boot a container")
+        pytest.fail("only root can boot a container")
     if missing := [tool for tool in _TOOLS if shutil.which(tool) is None]:
-        pytest.skip(f"a container needs {', '.join(missing)}: make system-packages")
+        pytest.fail(f"no {', '.join(missing)}: `make test-all` installs them")
 
 
 @pytest.fixture(scope="session")

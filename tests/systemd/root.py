@@ -2,8 +2,7 @@
 
 It is of the machine's own release and comes from the mirror that apt uses here. It is made, and
 later booted, in a mount namespace of its own and in memory: no device file, no mount and no /proc
-of it is ever to be seen by whoever copies or searches this project's folder. Run by hand to
-prepare: `python tests/systemd/root.py`
+of it is ever to be seen by whoever copies or searches this project's folder.
 """
 
 from __future__ import annotations
@@ -42,11 +41,8 @@ NAMESPACE: Final = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--
 
 def made_root() -> Path:
     """The tar file of the root, which is built first if it is missing or out of date."""
-    wanted = hashlib.sha256(platform.freedesktop_os_release()["VERSION_ID"].encode())
-    for file in (PROJECT / "constraints.txt", PROJECT / "pyproject.toml", Path(__file__)):
-        wanted.update(file.read_bytes())
     CACHE.mkdir(exist_ok=True)
-    tar = CACHE / f"systemd-root-{wanted.hexdigest()[:16]}.tar"
+    tar = _tar()
     with (CACHE / "systemd-root.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not tar.exists():
@@ -56,6 +52,18 @@ def made_root() -> Path:
                 _run(*NAMESPACE, sys.executable, __file__, mountpoint, f"{tar}.new")
             Path(f"{tar}.new").rename(tar)
     return tar
+
+
+def is_root_made() -> bool:
+    """Whether the tar file is there and up to date."""
+    return _tar().exists()
+
+
+def _tar() -> Path:
+    wanted = hashlib.sha256(platform.freedesktop_os_release()["VERSION_ID"].encode())
+    for file in (PROJECT / "constraints.txt", PROJECT / "pyproject.toml", Path(__file__)):
+        wanted.update(file.read_bytes())
+    return CACHE / f"systemd-root-{wanted.hexdigest()[:16]}.tar"
 
 
 def _make(root: str, tar: str) -> None:
@@ -113,7 +121,4 @@ def _run(*command: str, env: dict[str, str] | None = None) -> str:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:]:
-        _make(*sys.argv[1:3])
-    else:
-        sys.stdout.write(f"{made_root()}\n")
+    _make(*sys.argv[1:3])
