@@ -62,9 +62,12 @@ def log() -> Iterator[None]:
 
 @pytest.fixture
 def wait_until() -> Callable[..., Any]:
-    """`wait_until(condition, what, timeout_s=10)`: what `condition()` returns once it is true."""
+    """`wait_until(condition, what)`: what `condition()` returns once it is true.
 
-    def wait(condition: Callable[[], Any], what: str, timeout_s: float = 10) -> Any:
+    It is patient: only a failure takes that long, and a busy machine is none.
+    """
+
+    def wait(condition: Callable[[], Any], what: str, timeout_s: float = 100) -> Any:
         deadline = time.monotonic() + timeout_s
         pause = threading.Event()
         while not (last := condition()):

@@ -114,7 +114,7 @@ def test_who_meets_a_hanging_proxy_waits_for_his_own_time_out(
 @pytest.mark.parametrize("end", ["heal", "close"])
 def test_who_hangs_is_cut_in_the_end(bucket: str, proxy: FaultProxy, end: str) -> None:
     proxy.hang()
-    with socket.create_connection(("127.0.0.1", proxy.port), timeout=10) as client:
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=60) as client:
         client.sendall(f"PUT /{bucket}/key HTTP/1.1\r\nExpect: 100-continue\r\n\r\n".encode())
         client.settimeout(0.2)
         with pytest.raises(TimeoutError):

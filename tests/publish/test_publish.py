@@ -182,17 +182,17 @@ def test_the_daemon_publishes_by_itself_and_goes_on_ingesting_without_a_network(
     proxy.refuse()
     machine = published(s3.url(bucket, port=proxy.port), more="[parquet]\ninterval_s = 0.2")
     daemon = machine.start()
-    wait_until(lambda: machine.query("SELECT failures FROM publishing"), "a failure", 60)
+    wait_until(lambda: machine.query("SELECT failures FROM publishing"), "a failure")
     (machine.logs / "b.jsonl").write_bytes(call(5, day=3))
     wait_until(lambda: machine.query("SELECT count(*) FROM trace") == [3], "the line after it")
     assert [1] == machine.query("SELECT failures FROM publishing"), "it waits before it tries again"
     proxy.heal()
     daemon.send_signal(signal.SIGTERM)
-    assert daemon.wait(10) == 0
+    assert daemon.wait(60) == 0
     with Ledger(machine.ledger) as store:
         store.db.execute("UPDATE publishing SET next_us = 0")
     machine.start()
-    wait_until(lambda: len(s3.objects(bucket)) == 3, "all of them, by itself", 60)
+    wait_until(lambda: len(s3.objects(bucket)) == 3, "all of them, by itself")
     assert snapshots(machine.home / "parquet") == s3.objects(bucket)
 
 

@@ -270,9 +270,9 @@ def test_a_running_daemon_reads_what_is_moved_in_and_what_is_written_there_later
         machine.start("--config", str(machine.config))
         coming.rename(machine.logs / "d")
         counted = "SELECT count(*), sum(duplicates) FROM traces, sources"
-        wait_until(lambda: machine.query(counted) == [(1, 0)], "the line that was moved in", 30)
+        wait_until(lambda: machine.query(counted) == [(1, 0)], "the line that was moved in")
         with (machine.logs / "d" / "a.jsonl").open("ab") as file:
             file.write(make_line(2))
-        wait_until(lambda: machine.query(counted) == [(2, 0)], "the line written there", 30)
+        wait_until(lambda: machine.query(counted) == [(2, 0)], "the line written there")
     finally:
         machine.reap()

@@ -139,7 +139,7 @@ def test_a_daemon_that_was_stopped_still_holds_its_ledger(
         assert "another prodlensd is running" in second.stderr
         assert machine.query("SELECT count(*) FROM traces") == [0]
         holder.send_signal(signal.SIGCONT)
-        wait_until(lambda: machine.query("SELECT count(*) FROM traces") == [1], "the line", 30)
+        wait_until(lambda: machine.query("SELECT count(*) FROM traces") == [1], "the line")
         assert machine.query("SELECT pid FROM daemon") == [holder.pid]
     finally:
         machine.reap()

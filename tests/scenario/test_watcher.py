@@ -63,11 +63,11 @@ def test_more_events_than_the_queue_holds_cost_no_line(
         (machine.logs / f"{number}.jsonl").write_bytes(stamped_line(make_line, number))
     daemon.send_signal(signal.SIGCONT)
     counted = "SELECT sum(traces), sum(duplicates), count(*) FROM sources"
-    wait_until(lambda: machine.query(counted) == [(files, 0, files)], "all lines", 60)
-    wait_until(lambda: "queue overflowed" in machine.said(), "the overflow", 30)
+    wait_until(lambda: machine.query(counted) == [(files, 0, files)], "all lines")
+    wait_until(lambda: "queue overflowed" in machine.said(), "the overflow")
     with (machine.logs / "0.jsonl").open("ab") as file:
         file.write(stamped_line(make_line, files))
-    wait_until(lambda: machine.query(counted) == [(files + 1, 0, files)], "the line after it", 30)
+    wait_until(lambda: machine.query(counted) == [(files + 1, 0, files)], "the line after it")
     assert machine.query("SELECT watcher FROM daemon") == ["ok"]
 
 
@@ -85,7 +85,7 @@ def start_limited(machine: Machine, wait_until: Callable[..., Any]) -> subproces
         daemon = subprocess.Popen(run, stderr=log)
     machine._started.append(daemon)
     beat = "SELECT pid FROM daemon WHERE phase = 'running'"
-    wait_until(lambda: machine.query(beat) == [daemon.pid], "the first heartbeat", 30)
+    wait_until(lambda: machine.query(beat) == [daemon.pid], "the first heartbeat")
     return daemon
 
 
@@ -105,7 +105,7 @@ def test_more_folders_than_watches_are_all_read_and_the_watcher_is_called_degrad
     for number, folder in enumerate(folders):
         (folder / "a.jsonl").write_bytes(make_line(number))
     counted = "SELECT count(*) FROM traces"
-    wait_until(lambda: machine.query(counted) == [len(folders)], "a line of each", 30)
+    wait_until(lambda: machine.query(counted) == [len(folders)], "a line of each")
     assert machine.query("SELECT sum(duplicates) FROM sources") == [0]
     [watcher] = machine.query("SELECT watcher FROM daemon")
     assert watcher.startswith("degraded: "), watcher
@@ -147,7 +147,7 @@ def test_a_bell_that_gets_too_few_watches_says_so_until_it_gets_them(
         bell.repair()
         assert bell.state == "ok"
         (folders[-1] / "a.jsonl").write_bytes(b"x")
-        assert bell.wait(5)
+        assert bell.wait(60)
 
 
 @pytest.mark.scenario(66)
@@ -169,14 +169,14 @@ def test_a_folder_that_is_reached_by_a_link_is_watched(tmp_path: Path) -> None:
     link.symlink_to(one)
     with Bell([link]) as bell:
         (one / "a.jsonl").write_bytes(b"x")
-        assert bell.wait(5)
+        assert bell.wait(60)
         link.unlink()
         link.symlink_to(other)
         bell.repair()
         while bell.wait(0.2):
             pass
         (other / "a.jsonl").write_bytes(b"x")
-        assert bell.wait(5)
+        assert bell.wait(60)
 
 
 # Writers that make no events
@@ -232,8 +232,8 @@ def test_a_running_daemon_finds_what_was_written_through_memory(
     log = MappedLog(machine.logs / "a.jsonl", make_line(1), 1 << 16)
     machine.start()
     ended = "SELECT count(*) FROM sources WHERE lag_bytes = 0 AND traces = 1"
-    wait_until(lambda: machine.query(ended) == [1], "the first line", 30)
+    wait_until(lambda: machine.query(ended) == [1], "the first line")
     log.write(make_line(2))
     log.close()
-    wait_until(lambda: machine.query("SELECT count(*) FROM traces") == [2], "by rescan", 30)
+    wait_until(lambda: machine.query("SELECT count(*) FROM traces") == [2], "by rescan")
     assert machine.query("SELECT sum(traces) FROM sources") == [2]

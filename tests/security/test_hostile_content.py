@@ -180,7 +180,7 @@ def test_on_a_terminal_what_the_daemon_says_steers_nothing(house: House) -> None
             said += block
     finally:
         os.close(ours)
-    assert daemon.wait(30) == 0
+    assert daemon.wait(60) == 0
     text = said_harmlessly(said.replace(b"\r\n", b"\n"))
     # Files that cannot be read for the same reason are said in one line, and one of them named.
     assert 0 < text.count("cannot read; will keep trying") < len(NAMES)
@@ -317,7 +317,7 @@ def test_a_bug_says_a_hostile_path_harmlessly_and_no_secret(house: House, wait_u
     house.environment |= {"OPENAI_API_KEY": CANARY, "LITELLM_MASTER_KEY": CANARY}
     with house.popen("run", stderr=subprocess.PIPE) as daemon:
         try:
-            wait_until(lambda: _phase(house) == "running", "the daemon's first heartbeat", 30)
+            wait_until(lambda: _phase(house) == "running", "the daemon's first heartbeat")
             db = apsw.Connection(str(house.ledger))
             db.set_busy_timeout(10_000)
             db.execute("UPDATE source SET offset = offset + 1")  # what cannot be

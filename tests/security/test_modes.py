@@ -43,11 +43,11 @@ def test_all_that_a_daemon_makes_is_its_users_alone(
     house.config.write_text("[parquet]\ninterval_s = 0.1\n[logs]\nrescan_interval_s = 1")
     daemon = house.popen("run", umask=umask, stderr=subprocess.DEVNULL)
     try:
-        wait_until(house.logs.is_dir, "the log folder", 30)
+        wait_until(house.logs.is_dir, "the log folder")
         (house.logs / "a.jsonl").touch(0o600)
         with (house.logs / "a.jsonl").open("ab") as file:
             file.write(written(trace_line(1, "x")) + b"refused\n")
-        wait_until(lambda: list(deep.rglob("event_date=*/*.parquet")), "a snapshot", 60)
+        wait_until(lambda: list(deep.rglob("event_date=*/*.parquet")), "a snapshot")
         there = {path.name for path in deep.rglob("*")}
         assert {"prodlens.db", "prodlens.db-wal", "prodlens.db-shm", "prodlens.db.lock"} < there
         assert {".prodlensd.lock", "config.toml", "logs", "parquet"} < there
@@ -164,12 +164,12 @@ def test_another_user_reads_nothing(wait_until: Any) -> None:
         house.config.write_text("[parquet]\ninterval_s = 0.1\n")
         daemon = house.popen("run", stderr=subprocess.DEVNULL)
         try:
-            wait_until(house.logs.is_dir, "the log folder", 30)
+            wait_until(house.logs.is_dir, "the log folder")
             environment = os.environ | {"LITELLM_LOG_DIR": str(house.logs)}
             subprocess.run([*COMMAND[:2], "-c", _CALLBACK], env=environment, check=True)
             with next(house.logs.iterdir()).open("ab") as file:
                 file.write(written(trace_line(1, CANARY)) + CANARY.encode() + b"\n")
-            wait_until(lambda: list(house.home.rglob("*.parquet")), "a snapshot", 60)
+            wait_until(lambda: list(house.home.rglob("*.parquet")), "a snapshot")
             read = _read_as(nobody, house.home)
         finally:
             daemon.terminate()

@@ -352,7 +352,7 @@ def test_an_export_nobody_reads_to_its_end_ends_quietly(machine: Any) -> None:
     export.stdout.close()
     assert export.stderr.read() == b""
     export.stderr.close()
-    assert export.wait(30) == 1
+    assert export.wait(60) == 1
 
 
 # Retrying

@@ -116,7 +116,7 @@ class Limited:
     def lives(self, what: str) -> None:
         """It is there, and gets on with its heartbeats and its log, for a while."""
         beat = self.beats()
-        self._wait_until(lambda: self.beats() > beat or self.daemon.poll() is not None, what, 60)
+        self._wait_until(lambda: self.beats() > beat or self.daemon.poll() is not None, what)
         assert self.daemon.poll() is None, self.machine.said()[-3000:]
 
     def beats(self) -> int:
@@ -125,7 +125,7 @@ class Limited:
     def has_all(self, what: str) -> None:
         counted = "SELECT count(*), count(DISTINCT session_id) FROM traces"
         expected = [(self.written, self.written)]
-        self._wait_until(lambda: self.machine.query(counted) == expected, what, 90)
+        self._wait_until(lambda: self.machine.query(counted) == expected, what)
         assert self.machine.query("SELECT sum(duplicates) FROM sources") == [0]
 
     def complaints(self) -> list[str]:
@@ -187,7 +187,7 @@ def test_a_limit_that_falls_while_it_runs_is_said_and_waited_out(
     before = resource.prlimit(daemon.pid, limit)
     resource.prlimit(daemon.pid, limit, (value, before[1]))
     limited.write()
-    wait_until(lambda: limited.complaints() or daemon.poll() is not None, "a complaint", 60)
+    wait_until(lambda: limited.complaints() or daemon.poll() is not None, "a complaint")
     assert daemon.poll() is None, limited.machine.said()[-3000:]
     resource.prlimit(daemon.pid, limit, before)
     limited.write()
@@ -210,7 +210,7 @@ def test_an_interpreter_that_is_gone_is_said_and_no_hang(
     gone.unlink()
     limited.write()
     fault = "SELECT fault FROM daemon WHERE fault LIKE '%cannot be started%No such file%'"
-    wait_until(lambda: limited.machine.query(fault), "the fault in the heartbeat", 90)
+    wait_until(lambda: limited.machine.query(fault), "the fault in the heartbeat")
     status = limited.machine.command("status")
     assert status.returncode == 1, status.stdout
     assert "cannot be started" in status.stdout

@@ -25,7 +25,7 @@ from prodlensd.daemon import http as server
 from prodlensd.daemon.http import Answer, serving
 
 PAGE = b"a page\n"
-_PATIENCE_S = 20
+_PATIENCE_S = 60
 
 
 def fail() -> Answer:
@@ -255,7 +255,7 @@ def test_many_who_say_nothing_keep_nobody_else_waiting(port: int) -> None:
 
 
 def test_who_says_nothing_or_takes_nothing_is_let_go(monkeypatch: Any) -> None:
-    monkeypatch.setattr(server, "_PATIENCE_S", 0.2)
+    monkeypatch.setattr(server, "_PATIENCE_S", 1.0)
     with listening() as port, ExitStack() as stack:
         clients = [
             stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=_PATIENCE_S))
@@ -386,7 +386,7 @@ def test_a_running_daemon_is_healthy_and_a_hung_or_stopped_one_not(
     assert samples(port)["prodlensd_up"] == 0
     daemon.send_signal(signal.SIGCONT)
     daemon.terminate()
-    daemon.wait(10)
+    daemon.wait(60)
     status, _, body = ask(port, "/healthz")
     assert status == 503
     assert b"stopped" in body
@@ -425,7 +425,7 @@ def test_scrapes_while_lines_come_in_see_every_moment_whole(
         writing = pool.submit(write)
         scrapes = list(pool.map(scrape, range(4)))
         writing.result()
-    wait_until(lambda: samples(port)["prodlensd_calls_total"] == lines, "all lines", timeout_s=60)
+    wait_until(lambda: samples(port)["prodlensd_calls_total"] == lines, "all lines")
     for seen in scrapes:
         calls = [each["prodlensd_calls_total"] for each in seen]
         assert calls == sorted(calls)
@@ -476,7 +476,7 @@ def test_the_daemon_serves_its_own_metrics(machine: Any, wait_until: Callable[..
     with pytest.raises(ConnectionRefusedError):
         ask(port, "/healthz")
     daemon.terminate()
-    assert daemon.wait(10) == 0
+    assert daemon.wait(60) == 0
 
 
 def test_a_daemon_whose_port_is_taken_says_so_and_works(

@@ -447,7 +447,6 @@ def test_it_reads_while_the_daemon_runs(machine: Any, wait_until: Any) -> None:
     wait_until(
         lambda: "\n2026-03,1,0,1,1,0,10,5," in machine.command("report", *options).stdout,
         "the line in the report",
-        30,
     )
 
 

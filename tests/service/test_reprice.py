@@ -387,9 +387,9 @@ def test_beside_a_daemon_under_load_it_loses_and_doubles_nothing(
         writer.join()
     assert found["calls_seen"] == found["calls_changed"] >= 4000
     assert found["new_cost_nanousd"] == found["calls_changed"] * 3_000_000
-    wait_until(lambda: machine.query("SELECT count(*) FROM traces") == [written], "all lines", 30)
+    wait_until(lambda: machine.query("SELECT count(*) FROM traces") == [written], "all lines")
     daemon.send_signal(signal.SIGTERM)
-    assert daemon.wait(10) == 0
+    assert daemon.wait(60) == 0
     assert machine.query("SELECT count(DISTINCT session_id) FROM traces") == [written]
     changed = found["calls_changed"]
     assert machine.query("SELECT cost_source, count(*) FROM traces GROUP BY 1 ORDER BY 1") == [
@@ -411,19 +411,18 @@ def test_the_daemon_does_it_by_itself_after_new_prices_and_only_then(
     daemon = machine.start()
     machine.config.write_text(FAST + OVERRIDE)
     daemon.send_signal(signal.SIGHUP)
-    wait_until(lambda: costs(machine) == [PRICED, UNPRICED], "the new price after SIGHUP", 30)
+    wait_until(lambda: costs(machine) == [PRICED, UNPRICED], "the new price after SIGHUP")
     told = "SELECT fingerprint FROM pricing"
-    wait_until(lambda: machine.query(told) != [before], "a note of it", 30)
+    wait_until(lambda: machine.query(told) != [before], "a note of it")
     (after,) = machine.query(told)
     wait_until(
         lambda: machine.query("SELECT version - compacted_version FROM partition") == [0],
         "the snapshot",
-        30,
     )
     append(machine, line(3))
     wait_until(lambda: costs(machine)[2:] == [PRICED], "a call at the new price")
     daemon.send_signal(signal.SIGTERM)
-    assert daemon.wait(10) == 0
+    assert daemon.wait(60) == 0
     assert machine.query(told) == [after]
     machine.config.write_text(FAST + OVERRIDE.replace("ours", "theirs") + FALLBACK)
     daemon = machine.start()

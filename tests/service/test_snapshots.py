@@ -155,7 +155,7 @@ def test_the_daemon_compacts_by_itself_and_goes_on_ingesting(machine: Any, wait_
         lambda: len(list((machine.home / "parquet").rglob("*.parquet"))) == 2, "the second", 30
     )
     daemon.send_signal(signal.SIGTERM)
-    assert daemon.wait(5) == 0
+    assert daemon.wait(60) == 0
 
 
 def test_a_chore_runs_at_the_lowest_priority_and_may_ask_to_be_tried_later() -> None:
@@ -190,12 +190,12 @@ def test_the_daemon_prunes_by_itself_and_every_question_is_answered_as_before(
     assert json.loads(before)["total"]["calls"] == 3
     machine.config.write_text("[parquet]\ninterval_s = 0.2\n[retention]\nstore_days = 1\n")
     daemon = machine.start()
-    wait_until(lambda: machine.query("SELECT count(*) FROM pruned") == [3], "all pruned", 30)
+    wait_until(lambda: machine.query("SELECT count(*) FROM pruned") == [3], "all pruned")
     write(machine, 1, "late")
-    wait_until(lambda: machine.query("SELECT count(*) FROM pruned") == [4], "the late one", 30)
+    wait_until(lambda: machine.query("SELECT count(*) FROM pruned") == [4], "the late one")
     assert machine.query("SELECT count(*) FROM traces") == [0]
     daemon.send_signal(signal.SIGTERM)
-    assert daemon.wait(5) == 0
+    assert daemon.wait(60) == 0
     after = json.loads(machine.command(*asked).stdout)
     assert [group["session"] for group in after["groups"]] == ["a", "b", "c", "late"]
     verified = machine.command("verify")
@@ -236,10 +236,10 @@ def test_the_daemon_writes_again_what_somebody_deleted(machine: Any, wait_until:
     machine.config.write_text("[parquet]\ninterval_s = 0.2\n[logs]\nrescan_interval_s = 0.2\n")
     write(machine, 1, "a")
     machine.start()
-    wait_until(lambda: files(machine), "the first snapshot", 30)
+    wait_until(lambda: files(machine), "the first snapshot")
     (path,) = (machine.home / "parquet").glob("*/*.parquet")
     path.unlink()
-    wait_until(path.exists, "the snapshot again", 30)
+    wait_until(path.exists, "the snapshot again")
 
 
 def test_a_lost_snapshot_is_a_warning_keeps_the_logs_and_holds_up_no_other_day(
