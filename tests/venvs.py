@@ -25,7 +25,7 @@ def venv_python(requirements: Path) -> Path:
     if not is_installed(requirements):
         venv.create(folder, clear=True)
         # The list is complete, so nothing is resolved: what was measured is what is installed.
-        pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet"]
+        pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "-qq"]
         subprocess.run(
             [*pip, "--disable-pip-version-check", "--no-deps", "-r", str(requirements)],
             env=os.environ | {"PIP_BUILD_CONSTRAINT": str(_PROJECT / "constraints.txt")},

@@ -18,6 +18,7 @@ import signal
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,16 @@ from prodlensd.logs import tailer
 from prodlensd.moments import now_us
 from tests.crash.mutants import MUTANTS  # imports the snapshots as well: no child has to
 
-# Where pandas is installed, pyarrow would import it in each child: most of the time a case takes.
-sys.modules["pandas"] = None  # type: ignore[assignment]
+
+class _NoPandas(MetaPathFinder):
+    """Where pandas is installed, pyarrow would import it in each child: most of a case's time."""
+
+    def find_spec(self, fullname: str, *_: Any) -> None:
+        if fullname == "pandas":
+            raise ModuleNotFoundError(fullname)
+
+
+sys.meta_path.insert(0, _NoPandas())
 
 #: Where to die: the module, and the name in it.
 SEAMS = {
