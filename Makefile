@@ -85,6 +85,6 @@ $(DEV): $(PROGRAM)
 	@touch $@
 
 $(REAL_PROGRAMS): $(DEV)
-	@echo "Adding DuckDB, pandas, Polars and atheris to $(VENV), once."
+	@echo "Adding pandas, Polars and atheris to $(VENV), once."
 	@$(PIP_INSTALL) --group real-programs
 	@touch $@

@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow.dataset as ds
 import pyarrow.fs as pafs
 import pytest
@@ -48,8 +49,6 @@ def files_in(folder: Path) -> dict[str, bytes]:
 def test_one_statement_of_duckdb_on_the_shared_folder_is_the_sum_of_the_ledgers(
     fleet: Fleet,
 ) -> None:
-    import duckdb
-
     traces = f"read_parquet('{fleet.folder}/*/*.parquet', hive_partitioning = true)"
     rows = duckdb.connect().execute(QUESTION.format(traces=traces)).fetchall()
     assert fleet.totals() == answered(rows)
@@ -58,8 +57,6 @@ def test_one_statement_of_duckdb_on_the_shared_folder_is_the_sum_of_the_ledgers(
 def test_one_statement_of_duckdb_on_the_bucket_is_the_sum_of_the_ledgers(
     fleet: Fleet, s3: S3, shared: str
 ) -> None:
-    import duckdb
-
     # DuckDB's own way, read_parquet('s3://…'), needs its extension httpfs, which is downloaded when
     # it is first used; what PyPI has of it is for older DuckDBs. So pyarrow reads, and DuckDB asks.
     files, root = pafs.FileSystem.from_uri(s3.url(shared, _PREFIX))

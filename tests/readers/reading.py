@@ -1,6 +1,10 @@
 """The snapshots as one table in five readers, and the same questions asked of each.
 
+<<<<<<< HEAD
 The functions named `…_table` are what docs/sql.md says to write; Spark's is in spark_server.
+=======
+The functions named `…_table` are what the README tells users to write; Spark's is in spark_server.
+>>>>>>> 850cade (Keep DuckDB among what make test installs)
 pandas and Polars are imported late: `make test` lacks them, but pytest reads this file.
 """
 
@@ -12,6 +16,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
 
@@ -79,15 +84,11 @@ def duckdb_table(folder: Path) -> str:
 
 
 def sums_in_duckdb(folder: Path, column: str) -> Groups:
-    import duckdb
-
     sql = _SQL.format(column=column, micros="epoch_us", traces=duckdb_table(folder))
     return groups(duckdb.connect().execute(sql).fetchall())
 
 
 def types_in_duckdb(folder: Path) -> dict[str, str]:
-    import duckdb
-
     traces = duckdb.connect().sql(f"FROM {duckdb_table(folder)}")
     return dict(zip(traces.columns, map(str, traces.types), strict=True))
 

@@ -18,6 +18,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import duckdb
 import pytest
 from click.testing import CliRunner
 
@@ -238,10 +239,7 @@ def test_the_ledger_is_proven_also_when_such_calls_are_repriced_and_enriched(des
     assert "proven complete" in desk.command("verify")
 
 
-@pytest.mark.real_programs  # DuckDB
 def test_snapshots_hold_such_calls_and_can_be_pruned(desk: Desk) -> None:
-    import duckdb
-
     assert len(desk.compact(desk.parquet)) == 4
     totals = (
         "SELECT count(*), sum(tokens_in), sum(tokens_out), sum(cost_usd) "
