@@ -1,10 +1,6 @@
 """The snapshots as one table in five readers, and the same questions asked of each.
 
-<<<<<<< HEAD
 The functions named `…_table` are what docs/sql.md says to write; Spark's is in spark_server.
-=======
-The functions named `…_table` are what the README tells users to write; Spark's is in spark_server.
->>>>>>> 850cade (Keep DuckDB among what make test installs)
 pandas and Polars are imported late: `make test` lacks them, but pytest reads this file.
 """
 
