@@ -37,8 +37,8 @@ run: $(PROGRAM) ## run the daemon in the foreground (ARGS="--once" for one pass)
 test: lint ## check style and types, and run the tests (ARGS="tests/unit -x" for a part)
 	@$(PYTEST) $(PARALLEL) $(ARGS)
 
-test-all: lint programs ## the same with the tests that ask real programs, which it installs first
-	@$(PYTEST) $(PARALLEL) -m "not soak and not bench" $(ARGS)
+test-all: lint programs ## the same with long tests, and those that ask real programs, which it installs first
+	@$(PYTEST) $(PARALLEL) -m "not soak" $(ARGS)
 
 lint: $(DEV) ## check style and types
 	@$(BIN)/ruff check --quiet --output-format concise .

@@ -48,6 +48,7 @@ def test_a_kill_while_the_snapshots_of_pruned_days_move_to_another_folder_loses_
     assert outcome(driver, kill) == (True, [])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("second_run", [False, True])
 def test_a_kill_at_an_sql_statement_of_them_loses_nothing(driver: Any, second_run: bool) -> None:
     died = 0

@@ -15,6 +15,8 @@ from tests.crash.mutants import MUTANTS, OF_CRASHES, OF_FILES, OF_RETENTION
 from tests.scenario.conftest import World
 from tests.scenario.file_actions import Machine, Totals, histories
 
+pytestmark = pytest.mark.long  # it tests the suite, not the program
+
 _ENOUGH = 200
 
 

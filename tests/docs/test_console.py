@@ -17,6 +17,7 @@ PAGES = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)  # a page starts the program a dozen times; each command has a minute
 @pytest.mark.parametrize("name", PAGES)
 def test_the_console_blocks_of_the_page_print_what_it_shows(name: str, tmp_path: Path) -> None:

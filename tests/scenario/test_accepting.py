@@ -308,6 +308,7 @@ class Killed(World):
         return [sorted(map(repr, self.query(table))) for table in tables] + [self.counts()]
 
 
+@pytest.mark.long
 def test_kill_9_at_any_statement_of_a_purge_leaves_batches_whole_and_can_be_run_again(
     world: World, make_line: Any, tmp_path: Path
 ) -> None:

@@ -51,6 +51,7 @@ def linux() -> None:
         pytest.skip("memory and descriptors are counted in /proc")
 
 
+@pytest.mark.long
 @pytest.mark.scenario(56)
 @pytest.mark.usefixtures("linux")
 def test_ten_thousand_files_of_which_a_hundred_are_active(world: Any, make_line: Any) -> None:

@@ -79,6 +79,7 @@ def test_an_open_gap_is_searched_for_once_in_each_file_and_not_again(
     assert len(searched) == len(set(searched)) >= 5, "after a restart all are searched once more"
 
 
+@pytest.mark.long
 @pytest.mark.scenario(106)
 def test_a_line_is_not_kept_waiting_by_the_search_for_a_gap(
     world: Any, make_line: Any, monkeypatch: pytest.MonkeyPatch

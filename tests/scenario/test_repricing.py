@@ -883,6 +883,7 @@ class Killed(World):
         return [sorted(map(repr, self.query(table))) for table in tables]
 
 
+@pytest.mark.long
 def test_kill_9_at_any_statement_leaves_batches_whole_and_a_second_run_does_the_rest(
     world: Any, at: Any, tmp_path: Path
 ) -> None:

@@ -183,6 +183,7 @@ def set_traps(folder: Path) -> None:
         (folder / name / "__main__.py").write_text(_TRAP)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("where", ["current folder", "log folder"])
 def test_no_module_that_lies_about_is_imported_by_the_daemon_or_its_children(
     house: House, where: str

@@ -14,6 +14,8 @@ import pytest
 
 from tests.security.hostile import CANARY, House, payload, span, trace_line
 
+pytestmark = pytest.mark.long  # every command on every kind of line
+
 KEY = f"sk-{CANARY}"
 SAID = [{"role": "user", "content": CANARY, "tool_calls": [{"arguments": CANARY}]}]
 HEADERS = {"authorization": f"Bearer {KEY}", "x-api-key": KEY, "cookie": CANARY, CANARY: "1"}

@@ -458,6 +458,7 @@ def test_retry_beside_a_running_daemon_loses_and_doubles_nothing(
     assert check(machine.ledger) == (3000 + written, 1)
 
 
+@pytest.mark.long
 def test_kill_9_at_any_statement_leaves_batches_whole(
     machine: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

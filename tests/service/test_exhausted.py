@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.long  # each waits for a daemon to recover
+
 _PRELUDE = """
 import ctypes, errno, os, subprocess, sys, threading
 

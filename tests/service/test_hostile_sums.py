@@ -36,6 +36,8 @@ from prodlensd.pipeline import build
 from prodlensd.pricing.genai import GenaiBook
 from tests.scenario.conftest import World
 
+pytestmark = pytest.mark.long  # thousands of calls, repriced and proven
+
 N = 9301
 INT64_MAX = 2**63 - 1
 #: The longest count that is believed, less one: a sum of many is odd, and no double.

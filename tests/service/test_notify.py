@@ -146,6 +146,7 @@ def test_it_is_ready_when_all_that_was_there_is_in_the_ledger(
     next(listening, None)
 
 
+@pytest.mark.long
 def test_a_long_start_asks_for_more_time_as_it_gets_on(
     machine: Any, manager: Listener, wait_until: Callable[..., Any]
 ) -> None:

@@ -20,6 +20,8 @@ from prodlensd.cli import COMMANDS
 from tests.security.hostile import payload, trace_line, written
 from tests.service.streams import FAULTS, Done, home_of, run
 
+pytestmark = pytest.mark.long  # hundreds of commands
+
 NAMES = ("日本 → ≥ 日本", "🎉 …", "\x1b[31mred\x1b[0m", "é×–", "plain")  # noqa: RUF001 - meant
 SHELL = "/bin/sh"
 ENCODINGS = ("iso8859-1", "euc_jp", "ascii", "utf-8")

@@ -363,6 +363,7 @@ def test_a_hostile_model_cannot_steer_the_terminal(desk: Any) -> None:
 # Beside and by the daemon
 
 
+@pytest.mark.long
 def test_beside_a_daemon_under_load_it_loses_and_doubles_nothing(
     machine: Any, wait_until: Callable[..., Any]
 ) -> None:

@@ -76,6 +76,7 @@ def test_sigterm_and_sigint_stop_it_within_five_seconds_under_load(machine: Any)
     ]
 
 
+@pytest.mark.long
 @pytest.mark.scenario(69)
 def test_kill_9_at_any_moment_loses_nothing_and_doubles_nothing(machine: Any) -> None:
     chance = random.Random(1)  # noqa: S311 - repeatable on purpose
