@@ -37,7 +37,7 @@ run: $(PROGRAM) ## run the daemon in the foreground (ARGS="--once" for one pass)
 test: lint ## check style and types, and run the tests (ARGS="tests/unit -x" for a part)
 	@$(PYTEST) $(PARALLEL) $(ARGS)
 
-test-all: lint programs ## the same with long tests, and those that ask real programs, which it installs first
+test-all: programs lint ## the same with long tests, and those that ask real programs, which it installs first
 	@$(PYTEST) $(PARALLEL) -m "not soak" $(ARGS)
 
 lint: $(DEV) ## check style and types
@@ -52,11 +52,16 @@ soak: $(REAL_PROGRAMS) ## destroy files and kill daemons for SOAK_MINUTES (30), 
 	@$(PYTEST) --hypothesis-profile=explore tests/unit
 	@SOAK_MINUTES=$(SOAK_MINUTES) $(PYTEST) -m soak $(ARGS)
 
-programs: system-packages $(REAL_PROGRAMS) ## install what `make test-all` asks: 2.3 GB, into the system, .venv and .cache
+programs: system-packages $(REAL_PROGRAMS) ## install the programs that `make test-all` asks
 	@$(BIN)/python -m tests.programs
 
-# RUNLEVEL=1: nothing that is installed is started.
+# It comes first, so it says all that will be installed. RUNLEVEL=1: nothing that is installed is started.
 system-packages:
+	@test -e $(REAL_PROGRAMS) || { \
+	  echo "make test-all installs, once and where missing:"; \
+	  echo "  into the system: $(SYSTEM_PACKAGES)"; \
+	  echo "  into $(VENV): pandas, Polars and atheris (470 MB)"; \
+	  echo "  into .cache: two LiteLLMs, Spark, moto, a GCS emulator, a small system with systemd (1.8 GB)"; }
 	@missing=$$(for program in $(SYSTEM_PROGRAMS); do command -v $$program >/dev/null || echo $$program; done); \
 	[ -z "$$missing" ] && exit; \
 	echo "Installing $(SYSTEM_PACKAGES) with apt-get, for" $$missing; \
