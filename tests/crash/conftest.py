@@ -63,7 +63,7 @@ class Driver:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.close()
-        self._process.wait(60)
+        self._process.wait(100)
         self._process.stdout.close()
 
 

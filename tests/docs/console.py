@@ -36,7 +36,7 @@ from typing import Final, NamedTuple, Self
 import prodlensd
 
 _COLUMNS: Final = 100
-_PATIENCE_S: Final = 60
+_PATIENCE_S: Final = 100
 _NOT_FOUND: Final = 127
 #: Of programs that do not know $NO_COLOR.
 _COLOUR: Final = re.compile(r"\x1b\[[\d;]*m")

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 _MONDAY: Final = datetime(2025, 10, 6, tzinfo=UTC)
-_PATIENCE_S: Final = 60
+_PATIENCE_S: Final = 100
 
 
 def three(home: Path) -> None:

@@ -18,7 +18,7 @@ PAGES = {
 
 
 @pytest.mark.long
-@pytest.mark.timeout(300)  # a page starts the program a dozen times; each command has a minute
+@pytest.mark.timeout(900)  # a page starts the program a dozen times; each command has its time
 @pytest.mark.parametrize("name", PAGES)
 def test_the_console_blocks_of_the_page_print_what_it_shows(name: str, tmp_path: Path) -> None:
     samples = vars(import_module("tests.docs.samples")) if "<!-- sample:" in PAGES[name] else {}

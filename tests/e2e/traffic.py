@@ -98,7 +98,7 @@ def _send(proxy: Proxy, call: Call) -> Sent:
         "cookie": "canary=cookie",
         **call.headers,
     }
-    connection = HTTPConnection("127.0.0.1", proxy.port, timeout=60)
+    connection = HTTPConnection("127.0.0.1", proxy.port, timeout=100)
     began = datetime.now(UTC)
     connection.request("POST", call.path, json.dumps(call.body), headers)
     response = connection.getresponse()

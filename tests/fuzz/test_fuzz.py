@@ -12,7 +12,9 @@ import pytest
 
 import prodlensd
 
-pytestmark = pytest.mark.real_programs  # atheris
+DEADLINE_S = 600
+
+pytestmark = [pytest.mark.real_programs, pytest.mark.timeout(DEADLINE_S + 60)]  # atheris
 
 PACKAGES = Path(prodlensd.__file__).parents[1]
 HARNESS = Path(__file__).with_name("fuzz_formats.py")
@@ -27,7 +29,6 @@ RUNS = 25_000
 #: It stops at the first crash, mostly within 5,000.
 MUTANT_RUNS = 150_000
 SOAK_RUNS = int(float(os.environ.get("SOAK_MINUTES", "30")) * 30_000)
-DEADLINE_S = 110
 
 
 def fuzz(

@@ -22,7 +22,7 @@ from tests.venvs import venv_python
 __all__ = ["machine"]
 
 HERE: Final = Path(__file__).parent
-_INSTALL_S: Final = 300
+_INSTALL_S: Final = 900
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

@@ -134,7 +134,7 @@ class Host:
             env=known | own,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=100,
             check=False,
         )
         said = done.stdout + done.stderr

@@ -26,7 +26,9 @@ with store.open_output_stream(path) as stream:
 """
 
 
-def put(proxy: FaultProxy, path: str, content: bytes, tries: int = 1) -> None:
+def put(
+    proxy: FaultProxy, path: str, content: bytes, tries: int = 1, *, timeout_s: float = 100
+) -> None:
     """Uploads in one request if it is small, else in parts."""
     store = fs.S3FileSystem(
         access_key="key",
@@ -34,7 +36,7 @@ def put(proxy: FaultProxy, path: str, content: bytes, tries: int = 1) -> None:
         region="us-east-1",
         endpoint_override=f"127.0.0.1:{proxy.port}",
         scheme="http",
-        request_timeout=1,
+        request_timeout=timeout_s,
         retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=tries),
         allow_delayed_open=len(content) <= len(_SMALL),
     )
@@ -107,20 +109,20 @@ def test_who_meets_a_hanging_proxy_waits_for_his_own_time_out(
     proxy.hang(only="uploads$")
 
     with pytest.raises(OSError, match="Less than 1 bytes/sec transferred the last 1 seconds"):
-        put(proxy, f"{bucket}/key", _LARGE)
+        put(proxy, f"{bucket}/key", _LARGE, timeout_s=1)
     assert [("POST", f"/{bucket}/key?uploads")] == proxy.requests
 
 
 @pytest.mark.parametrize("end", ["heal", "close"])
 def test_who_hangs_is_cut_in_the_end(bucket: str, proxy: FaultProxy, end: str) -> None:
     proxy.hang()
-    with socket.create_connection(("127.0.0.1", proxy.port), timeout=60) as client:
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=100) as client:
         client.sendall(f"PUT /{bucket}/key HTTP/1.1\r\nExpect: 100-continue\r\n\r\n".encode())
         client.settimeout(0.2)
         with pytest.raises(TimeoutError):
             client.recv(1)
         getattr(proxy, end)()
-        client.settimeout(10)
+        client.settimeout(100)
         said = b""
         with suppress(ConnectionResetError):  # or a mere end, whichever comes first
             said = client.recv(1)
@@ -160,7 +162,7 @@ def test_an_uploader_can_be_killed_at_a_known_byte(s3: S3, bucket: str, proxy: F
     uploader = subprocess.Popen([sys.executable, "-c", _UPLOADER, url], env=s3.environment)
 
     try:
-        assert -signal.SIGKILL == uploader.wait(60)
+        assert -signal.SIGKILL == uploader.wait(100)
     finally:
         uploader.kill()
     assert 12_000_000 <= max(seen) < 13_000_000

@@ -79,7 +79,7 @@ class GCS:
         self._process.communicate()
 
     def _get(self, path: str) -> bytes:
-        connection = HTTPConnection("127.0.0.1", self._port, timeout=60)
+        connection = HTTPConnection("127.0.0.1", self._port, timeout=100)
         try:
             connection.request("GET", path)
             response = connection.getresponse()

@@ -188,7 +188,7 @@ def test_the_daemon_publishes_by_itself_and_goes_on_ingesting_without_a_network(
     assert [1] == machine.query("SELECT failures FROM publishing"), "it waits before it tries again"
     proxy.heal()
     daemon.send_signal(signal.SIGTERM)
-    assert daemon.wait(60) == 0
+    assert daemon.wait(100) == 0
     with Ledger(machine.ledger) as store:
         store.db.execute("UPDATE publishing SET next_us = 0")
     machine.start()
@@ -221,7 +221,7 @@ def test_an_upload_that_is_killed_leaves_what_was_there_before(
     old.write_bytes(b"old")
     new.write_bytes(random.randbytes(size_mb << 20))  # noqa: S311 - so that nothing shrinks it
     url = s3.url(bucket, port=proxy.port)
-    assert upload(url, old, s3).wait(60) == 0
+    assert upload(url, old, s3).wait(100) == 0
     uploader: list[subprocess.Popen[bytes]] = []
     struck: list[int] = []
 
@@ -234,11 +234,11 @@ def test_an_upload_that_is_killed_leaves_what_was_there_before(
 
     proxy.on_body = kill
     uploader.append(upload(url, new, s3))
-    assert uploader[0].wait(60) == -signal.SIGKILL
+    assert uploader[0].wait(100) == -signal.SIGKILL
     assert struck
     assert s3.objects(bucket) == {"a/laptop.parquet": b"old"}
     proxy.on_body = lambda _bytes: None
-    assert upload(url, new, s3).wait(60) == 0
+    assert upload(url, new, s3).wait(100) == 0
     assert s3.objects(bucket) == {"a/laptop.parquet": new.read_bytes()}
 
 

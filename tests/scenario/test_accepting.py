@@ -296,7 +296,7 @@ class Killed(World):
     def run_again(self) -> None:
         environment = os.environ | {"PRODLENSD_HOME": str(self.ledger.parent)}
         command = [sys.executable, "-m", "prodlensd", "dead-letters", "purge", "--all"]
-        subprocess.run(command, env=environment, check=True, timeout=60, stdout=subprocess.DEVNULL)
+        subprocess.run(command, env=environment, check=True, timeout=100, stdout=subprocess.DEVNULL)
 
     def done(self) -> tuple[int, int]:
         """How many were purged, and minus the pages that are still free."""

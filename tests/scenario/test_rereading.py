@@ -290,7 +290,7 @@ def test_lines_written_while_the_watcher_is_dead_are_read_by_looking(
 ) -> None:
     with world.daemon._bell as bell:
         world.append("a.jsonl", make_line(1))
-        assert bell.wait(60)
+        assert bell.wait(100)
         world.step()
         bell._observer.stop()
         bell._observer.join()

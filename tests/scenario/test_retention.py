@@ -538,7 +538,7 @@ def test_who_opens_a_log_while_it_goes_has_it_back(
     def rename(*arguments: Any, **named: Any) -> None:
         file = next(fd for fd in map(_number, Path("/proc/self/fd").iterdir()) if _is_leased(fd))
         writer.start()
-        opened.wait(60)
+        opened.wait(100)
         pause = threading.Event()
         for _ in range(1000):  # until the kernel keeps it waiting
             if fcntl.fcntl(file, fcntl.F_GETLEASE) != fcntl.F_RDLCK:
@@ -550,7 +550,7 @@ def test_who_opens_a_log_while_it_goes_has_it_back(
     before = signal.getsignal(signal.SIGIO)
     assert [verdict.kept for verdict in delete(world)] == ["somebody has just opened it"]
     assert before == signal.getsignal(signal.SIGIO)
-    writer.join(60)
+    writer.join(100)
     assert [path.name for path in world.logs.iterdir()] == ["a.jsonl"]
     world.step()
     assert world.counts()[1] == 2

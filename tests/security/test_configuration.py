@@ -106,7 +106,7 @@ def test_a_ledger_that_is_no_file_is_refused_at_once(house: House, kind: str, co
         case _:
             house.ledger.symlink_to("/dev/zero")
     arguments = (command, "--once") if command == "run" else (command,)
-    done = house.command(*arguments, timeout=60)
+    done = house.command(*arguments, timeout=100)
     assert done.returncode == {"status": 2}.get(command, 1)
     assert b"not a file" in done.stdout + done.stderr
     assert b"Traceback" not in done.stderr

@@ -180,7 +180,7 @@ def test_on_a_terminal_what_the_daemon_says_steers_nothing(house: House) -> None
             said += block
     finally:
         os.close(ours)
-    assert daemon.wait(60) == 0
+    assert daemon.wait(100) == 0
     text = said_harmlessly(said.replace(b"\r\n", b"\n"))
     # Files that cannot be read for the same reason are said in one line, and one of them named.
     assert 0 < text.count("cannot read; will keep trying") < len(NAMES)
@@ -325,7 +325,7 @@ def test_a_bug_says_a_hostile_path_harmlessly_and_no_secret(house: House, wait_u
             for text in NAMES.values():
                 with (house.logs / f"in {text}" / f"{text}.jsonl").open("ab") as file:
                     file.write(b"{}\n")
-            said = daemon.communicate(timeout=60)[1]
+            said = daemon.communicate(timeout=100)[1]
         finally:
             daemon.kill()
     assert daemon.returncode == 1

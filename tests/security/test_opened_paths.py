@@ -62,7 +62,7 @@ _CHANGES: Final = {
     *("chown", "lchown", "fchownat", "utimensat", "utime", "utimes", "mknod", "mknodat"),
 }
 _RUNS: Final = {"execve", "execveat"}
-_PATIENCE_S: Final = 90
+_PATIENCE_S: Final = 250
 
 
 class Call(NamedTuple):

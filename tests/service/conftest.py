@@ -35,7 +35,7 @@ class Machine:
             [sys.executable, "-m", "prodlensd", *arguments],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=100,
             check=False,
         )
 

@@ -103,7 +103,7 @@ def ingest(machine: Any, *lines: bytes) -> None:
 
 def ingest_as_an_older_version(machine: Any, *lines: bytes, name: str = "a.jsonl") -> None:
     append(machine, *lines, name=name)
-    subprocess.run([sys.executable, "-c", OLDER_VERSION, "run", "--once"], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", OLDER_VERSION, "run", "--once"], check=True, timeout=100)
 
 
 def raw_output(*arguments: str, **environment: str) -> bytes:
@@ -111,7 +111,7 @@ def raw_output(*arguments: str, **environment: str) -> bytes:
         [sys.executable, "-m", "prodlensd", "dead-letters", *arguments],
         stdout=subprocess.PIPE,
         env=os.environ | environment,
-        timeout=60,
+        timeout=100,
         check=True,
     ).stdout
 
@@ -352,7 +352,7 @@ def test_an_export_nobody_reads_to_its_end_ends_quietly(machine: Any) -> None:
     export.stdout.close()
     assert export.stderr.read() == b""
     export.stderr.close()
-    assert export.wait(60) == 1
+    assert export.wait(100) == 1
 
 
 # Retrying
@@ -466,7 +466,9 @@ def test_kill_9_at_any_statement_leaves_batches_whole(
     ingest_as_an_older_version(machine, line(1, ids=False), *lines, lines[0], b"garbage\n")
     ingest_as_an_older_version(machine, line(6, new=1), line(7, ids=False, new=1), name="b.jsonl")
     assert check(machine.ledger) == (1, 9)
-    subprocess.run([sys.executable, "-c", KILLER, machine.ledger, tmp_path], check=True, timeout=60)
+    subprocess.run(
+        [sys.executable, "-c", KILLER, machine.ledger, tmp_path], check=True, timeout=100
+    )
     runs = sorted(int(folder.name) for folder in tmp_path.iterdir() if folder.name.isdigit())
     outcomes = [check(tmp_path / str(nth) / "prodlens.db") for nth in runs]
     assert len(outcomes) > 30

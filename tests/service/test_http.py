@@ -386,7 +386,7 @@ def test_a_running_daemon_is_healthy_and_a_hung_or_stopped_one_not(
     assert samples(port)["prodlensd_up"] == 0
     daemon.send_signal(signal.SIGCONT)
     daemon.terminate()
-    daemon.wait(60)
+    daemon.wait(100)
     status, _, body = ask(port, "/healthz")
     assert status == 503
     assert b"stopped" in body
@@ -476,7 +476,7 @@ def test_the_daemon_serves_its_own_metrics(machine: Any, wait_until: Callable[..
     with pytest.raises(ConnectionRefusedError):
         ask(port, "/healthz")
     daemon.terminate()
-    assert daemon.wait(60) == 0
+    assert daemon.wait(100) == 0
 
 
 def test_a_daemon_whose_port_is_taken_says_so_and_works(

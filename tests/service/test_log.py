@@ -149,7 +149,7 @@ def test_a_daemon_that_nobody_can_hear_goes_on(
     reloaded(machine, daemon, wait_until)
     is_ingested(machine, wait_until, 2)
     daemon.terminate()
-    assert 0 == daemon.wait(60)
+    assert 0 == daemon.wait(100)
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="looks at /proc")

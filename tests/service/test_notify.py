@@ -62,7 +62,7 @@ class Listener:
     def close(self) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as own:
             own.sendto(b"", self._socket.getsockname())
-        self._thread.join(60)
+        self._thread.join(100)
         self._socket.close()
 
 
@@ -139,7 +139,7 @@ def test_it_is_ready_when_all_that_was_there_is_in_the_ledger(
     append(machine, 1, start=60_000)
     wait_until(lambda: machine.query("SELECT count(*) FROM traces") == [60_001], "one more")
     daemon.terminate()
-    assert daemon.wait(60) == 0
+    assert daemon.wait(100) == 0
     wait_until(lambda: manager.count("STOPPING=1"), "STOPPING=1")
     assert manager.count("READY=1") == 1
     assert manager.position("READY=1") < manager.position("STOPPING=1")

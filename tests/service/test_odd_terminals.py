@@ -195,7 +195,7 @@ def test_a_real_shell_may_close_them_too(place: Place, closed: str) -> None:
         env=os.environ | place.environment,
         capture_output=True,
         check=False,
-        timeout=60,
+        timeout=100,
     )
     assert (0, b"") == (done.returncode, done.stdout)
 
@@ -207,7 +207,7 @@ def test_the_demo_is_no_exception(place: Place, encoding: str, closed: str) -> N
         env=os.environ | place.environment | {"PYTHONIOENCODING": encoding},
         capture_output=True,
         check=False,
-        timeout=60,
+        timeout=100,
     )
     assert (1 if closed else 0) == done.returncode
     assert b"Traceback" not in done.stderr

@@ -40,7 +40,11 @@ def program(name: str) -> str:
 
 def promtool(*arguments: str | Path, stdin: bytes = b"") -> str:
     done = subprocess.run(
-        [program("promtool"), *arguments], input=stdin, capture_output=True, timeout=60, check=False
+        [program("promtool"), *arguments],
+        input=stdin,
+        capture_output=True,
+        timeout=100,
+        check=False,
     )
     said = (done.stdout + done.stderr).decode()
     assert done.returncode == 0, said
@@ -125,7 +129,7 @@ class Prometheus:
         done = subprocess.run(
             [*asked, f"http://{self.address}", expression],
             capture_output=True,
-            timeout=60,
+            timeout=100,
             check=False,
         )
         if done.returncode != 0:
@@ -136,10 +140,10 @@ class Prometheus:
     def stop(self) -> None:
         self.process.terminate()
         try:
-            self.process.wait(60)
+            self.process.wait(100)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            self.process.wait(60)
+            self.process.wait(100)
 
 
 @pytest.fixture

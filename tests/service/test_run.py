@@ -62,7 +62,7 @@ def test_sigterm_and_sigint_stop_it_within_five_seconds_under_load(machine: Any)
         before_s = cpu_of_children_s()
         daemon = machine.start()
         daemon.send_signal(asked)
-        assert daemon.wait(60) == 0
+        assert daemon.wait(100) == 0
         # Its CPU time, from its start on: on a busy machine it has to wait for that.
         assert cpu_of_children_s() - before_s < 5
         assert machine.query("SELECT phase FROM daemon") == ["stopped"]
@@ -89,7 +89,7 @@ def test_kill_9_at_any_moment_loses_nothing_and_doubles_nothing(machine: Any) ->
             written += block
         before = machine.query("SELECT count(*) FROM traces")[0]
         daemon.kill()
-        assert daemon.wait(60) == -signal.SIGKILL
+        assert daemon.wait(100) == -signal.SIGKILL
         assert machine.query("SELECT count(*) FROM traces")[0] >= before
     assert machine.command("run", "--once").returncode == 0
     assert machine.query("SELECT count(*), count(DISTINCT session_id) FROM traces") == [

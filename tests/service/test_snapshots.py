@@ -155,7 +155,7 @@ def test_the_daemon_compacts_by_itself_and_goes_on_ingesting(machine: Any, wait_
         lambda: len(list((machine.home / "parquet").rglob("*.parquet"))) == 2, "the second", 30
     )
     daemon.send_signal(signal.SIGTERM)
-    assert daemon.wait(60) == 0
+    assert daemon.wait(100) == 0
 
 
 def test_a_chore_runs_at_the_lowest_priority_and_may_ask_to_be_tried_later() -> None:
@@ -195,7 +195,7 @@ def test_the_daemon_prunes_by_itself_and_every_question_is_answered_as_before(
     wait_until(lambda: machine.query("SELECT count(*) FROM pruned") == [4], "the late one")
     assert machine.query("SELECT count(*) FROM traces") == [0]
     daemon.send_signal(signal.SIGTERM)
-    assert daemon.wait(60) == 0
+    assert daemon.wait(100) == 0
     after = json.loads(machine.command(*asked).stdout)
     assert [group["session"] for group in after["groups"]] == ["a", "b", "c", "late"]
     verified = machine.command("verify")

@@ -41,7 +41,7 @@ def test_alive_it_is_ok_and_stopped_it_is_critical(machine: Any) -> None:
     code, content = report(machine)
     assert (code, content["state"], content["figures"]["pid"]) == (0, "ok", daemon.pid)
     daemon.terminate()
-    daemon.wait(60)
+    daemon.wait(100)
     code, content = report(machine)
     assert (code, content["state"], checks(content)["daemon"]) == (2, "critical", "critical")
 
@@ -49,7 +49,7 @@ def test_alive_it_is_ok_and_stopped_it_is_critical(machine: Any) -> None:
 def test_killed_it_is_said_to_have_died(machine: Any) -> None:
     daemon = machine.start()
     daemon.kill()
-    daemon.wait(60)
+    daemon.wait(100)
     done = machine.command("status")
     assert done.returncode == 2
     assert "died" in done.stdout
@@ -225,7 +225,7 @@ def as_nobody(*arguments: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-c", code, *arguments],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=100,
         check=False,
     )
 
@@ -285,7 +285,7 @@ class TestAnotherUser:
 
         daemon.send_signal(signal.SIGCONT)
         daemon.terminate()
-        daemon.wait(60)
+        daemon.wait(100)
         db.close()
         done = as_nobody("status")
         assert done.returncode == 2

@@ -26,7 +26,7 @@ def on_terminal(*arguments: str, **environment: str) -> str:
         printed = b""
         while block := _read(ours):
             printed += block
-        done.wait(60)
+        done.wait(100)
     finally:
         os.close(ours)
     return printed.decode(environment.get("PYTHONIOENCODING", "utf-8"))

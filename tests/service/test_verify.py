@@ -519,7 +519,7 @@ def test_on_a_terminal_a_bar_goes_to_stderr_and_only_there(ledger: Any) -> None:
             stdout=subprocess.PIPE,
             stderr=theirs,
             check=True,
-            timeout=60,
+            timeout=100,
         )
         os.close(theirs)
         assert json.loads(done.stdout)["state"] == "complete"

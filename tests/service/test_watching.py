@@ -59,7 +59,7 @@ def test_a_bell_without_a_folder_is_degraded_and_mends_itself(tmp_path: Path) ->
         bell.repair()
         assert bell.state == "ok"
         (folder / "a.jsonl").write_bytes(b"x")
-        assert bell.wait(60)
+        assert bell.wait(100)
 
 
 def test_a_bell_watches_the_folder_that_took_the_place_of_another(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_a_bell_watches_the_folder_that_took_the_place_of_another(tmp_path: Path
         while bell.wait(0.2):  # what the rename itself rang
             pass
         (folder / "a.jsonl").write_bytes(b"x")
-        assert bell.wait(60)
+        assert bell.wait(100)
 
 
 @pytest.mark.scenario(67)
@@ -92,7 +92,7 @@ def test_a_bell_whose_watcher_died_says_so_and_is_mended(tmp_path: Path, who: st
         bell.repair()
         assert bell.state == "ok"
         (tmp_path / "a.jsonl").write_bytes(b"y")
-        assert bell.wait(60)
+        assert bell.wait(100)
 
 
 def test_no_watches_left_is_degraded_and_no_failure(
@@ -123,7 +123,7 @@ def test_it_tells_which_files_changed_by_the_names_of_the_configuration(tmp_path
     link.symlink_to(real)
     with Bell([link]) as bell:
         (real / "a.jsonl").write_bytes(b"x")
-        assert bell.wait(60)
+        assert bell.wait(100)
         changed: set[str] = set()
         while bell.wait(1):
             changed |= bell.take() or set()
@@ -139,7 +139,7 @@ def test_what_goes_or_moves_has_everything_looked_at(tmp_path: Path, what: str) 
             (tmp_path / "a.jsonl").unlink()
         else:
             (tmp_path / "a.jsonl").rename(tmp_path / "b.jsonl")
-        assert bell.wait(60)
+        assert bell.wait(100)
         assert bell.take() is None
 
 
