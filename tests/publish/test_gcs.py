@@ -28,7 +28,7 @@ sys.stdin.read()
 """
 _RETRY_LIMIT_S: Final = 2
 #: What a publish takes by itself, on a busy machine.
-_START_S: Final = 20
+_START_S: Final = 60
 
 
 class Stored(NamedTuple):
