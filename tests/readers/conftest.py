@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from decimal import Decimal
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -153,6 +154,13 @@ def _record(
 ) -> dict[str, Any]:
     told = {"attributes": attributes or {}, "metadata": metadata or {}}
     return {"timestamp": moment, "usage": usage, **told, **more}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def imported() -> None:
+    """In the main thread: the threads of test_compactions would import them at the same time."""
+    for name in ("pandas", "polars"):
+        import_module(name)
 
 
 class Spark:
