@@ -35,8 +35,8 @@ from prodlensd.ledger import (
     Histogram,
     LedgerError,
     Measures,
+    Reader,
     Tail,
-    TallyReader,
 )
 from prodlensd.model import NANOUSD_PER_USD, REASONS, US_PER_S, file_id
 
@@ -91,7 +91,7 @@ def trouble(beat: Heartbeat | None, *, now_us: int, stalled_s: float) -> str | N
 def health(ledger_path: Path, *, now_us: int, stalled_s: float) -> str | None:
     """As `trouble`; a ledger that cannot be read is trouble, too."""
     try:
-        with TallyReader(ledger_path) as reader:
+        with Reader(ledger_path) as reader:
             return trouble(reader.heartbeat(), now_us=now_us, stalled_s=stalled_s)
     except LedgerError as error:
         return str(error)
@@ -112,7 +112,7 @@ def _collect(ledger_path: Path, now_us: int, stalled_s: float) -> list[Metric]:
         InfoMetricFamily("prodlensd_build", "The program.", {"version": __version__})
     ]
     try:
-        with TallyReader(ledger_path) as reader, reader.one_moment():
+        with Reader(ledger_path) as reader, reader.one_moment():
             beat = reader.heartbeat()
             up = trouble(beat, now_us=now_us, stalled_s=stalled_s) is None
             ledger = [
@@ -191,13 +191,13 @@ def _histogram(name: str, meaning: str, histogram: Histogram) -> HistogramMetric
     )
 
 
-def _lines(reader: TallyReader) -> Iterator[Metric]:
-    totals = reader.totals()
-    yield _counter("lines", "Lines that were read.", totals.lines)
-    yield _counter("calls", "Calls in the ledger, each once.", totals.traces)
-    yield _counter("duplicate_lines", "Lines of calls that were known.", totals.duplicates)
-    yield _counter("blank_lines", "Lines without content.", totals.blanks)
-    open_letters = reader.dead_letters()
+def _lines(reader: Reader) -> Iterator[Metric]:
+    counts, gaps = reader.sources.counts(), reader.sources.open_gaps()
+    yield _counter("lines", "Lines that were read.", counts.lines)
+    yield _counter("calls", "Calls in the ledger, each once.", counts.traces)
+    yield _counter("duplicate_lines", "Lines of calls that were known.", counts.duplicates)
+    yield _counter("blank_lines", "Lines without content.", counts.blanks)
+    open_letters = reader.tallies.tally("reason")
     yield _labelled(
         "dead_letters",
         "Lines that could not be read, and that nobody has accepted.",
@@ -207,15 +207,15 @@ def _lines(reader: TallyReader) -> Iterator[Metric]:
     yield _gauge(
         "accepted_dead_letters",
         "Lines that could not be read, and were dismissed or purged.",
-        totals.dead_letters - sum(open_letters.values()),
+        counts.dead_letters - sum(open_letters.values()),
     )
-    yield _gauge("open_gaps", "Places where bytes went before they were read.", totals.open_gaps)
-    yield _gauge("lost_bytes", "Bytes of the open gaps, at least.", totals.known_lost_bytes)
+    yield _gauge("open_gaps", "Places where bytes went before they were read.", gaps.number)
+    yield _gauge("lost_bytes", "Bytes of the open gaps, at least.", gaps.known_bytes)
 
 
-def _calls(reader: TallyReader) -> Iterator[Metric]:
-    by_source = reader.tally("cost_source")
-    failed = reader.tally("status").get("failure", 0)
+def _calls(reader: Reader) -> Iterator[Metric]:
+    by_source = reader.tallies.tally("cost_source")
+    failed = reader.tallies.tally("status").get("failure", 0)
     yield _gauge("failed_calls", "Calls that failed.", failed)
     yield _gauge("unpriced_calls", "Calls whose price nobody knows.", by_source.get("unpriced", 0))
     yield _labelled(
@@ -224,7 +224,7 @@ def _calls(reader: TallyReader) -> Iterator[Metric]:
         "cost_source",
         {source: by_source.get(source, 0) for source in COST_SOURCES},
     )
-    disputed = reader.tally("disputed").get("yes", 0)
+    disputed = reader.tallies.tally("disputed").get("yes", 0)
     yield _gauge(
         "disputed_calls", "Calls on whose cost gateway and price table do not agree.", disputed
     )
@@ -232,12 +232,12 @@ def _calls(reader: TallyReader) -> Iterator[Metric]:
         "anomalies",
         "Calls of which something looked wrong and was left out, by what.",
         "kind",
-        dict(sorted(reader.anomalies().items())),
+        dict(sorted(reader.tallies.anomalies().items())),
     )
 
 
-def _sums(reader: TallyReader) -> Iterator[Metric]:
-    totals = reader.totals_by_source()
+def _sums(reader: Reader) -> Iterator[Metric]:
+    totals = reader.tallies.totals_by_source()
     cost = TOTALLED.index("cost_nanousd")
     yield _labelled(
         "cost_usd",
@@ -253,8 +253,8 @@ def _sums(reader: TallyReader) -> Iterator[Metric]:
         yield _gauge(name, meaning, sum(sums[index] for sums in totals.values()))
 
 
-def _files(reader: TallyReader) -> Iterator[Metric]:
-    tails, last_us = reader.tails(), reader.last_commit_us()
+def _files(reader: Reader) -> Iterator[Metric]:
+    tails, last_us = reader.sources.tails(), reader.sources.last_commit_us()
     yield _gauge("log_files", "Log files that are followed.", len(tails))
     yield _gauge("lag_bytes", "Bytes of the logs that are not read.", sum(map(_lag_bytes, tails)))
     yield _gauge(
@@ -275,8 +275,8 @@ def _lag_bytes(tail: Tail) -> int:
     return max(0, size_bytes - tail.offset)
 
 
-def _snapshots(reader: TallyReader) -> Iterator[Metric]:
-    snapshots = reader.snapshots()
+def _snapshots(reader: Reader) -> Iterator[Metric]:
+    snapshots = reader.days.snapshots()
     yield _gauge("snapshots", "Days with calls: as many Parquet snapshots.", snapshots.days)
     yield _gauge("dirty_snapshots", "Those of them that are not up to date.", snapshots.dirty_days)
     yield _gauge(

@@ -21,10 +21,10 @@ from prodlensd.ledger import (
     Latency,
     LedgerError,
     Partition,
+    Reader,
     Requests,
     Span,
     Sums,
-    UsageReader,
 )
 from prodlensd.model import US_PER_S
 
@@ -209,8 +209,8 @@ def report(
     """
     until_us = _FOREVER_US if period.until_us is None else period.until_us
     whole = period.since_us, until_us
-    with UsageReader(ledger) as reader, reader.one_moment():
-        for partition in reader.pruned_days(*whole):
+    with Reader(ledger) as reader, reader.one_moment():
+        for partition in reader.days.pruned(*whole):
             _load(reader, partition, read_snapshot)
         shown = _shown(reader, by, list(_spans(reader, by, period.zone, *whole)), whole, top)
         groups: list[Group] = []
@@ -221,25 +221,25 @@ def report(
                 sums += parts
         rest = None
         if shown.more_groups:
-            parts = list(reader.sums((), *whole, REST))
+            parts = list(reader.usage.sums((), *whole, REST))
             rest = _figures(parts, *_of_all(reader, whole, REST))
             sums += parts
         total = _figures(sums, *_of_all(reader, whole, None))
-        first_us, last_us = reader.first_call_us(_ALWAYS_US, _FOREVER_US), reader.last_call_us()
+        first_us, last_us = reader.calls.first_us(_ALWAYS_US, _FOREVER_US), reader.calls.last_us()
     extent = None if first_us is None or last_us is None else (first_us, last_us)
     ordered = tuple(_ordered(groups, by, shown.firsts))
     return Report(by, period, ordered, total, extent, top, shown.more_groups, rest)
 
 
-def _of_all(reader: UsageReader, span: Span, calls: str | None) -> tuple[Requests, Latency]:
+def _of_all(reader: Reader, span: Span, calls: str | None) -> tuple[Requests, Latency]:
     """What cannot be added up from the groups of these calls."""
-    requests = reader.requests((), *span, calls).get((), Requests())
-    return requests, reader.latencies((), *span, calls).get((), Latency())
+    requests = reader.usage.requests((), *span, calls).get((), Requests())
+    return requests, reader.usage.latencies((), *span, calls).get((), Latency())
 
 
-def _load(reader: UsageReader, partition: Partition, read_snapshot: ReadSnapshot) -> None:
+def _load(reader: Reader, partition: Partition, read_snapshot: ReadSnapshot) -> None:
     try:
-        reader.load(partition, read_snapshot(partition, LOADED))
+        reader.calls.load(partition, read_snapshot(partition, LOADED))
     except (LedgerError, OSError, ValueError) as error:
         day = (_EPOCH + partition.day * _DAY).date()
         raise LedgerError(
@@ -256,19 +256,19 @@ class _Span(NamedTuple):
 
 
 def _spans(
-    reader: UsageReader, by: tuple[str, ...], zone: tzinfo, since_us: int, until_us: int
+    reader: Reader, by: tuple[str, ...], zone: tzinfo, since_us: int, until_us: int
 ) -> Iterator[_Span]:
     """The days, weeks or months that have calls; or all as one span."""
     unit = next((name for name in by if name in UNITS), None)
     if unit is None:
         yield _Span("", (since_us, until_us))
         return
-    at_us = reader.first_call_us(since_us, until_us)
+    at_us = reader.calls.first_us(since_us, until_us)
     while at_us is not None:
         from_us, to_us, name = span_of(at_us, unit, zone)
         to_us = min(to_us, until_us)
         yield _Span(name, (max(from_us, since_us), to_us))
-        at_us = reader.first_call_us(to_us, until_us)
+        at_us = reader.calls.first_us(to_us, until_us)
 
 
 class _Shown(NamedTuple):
@@ -284,30 +284,31 @@ class _Shown(NamedTuple):
 
 
 def _shown(
-    reader: UsageReader, by: tuple[str, ...], spans: list[_Span], whole: Span, top: int
+    reader: Reader, by: tuple[str, ...], spans: list[_Span], whole: Span, top: int
 ) -> _Shown:
     """The groups that cost most, `top` of them; all, if there are no more or `top` is 0.
 
     No more than those are ever held, however many there are.
     """
     names = _names(by)
-    if not names or not top or not reader.has_more_groups(top, names, (s.span for s in spans)):
+    whens = (span.span for span in spans)
+    if not names or not top or not reader.usage.has_more_groups(top, names, whens):
         return _Shown(None, spans)
     more_groups = -top
 
     def ranked() -> Iterator[tuple[_Rank, _Span, Key]]:
         nonlocal more_groups
         for span in spans:
-            for cost in reader.costs(names, *span.span):
+            for cost in reader.usage.costs(names, *span.span):
                 more_groups += 1
                 yield _rank(cost), span, cost.key
 
     dearest = nsmallest(top, ranked())
-    reader.show(names, ((span.span, key) for _, span, key in dearest))
+    reader.usage.show(names, ((span.span, key) for _, span, key in dearest))
     firsts: dict[str | None, Cost] = {}
     if len(by) > 1 and by[0] not in UNITS:
         wanted = {key[0] for _, _, key in dearest}
-        costs = reader.costs(by[:1], *whole)
+        costs = reader.usage.costs(by[:1], *whole)
         firsts = {cost.key[0]: cost for cost in costs if cost.key[0] in wanted}
     return _Shown(SHOWN, sorted({span for _, span, _ in dearest}), firsts, more_groups)
 
@@ -318,14 +319,14 @@ def _names(by: tuple[str, ...]) -> list[str]:
 
 
 def _groups(
-    reader: UsageReader, by: tuple[str, ...], span: _Span, calls: str | None
+    reader: Reader, by: tuple[str, ...], span: _Span, calls: str | None
 ) -> Iterator[tuple[Group, list[Sums]]]:
     """The groups of one span, each with what it was added up from."""
     names = _names(by)
-    requests = reader.requests(names, *span.span, calls)
-    latencies = reader.latencies(names, *span.span, calls)
+    requests = reader.usage.requests(names, *span.span, calls)
+    latencies = reader.usage.latencies(names, *span.span, calls)
     parts: defaultdict[Key, list[Sums]] = defaultdict(list)
-    for sums in reader.sums(names, *span.span, calls):
+    for sums in reader.usage.sums(names, *span.span, calls):
         parts[sums.key].append(sums)
     for key, sums_of_key in parts.items():
         values = dict(zip(names, key, strict=True))

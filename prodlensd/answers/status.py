@@ -28,15 +28,16 @@ import orjson
 from prodlensd import __version__
 from prodlensd.config import Status as Limits
 from prodlensd.ledger import (
-    DayReader,
+    Copies,
+    Counts,
     Heartbeat,
     LedgerError,
     Measures,
+    OpenGaps,
     Partition,
-    Published,
+    Reader,
     Snapshots,
     Tail,
-    Totals,
 )
 from prodlensd.logs import PassedOver, Tailer
 from prodlensd.model import US_PER_DAY, US_PER_S, Checkpoint, Fault, file_id
@@ -168,7 +169,7 @@ def look(
     try:
         if not _may_read(ledger_path):
             raise PermissionError(ledger_path)
-        with DayReader(ledger_path) as reader:
+        with Reader(ledger_path) as reader:
             facts = _gather(reader, ledger_path, follow, publish_url, parquet, now_us)
     except (LedgerError, OSError) as error:
         checks = [*_without_ledger(ledger_path, str(error), held=held), _version(None)]
@@ -224,15 +225,17 @@ class _Facts:
     passed_over: dict[str, PassedOver]  # files in the folders that are not taken for logs
     last_read_us: int | None
     last_commit_us: int | None
-    totals: Totals
+    counts: Counts
+    gaps: OpenGaps
     young_gaps: int  # of the open gaps, those whose bytes may still turn up in a copy
     rows_today: int
     reasons: dict[str, int]
     anomalies: dict[str, int]
     cost_sources: dict[str, int]
+    disputed: int
     snapshots: Snapshots
     missing: _Missing
-    published: Published | None
+    published: Copies | None
     store_bytes: int
     wal_bytes: int
     free_bytes: int
@@ -262,14 +265,14 @@ class _Facts:
 
 
 def _gather(
-    reader: DayReader,
+    reader: Reader,
     ledger_path: Path,
     follow: Follow | None,
     publish_url: str,
     parquet: Path | None,
     now_us: int,
 ) -> _Facts:
-    beat, tails = reader.heartbeat(), reader.tails()
+    beat, tails = reader.heartbeat(), reader.sources.tails()
     seen = _Seen(tails, [], {}) if follow is None else _seen_now(tails, follow)
     today_us = now_us // US_PER_DAY * US_PER_DAY
     disk = os.statvfs(ledger_path.parent)
@@ -283,16 +286,18 @@ def _gather(
         unlisted=seen.faults,
         passed_over=seen.passed_over,
         last_read_us=max((t.last_read_us or 0 for t in tails), default=0) or None,
-        last_commit_us=reader.last_commit_us(),
-        totals=reader.totals(),
-        young_gaps=reader.gaps_since(now_us - GAP_PATIENCE_US),
-        rows_today=reader.traces_between(today_us, today_us + US_PER_DAY, MOST_ROWS_TODAY),
-        reasons=reader.dead_letters(),
-        anomalies=reader.anomalies(),
-        cost_sources=reader.tally("cost_source"),
-        snapshots=reader.snapshots(),
-        missing=_missing(reader.partitions().values(), parquet),
-        published=reader.published(publish_url) if publish_url else None,
+        last_commit_us=reader.sources.last_commit_us(),
+        counts=reader.sources.counts(),
+        gaps=reader.sources.open_gaps(),
+        young_gaps=reader.sources.open_gaps(now_us - GAP_PATIENCE_US).number,
+        rows_today=reader.days.count(today_us, today_us + US_PER_DAY, MOST_ROWS_TODAY),
+        reasons=reader.tallies.tally("reason"),
+        anomalies=reader.tallies.anomalies(),
+        cost_sources=reader.tallies.tally("cost_source"),
+        disputed=reader.tallies.tally("disputed").get("yes", 0),
+        snapshots=reader.days.snapshots(),
+        missing=_missing(reader.days.partitions().values(), parquet),
+        published=reader.publishing.copies(publish_url) if publish_url else None,
         store_bytes=ledger_path.stat().st_size + wal_bytes,
         wal_bytes=wal_bytes,
         free_bytes=disk.f_bavail * disk.f_frsize,
@@ -408,7 +413,11 @@ def _figures(facts: _Facts) -> dict[str, Any]:
         "oldest_unread_at": _iso(facts.waiting_since_us),
         "last_read_at": _iso(facts.last_read_us),
         "last_line_at": _iso(facts.arrived_us),
-        **facts.totals._asdict(),
+        **facts.counts._asdict(),
+        "unpriced_traces": facts.cost_sources.get("unpriced", 0),
+        "disputed_traces": facts.disputed,
+        "open_gaps": facts.gaps.number,
+        "known_lost_bytes": facts.gaps.known_bytes,
         "rows_today": facts.rows_today,
         "dead_letter_reasons": facts.reasons,
         "anomalies": facts.anomalies,
@@ -420,7 +429,7 @@ def _figures(facts: _Facts) -> dict[str, Any]:
         "published_days": published and published.days,
         "unpublished_days": published and published.due_days,
         "last_published_at": published and _iso(published.last_us),
-        "publish_fault": published and published.failing and published.failing.fault,
+        "publish_fault": published and published.failed and published.failed.fault,
         "store_bytes": facts.store_bytes,
         "wal_bytes": facts.wal_bytes,
         "free_bytes": facts.free_bytes,
@@ -496,7 +505,7 @@ def _checks(facts: _Facts, limits: Limits, parquet_interval_s: float | None) -> 
         yield _snapshots(facts, limits, parquet_interval_s)
     if facts.published is not None:
         yield _publishing(facts.published, limits, facts.now_us)
-    yield _pricing(facts.totals, limits)
+    yield _pricing(facts, limits)
 
 
 def _daemon(facts: _Facts, limits: Limits, *, held: bool | None, is_anothers: bool) -> Check:
@@ -551,29 +560,29 @@ def _tail(facts: _Facts, limits: Limits) -> Check:
 
 
 def _ingest(facts: _Facts, limits: Limits) -> Check:
-    totals = facts.totals
+    counts = facts.counts
     today = f"{facts.rows_today}{' or more' if facts.rows_today == MOST_ROWS_TODAY else ''}"
     value = (
-        f"{totals.lines} lines = {totals.traces} traces + {totals.duplicates} duplicates"
-        f" + {totals.dead_letters} dead letters + {totals.blanks} blank; {today} today"
+        f"{counts.lines} lines = {counts.traces} traces + {counts.duplicates} duplicates"
+        f" + {counts.dead_letters} dead letters + {counts.blanks} blank; {today} today"
     )
     if facts.anomalies:
         value += f"; anomalies: {_counts(facts.anomalies)}"
     letters = Gauge(
         "dead_letters", sum(facts.reasons.values()), "", limits.dead_letters_warning_count
     )
-    gaps = Gauge("gaps", totals.open_gaps - facts.young_gaps, "", 0)
+    gaps = Gauge("gaps", facts.gaps.number - facts.young_gaps, "", 0)
     gauges = (
-        Gauge("lines", totals.lines, "c"),
+        Gauge("lines", counts.lines, "c"),
         Gauge("rows_today", facts.rows_today),
-        Gauge("duplicates", totals.duplicates, "c"),
+        Gauge("duplicates", counts.duplicates, "c"),
         *(letters, gaps),
     )
     remedies = []
     if facts.reasons:
         value += f"; dead letters: {_counts(facts.reasons)}"
     if gaps.state != OK:
-        value += f"; {_bytes(totals.known_lost_bytes)} destroyed before they were read"
+        value += f"; {_bytes(facts.gaps.known_bytes)} destroyed before they were read"
     elif facts.young_gaps:
         value += "; bytes have gone just now, a copy of them may turn up"
     if gaps.state != OK:
@@ -662,12 +671,12 @@ def _snapshots(facts: _Facts, limits: Limits, interval_s: float) -> Check:
     return Check("snapshots", state, value, remedy, gauges)
 
 
-def _publishing(published: Published, limits: Limits, now_us: int) -> Check:
+def _publishing(published: Copies, limits: Limits, now_us: int) -> Check:
     """Being offline for days is normal; after some more of them somebody should know."""
     value = f"{_many(published.days, 'day')}, {published.due_days} to be copied"
     if published.last_us is not None:
         value += f", last copied {_ago((now_us - published.last_us) / US_PER_S)}"
-    failing, failing_s = published.failing, 0.0
+    failing, failing_s = published.failed, 0.0
     if failing is not None:
         failing_s = max(0.0, (now_us - failing.since_us) / US_PER_S)
         value += f"; failing for {_span(failing_s)}: {failing.fault}"
@@ -677,13 +686,14 @@ def _publishing(published: Published, limits: Limits, now_us: int) -> Check:
     return Check("publish", gauge.state, value, remedy, gauges)
 
 
-def _pricing(totals: Totals, limits: Limits) -> Check:
-    share = totals.unpriced_traces / max(1, totals.traces)
+def _pricing(facts: _Facts, limits: Limits) -> Check:
+    unpriced_calls, calls = facts.cost_sources.get("unpriced", 0), facts.counts.traces
+    share = unpriced_calls / max(1, calls)
     unpriced = Gauge("unpriced", 100 * share, "%", 100 * limits.unpriced_warning_share)
-    value = f"{totals.unpriced_traces} of {totals.traces} traces unpriced ({100 * share:.3g} %)"
-    value += f", {totals.disputed_traces} disputed; {price_book() or 'no price book'}"
+    value = f"{unpriced_calls} of {calls} traces unpriced ({100 * share:.3g} %)"
+    value += f", {facts.disputed} disputed; {price_book() or 'no price book'}"
     remedy = "" if unpriced.state == OK else "see prodlensd prices check"
-    gauges = (unpriced, Gauge("disputed", totals.disputed_traces))
+    gauges = (unpriced, Gauge("disputed", facts.disputed))
     return Check("pricing", unpriced.state, value, remedy, gauges)
 
 

@@ -105,7 +105,7 @@ def _letters(reader: Reader, state: str, selection: _Selection) -> Iterable[Refu
     if selection.ids:
         return {letter.key: letter for letter in (find(reader, i) for i in selection.ids)}.values()
     most = dead_letters.BATCH_MAX_LINES
-    return reader.refused_in_pages(selection.reason, BEFORE[state], most)
+    return reader.letters.in_pages(selection.reason, BEFORE[state], most)
 
 
 def _accept_in_batches(

@@ -20,7 +20,7 @@ from prodlensd.cli import EXIT_LOCKED, config_option, fail, load_config
 from prodlensd.cli.verify import rereading
 from prodlensd.config import Config, Retention
 from prodlensd.daemon import configure_log
-from prodlensd.ledger import DayReader, Ledger, LedgerError, LedgerLockedError, Partitions, Turns
+from prodlensd.ledger import Ledger, LedgerError, LedgerLockedError, Partitions, Reader, Turns
 from prodlensd.model import US_PER_DAY
 from prodlensd.moments import now_us
 from prodlensd.text import printable
@@ -68,7 +68,7 @@ def compact_now(config: Config) -> Iterator[str]:
     some may hold its calls. Raises LockedError, SnapshotLostError, LedgerError or OSError.
     """
     # Each step is durable, whatever `store.durability` says: files follow on it.
-    with Ledger(config.store.path) as ledger, DayReader(config.store.path) as reader:
+    with Ledger(config.store.path) as ledger, Reader(config.store.path) as reader:
         partitions = Partitions(ledger)
         if config.parquet.enabled:
             yield from _write_and_prune(config, partitions, reader)
@@ -76,7 +76,7 @@ def compact_now(config: Config) -> Iterator[str]:
             yield from _delete_logs(config, partitions, reader)
 
 
-def _write_and_prune(config: Config, partitions: Partitions, reader: DayReader) -> Iterator[str]:
+def _write_and_prune(config: Config, partitions: Partitions, reader: Reader) -> Iterator[str]:
     from prodlensd.jobs.compaction import SnapshotLostError  # noqa: PLC0415 - loads pyarrow
 
     lost = None
@@ -104,7 +104,7 @@ def _prune_before(retention: Retention) -> int | None:
     return now_us() // US_PER_DAY - retention.store_days if retention.store_days else None
 
 
-def write_snapshots(config: Config, partitions: Partitions, reader: DayReader) -> Iterator[str]:
+def write_snapshots(config: Config, partitions: Partitions, reader: Reader) -> Iterator[str]:
     """Brings the snapshots up to date; says what it did. Raises as `compact_now`."""
     from prodlensd import snapshots  # noqa: PLC0415 - loads pyarrow
     from prodlensd.jobs.compaction import Compaction  # noqa: PLC0415
@@ -127,13 +127,15 @@ def write_snapshots(config: Config, partitions: Partitions, reader: DayReader) -
             yield f"{printable(str(written.path))}: {written.rows} rows, {written.size_bytes} bytes"
 
 
-def _other_folders(config: Config, reader: DayReader) -> set[Path]:
+def _other_folders(config: Config, reader: Reader) -> set[Path]:
     """The folders of snapshots that are yet to be written to the configured one."""
-    noted = {Path(p.directory) for p in reader.partitions().values() if p.directory is not None}
-    return noted - {config.parquet.directory}
+    noted = {p.directory for p in reader.days.partitions().values()}
+    return {Path(directory) for directory in noted if directory is not None} - {
+        config.parquet.directory
+    }
 
 
-def _prune(config: Config, partitions: Partitions, reader: DayReader) -> Iterator[str]:
+def _prune(config: Config, partitions: Partitions, reader: Reader) -> Iterator[str]:
     from prodlensd import snapshots  # noqa: PLC0415 - load pyarrow
     from prodlensd.jobs import compaction, retention  # noqa: PLC0415 - load pyarrow
 
@@ -152,7 +154,7 @@ def _prune(config: Config, partitions: Partitions, reader: DayReader) -> Iterato
             yield f"{printable(str(pruned.path))}: {pruned.rows} rows pruned from the ledger"
 
 
-def _delete_logs(config: Config, partitions: Partitions, reader: DayReader) -> Iterator[str]:
+def _delete_logs(config: Config, partitions: Partitions, reader: Reader) -> Iterator[str]:
     from prodlensd.answers.verify import proven  # noqa: PLC0415
     from prodlensd.jobs import retention  # noqa: PLC0415 - loads pyarrow
 

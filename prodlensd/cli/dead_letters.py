@@ -75,8 +75,8 @@ def list_(
     """
     states = LETTER_STATES if state == "all" else (state,)
     with open_reader(load_config(config_path)) as reader:
-        by_state = reader.refused_by_state(reason)
-        letters = list(reader.refused(reason, states, newest=limit or None))
+        by_state = reader.letters.count_by_state(reason)
+        letters = list(reader.letters.newest(reason, states, most=limit or None))
         digits = _digits(reader, letters)
     total = sum(by_state[each] for each in states)
     more = max(0, total - len(letters))
@@ -121,7 +121,7 @@ def show(config_path: Path | None, id_: str, max_bytes: int, as_raw: bool) -> No
     """
     with open_reader(load_config(config_path)) as reader:
         letter = find(reader, id_)
-        raw = reader.refused_line(letter.key)
+        raw = reader.letters.bytes_of(letter.key)
     is_purged = letter.state == "purged"
     if as_raw:
         if is_purged:
@@ -161,7 +161,7 @@ def export(config_path: Path | None, reason: str | None) -> None:
     """
     out = sys.stdout.buffer
     with open_reader(load_config(config_path)) as reader:
-        for letter, raw in reader.refused_lines(reason):
+        for letter, raw in reader.letters.with_bytes(reason):
             try:
                 content = {"raw": raw.decode()}
             except UnicodeDecodeError:
@@ -247,7 +247,7 @@ def _digits(reader: Reader, letters: Iterable[Refused]) -> int:
     """How many digits of these ids no other dead letter's id begins with."""
     digits = _MIN_SHOWN_DIGITS
     for letter in letters:
-        for neighbour in reader.neighbours(letter.key):
+        for neighbour in reader.letters.neighbours(letter.key):
             pairs = zip(letter.key.hex(), neighbour.hex(), strict=True)
             first = next(i for i, (one, other) in enumerate(pairs) if one != other)
             digits = max(digits, first + 1)

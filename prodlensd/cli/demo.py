@@ -16,7 +16,7 @@ import orjson
 
 from prodlensd import child
 from prodlensd.cli import config_option, fail
-from prodlensd.ledger import DayReader, LedgerError
+from prodlensd.ledger import LedgerError, Reader, span_of
 from prodlensd.text import table
 
 #: session, developer, model, tokens in, tokens out, latency in ms, time
@@ -109,8 +109,8 @@ def _trace_line(
 def _lines(home: Path) -> int | None:
     """How many lines the ledger has; None while there is no ledger."""
     try:
-        with DayReader(home / "prodlens.db") as reader:
-            return reader.totals().lines if reader.heartbeat() else None
+        with Reader(home / "prodlens.db") as reader:
+            return reader.sources.counts().lines if reader.heartbeat() else None
     except LedgerError:
         return None
 
@@ -131,7 +131,8 @@ def _await(condition: Callable[[], bool], home: Path) -> None:
 
 
 def _print_costs(home: Path) -> None:
-    with DayReader(home / "prodlens.db") as reader:
-        rows = [(*row[:5], f"${row[5] / 1e9:.5f}", row[6]) for row in reader.day(20373, _SHOWN)]
+    with Reader(home / "prodlens.db") as reader:
+        calls = reader.days.traces(*span_of(20373), _SHOWN)
+        rows = [(*row[:5], f"${row[5] / 1e9:.5f}", row[6]) for row in calls]
     titles = (*_SHOWN[:5], "cost", "source")
     click.echo(table(titles, [tuple(map(str, row)) for row in rows], right=()))

@@ -45,7 +45,7 @@ def find(reader: Reader, id_: str) -> Refused:
     if not re.fullmatch(rf"[0-9A-Fa-f]{{1,{_ID_DIGITS}}}", id_):
         raise fail(f"{id_!a} is no id: those are hexadecimal digits, as `list` shows them")
     first, last = (bytes.fromhex(id_.ljust(_ID_DIGITS, digit)) for digit in "0f")
-    found = reader.refused_between(first, last)
+    found = reader.letters.between(first, last)
     if not found:
         raise fail(f"no dead letter has an id that begins with {id_}")
     if len(found) > 1:

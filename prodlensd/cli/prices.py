@@ -14,7 +14,7 @@ import click
 from prodlensd.app.books import Books
 from prodlensd.cli import as_json, config_option, fail, load_config
 from prodlensd.config import Config
-from prodlensd.ledger import Doubtful, LedgerError, PriceReader
+from prodlensd.ledger import Doubtful, LedgerError, Reader
 from prodlensd.model import Trace
 from prodlensd.moments import iso_time, moment_us, now_us, short_time
 from prodlensd.pricing import (
@@ -109,8 +109,8 @@ def check(config_path: Path | None, as_json_: bool) -> None:
     with _told_errors(), _books(config) as (books, reader):
         if reader is None:
             raise fail(f"no ledger at {config.store.path}: has the daemon run yet?")
-        unpriced = [(of, _why(of, books)) for of in reader.unpriced()]
-        disputed = reader.disputed()
+        unpriced = [(of, _why(of, books)) for of in reader.prices.unpriced()]
+        disputed = reader.prices.disputed()
     if as_json_:
         content = {
             "unpriced": [_doubtful_as_dict(of) | {"why": why} for of, why in unpriced],
@@ -134,12 +134,12 @@ def _a_call(model: str | None, provider: str | None, at_us: int, tier: str | Non
 
 
 @contextmanager
-def _books(config: Config) -> Iterator[tuple[Books, PriceReader | None]]:
+def _books(config: Config) -> Iterator[tuple[Books, Reader | None]]:
     """The prices of the configuration, and the ledger, where there is one, for what it keeps."""
     with ExitStack() as stack:
         path = config.store.path
-        reader = stack.enter_context(PriceReader(path)) if path.exists() else None
-        books = Books(config.pricing, reader)
+        reader = stack.enter_context(Reader(path)) if path.exists() else None
+        books = Books(config.pricing, None if reader is None else reader.prices)
         stack.callback(books.close)
         yield books, reader
 

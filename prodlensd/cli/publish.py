@@ -16,12 +16,12 @@ from prodlensd.app.snapshots import snapshot_path
 from prodlensd.cli import EXIT_LOCKED, config_option, fail, load_config
 from prodlensd.config import Config
 from prodlensd.daemon import configure_log
-from prodlensd.ledger import DayReader, Ledger, LedgerError, Partitions
+from prodlensd.ledger import Ledger, LedgerError, Publishing, Reader
 from prodlensd.moments import now_us
 from prodlensd.text import printable
 
 if TYPE_CHECKING:
-    from prodlensd.jobs.publication import Copied
+    from prodlensd.jobs.publishing import Copied
 
 
 @click.command()
@@ -39,7 +39,7 @@ def command(config_path: Path | None, everything: bool, quiet: bool) -> None:
     Exit code: 0, 1 when there is no ledger or no address, 75 when not all could be copied: the
     daemon tries again.
     """
-    from prodlensd.jobs.publication import PublishError  # noqa: PLC0415 - loads pyarrow
+    from prodlensd.jobs.publishing import PublishError  # noqa: PLC0415 - loads pyarrow
 
     config = load_config(config_path)
     # Ctrl-C ends us at once: as an exception it would complete an upload in the middle.
@@ -73,18 +73,17 @@ def _publish(config: Config, *, everything: bool, is_logged: bool) -> Iterator[C
 
     With `is_logged`, that it fails, or does no longer, is logged once.
     """
-    from prodlensd.jobs.publication import PublishError, publish  # noqa: PLC0415 - loads pyarrow
+    from prodlensd.jobs.publishing import PublishError, publish  # noqa: PLC0415 - loads pyarrow
     from prodlensd.snapshots import destination  # noqa: PLC0415
 
     log, url = structlog.get_logger(), config.publish.url
-    with Ledger(config.store.path) as ledger, DayReader(config.store.path) as reader:
-        was_failing = reader.publishing() is not None
-        partitions = Partitions(ledger)
+    with Ledger(config.store.path) as ledger, Reader(config.store.path) as reader:
+        was_failing = reader.publishing.failed() is not None
         if everything:
-            partitions.forget_published(url)
+            Publishing(ledger).forget_copies(url)
         try:
             yield from publish(
-                partitions,
+                ledger,
                 reader,
                 url,
                 open_destination=destination,
@@ -99,7 +98,7 @@ def _publish(config: Config, *, everything: bool, is_logged: bool) -> Iterator[C
             log.info("publishing again", url=url)
 
 
-def has_backlog(config: Config, partitions: Partitions) -> bool:
+def has_backlog(config: Config, ledger: Ledger) -> bool:
     """Whether `publish` would find anything to do, and an attempt is due."""
     url = config.publish.url
-    return bool(url) and partitions.has_backlog(url, now_us())
+    return bool(url) and Publishing(ledger).has_work(url, now_us())

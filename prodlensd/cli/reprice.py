@@ -21,12 +21,11 @@ from prodlensd.cli.zone import time_zone
 from prodlensd.config import Config
 from prodlensd.jobs.repricing import Repriced, Write, reprice, write_nothing
 from prodlensd.ledger import (
-    DayReader,
     Ledger,
     LedgerError,
     Partitions,
-    PriceReader,
     Prices,
+    Reader,
     Selection,
     Turns,
 )
@@ -110,7 +109,7 @@ def command(  # noqa: PLR0913 - one for each option
 def _reprice(config: Config, selection: Selection, *, dry_run: bool, quiet: bool) -> Repriced:
     told = fingerprint(config.pricing)
     with ExitStack() as stack:
-        reader = stack.enter_context(PriceReader(config.store.path))
+        reader = stack.enter_context(Reader(config.store.path))
         write: Write = write_nothing
         prices = None
         if not dry_run:
@@ -119,7 +118,7 @@ def _reprice(config: Config, selection: Selection, *, dry_run: bool, quiet: bool
             )
             prices = Prices(ledger, now_us)
             write = prices.repricing(__version__, selection, now_us()).write
-        books = Books(config.pricing, prices or reader)
+        books = Books(config.pricing, prices or reader.prices)
         stack.callback(books.close)
         progress = stack.enter_context(bar("pricing again", shown=not quiet))
         repriced = reprice(
@@ -145,7 +144,7 @@ def _write_snapshots(config: Config, *, quiet: bool) -> None:
     from prodlensd.snapshots import LockedError  # noqa: PLC0415
 
     try:
-        with Ledger(config.store.path) as ledger, DayReader(config.store.path) as reader:
+        with Ledger(config.store.path) as ledger, Reader(config.store.path) as reader:
             for _ in write_snapshots(config, Partitions(ledger), reader):
                 pass
     except (LockedError, SnapshotLostError) as error:

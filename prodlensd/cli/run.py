@@ -99,7 +99,7 @@ def _run(
         )
         publication = Work(
             partial(_start, config_path, "publish"),
-            partial(has_backlog, config, Partitions(ledger)),
+            partial(has_backlog, config, ledger),
         )
         # What is there once is all there is: nothing is on its way.
         patience = {"zeros_wait_ns": 0} if once else {}

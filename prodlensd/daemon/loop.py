@@ -23,7 +23,7 @@ from structlog.typing import FilteringBoundLogger
 from prodlensd import __version__
 from prodlensd.daemon.meter import Meter
 from prodlensd.daemon.notify import Notifier
-from prodlensd.ledger import Ledger, LedgerError
+from prodlensd.ledger import Heartbeat, Ledger, LedgerError
 from prodlensd.logs import READ_BYTES, Bell, GapSearch, Tailer
 from prodlensd.model import US_PER_S, Chunk, Doubt, Fault, Part
 from prodlensd.process import Signals, wait
@@ -272,14 +272,16 @@ class Daemon:
             return
         self._next_beat = self._clock() + BEAT_INTERVAL_S
         self._ledger.beat(
-            pid=os.getpid(),
-            version=__version__,
-            started_us=self._started_us,
-            now_us=self._now(),
-            phase=phase,
-            watcher=self._bell.state,
-            fault=self._fault_text() or None,
-            measures=orjson.dumps(self._meter.read(self._clock()).as_dict()).decode(),
+            Heartbeat(
+                pid=os.getpid(),
+                version=__version__,
+                started_us=self._started_us,
+                beat_us=self._now(),
+                phase=phase,
+                watcher=self._bell.state,
+                fault=self._fault_text() or None,
+                measures=orjson.dumps(self._meter.read(self._clock()).as_dict()).decode(),
+            )
         )
 
     def _beat_last(self) -> None:

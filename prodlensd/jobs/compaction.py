@@ -29,7 +29,7 @@ from typing import IO, Final, NamedTuple, Self
 import pyarrow as pa
 
 from prodlensd import __version__, child, snapshots
-from prodlensd.ledger import DayReader, Partition, Partitions, Span, span_of
+from prodlensd.ledger import Partition, Partitions, Reader, Span, span_of
 from prodlensd.snapshots import LEDGER_COLUMNS
 
 #: The version of what a snapshot's file holds, told in its schema's metadata.
@@ -69,7 +69,7 @@ class Compaction:
     """
 
     partitions: Partitions
-    reader: DayReader
+    reader: Reader
     directory: Path
     host: str
     price_book: str
@@ -94,7 +94,7 @@ class Compaction:
 
     def _due(self) -> Iterator[Partition]:
         """The days whose snapshot is behind, or not in the folder, or by its size not their own."""
-        for partition in self.reader.partitions().values():
+        for partition in self.reader.days.partitions().values():
             if not partition.is_clean:
                 yield partition
             elif not partition.is_in(self.directory):
@@ -130,9 +130,10 @@ class Compaction:
 
     def _read(self, day: int, helpers: Helpers) -> Iterator[pa.Table]:
         """The rows of the day that are in the ledger, in order of time."""
-        if helpers.count and self.reader.has_more_than(_FEW_ROWS, day):
-            return helpers.tables(_slices(span_of(day)))
-        return snapshots.tables(self.reader.day(day, LEDGER_COLUMNS))
+        span = span_of(day)
+        if helpers.count and self.reader.days.count(*span, _FEW_ROWS + 1) > _FEW_ROWS:
+            return helpers.tables(_slices(span))
+        return snapshots.tables(self.reader.days.traces(*span, LEDGER_COLUMNS))
 
     def _old(self, partition: Partition, path: Path) -> _Old:
         """What the new file follows, once it is proven that nothing is lost when it is at `path`.
@@ -144,7 +145,7 @@ class Compaction:
         if partition.pruned:
             old = self._holder(partition, here)
         # A ledger that was begun anew, or restored, may know less than the snapshots there.
-        rows_known = self.reader.count(partition.day) + partition.pruned
+        rows_known = self.reader.days.count(*span_of(partition.day)) + partition.pruned
         if here is None and _rows_in(path) > rows_known:
             raise SnapshotLostError(
                 f"{path} holds more calls than this ledger, and is not what it wrote: it may be "
@@ -175,7 +176,7 @@ class Compaction:
         tables = snapshots.read_groups(path)
         if snapshots.count(path) == partition.pruned:
             return tables
-        return snapshots.only(tables, self.reader.pruned_places)
+        return snapshots.only(tables, self.reader.days.pruned_places)
 
 
 def proven(partition: Partition, path: Path) -> bytes | None:
@@ -279,10 +280,10 @@ class _Helper:
 
 def serve(ledger: Path, questions: Iterable[bytes], answers: IO[bytes]) -> None:
     """Answers each span, a line of JSON, with a stream of its rows, until there are no more."""
-    with DayReader(ledger) as reader:
+    with Reader(ledger) as reader:
         for question in questions:
             from_us, until_us = json.loads(question)
-            rows = reader.between(from_us, until_us, LEDGER_COLUMNS)
+            rows = reader.days.traces(from_us, until_us, LEDGER_COLUMNS)
             with pa.ipc.new_stream(answers, snapshots.SCHEMA) as stream:
                 for table in snapshots.tables(rows):
                     stream.write_table(table)

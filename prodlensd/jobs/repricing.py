@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from prodlensd.ledger import Change, PriceReader, Selected, Selection
+from prodlensd.ledger import Change, Reader, Selected, Selection
 from prodlensd.model import Price, Trace
 
 
@@ -64,7 +64,7 @@ Write = Callable[[int, Sequence[Change]], Sequence[Change]]
 
 
 def reprice(
-    reader: PriceReader,
+    reader: Reader,
     selection: Selection,
     *,
     price: Callable[[Trace], Price],
@@ -79,11 +79,11 @@ def reprice(
     transaction, so that others can have theirs in between. Raises LedgerError, or OSError when a
     price cannot be asked; what was written before is done.
     """
-    days = reader.days(selection)
-    repriced = Repriced(pruned=reader.pruned(days))
+    days = reader.prices.days(selection)
+    repriced = Repriced(pruned=reader.prices.pruned(days))
     for done, day in enumerate(days):
         progress(done, len(days))
-        for calls in reader.calls(day, selection, CALLS_AT_ONCE):
+        for calls in reader.prices.calls(day, selection, CALLS_AT_ONCE):
             expect([trace for trace, *_ in calls])
             if changes := _changes(calls, price, repriced):
                 with turn:

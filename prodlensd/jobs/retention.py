@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from prodlensd import snapshots
-from prodlensd.ledger import DayReader, Partition, Partitions, Source
+from prodlensd.ledger import Partition, Partitions, Reader, Source, span_of
 from prodlensd.logs import keeping_writers_out
 from prodlensd.model import file_id
 
@@ -34,7 +34,7 @@ class Pruned(NamedTuple):
 
 def prune(
     partitions: Partitions,
-    reader: DayReader,
+    reader: Reader,
     path_of: Callable[[Partition], Path],
     prove: Callable[[Partition, Path], bytes | None],
     *,
@@ -48,7 +48,7 @@ def prune(
     for others to have theirs. To be called within `snapshots.exclusive_lock`. Raises LedgerError or
     OSError.
     """
-    for partition in reader.partitions().values():
+    for partition in reader.days.partitions().values():
         if not _is_due(partition, before_day):
             continue
         path = path_of(partition)
@@ -56,7 +56,10 @@ def prune(
         if proven is None:
             partitions.mark_unwritten(partition.day)
             continue
-        held, expected = snapshots.count(path), reader.count(partition.day) + partition.pruned
+        held, expected = (
+            snapshots.count(path),
+            reader.days.count(*span_of(partition.day)) + partition.pruned,
+        )
         if held != expected:
             if partitions.get(partition.day) != partition:
                 continue  # a late row: after the next compaction
@@ -87,7 +90,7 @@ class Verdict(NamedTuple):
 
 def delete_logs(
     partitions: Partitions,
-    reader: DayReader,
+    reader: Reader,
     prove: Callable[[list[Source]], set[int]],
     *,
     untouched_us: int,
@@ -114,9 +117,9 @@ def delete_logs(
 
 
 def _old_logs(
-    partitions: Partitions, reader: DayReader, before_us: int, kept_before_us: int, now_us: int
+    partitions: Partitions, reader: Reader, before_us: int, kept_before_us: int, now_us: int
 ) -> Iterator[tuple[Source, os.stat_result]]:
-    for source in reader.finished_sources(before_us, kept_before_us):
+    for source in reader.sources.finished(before_us, kept_before_us):
         status = _untouched(source, before_us)
         if status is None:
             partitions.note_kept(source.checkpoint.source_id, now_us)

@@ -75,7 +75,7 @@ def retry(
         done = redeem(moving) if moving else Redeemed([], 0)
         return Retried(Counter(reason_of[key] for key in done.keys), done.duplicates, stayed)
 
-    for letter, raw in reader.refused_lines(reason):
+    for letter, raw in reader.letters.with_bytes(reason):
         trace = _read_again(letter, raw, parse, max_line_bytes)
         if trace is None:
             stayed[letter.reason] += 1

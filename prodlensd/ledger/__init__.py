@@ -1,31 +1,16 @@
 """The ledger: one SQLite database, and all SQL of the program."""
 
-from prodlensd.ledger.calls import LOADED, PRUNED_CALLS
+from prodlensd.ledger.calls import LOADED, PRUNED_CALLS, CallReader
 from prodlensd.ledger.connection import LedgerError, LedgerLockedError, LedgerLostError
-from prodlensd.ledger.days import (
-    DayReader,
-    Partition,
-    Published,
-    Publishing,
-    Snapshots,
-    Span,
-    span_of,
-)
-from prodlensd.ledger.letters import BEFORE, Accepted, Letters
+from prodlensd.ledger.days import DayReader, Partition, Snapshots, Span, span_of
+from prodlensd.ledger.heartbeat import Heartbeat
+from prodlensd.ledger.letters import BEFORE, LETTER_STATES, Accepted, LetterReader, Letters, Refused
 from prodlensd.ledger.measures import BUCKETS_S, Histogram, Measures
 from prodlensd.ledger.partitions import Partitions
 from prodlensd.ledger.prices import Change, Doubtful, PriceReader, Prices, Selected, Selection
-from prodlensd.ledger.reading import (
-    LETTER_STATES,
-    Counts,
-    Heartbeat,
-    Place,
-    Reader,
-    Refused,
-    Source,
-    Tail,
-    Totals,
-)
+from prodlensd.ledger.publishing import Copies, FailedAttempts, Publishing, PublishingReader
+from prodlensd.ledger.reading import Reader
+from prodlensd.ledger.sources import Counts, OpenGaps, Place, Source, SourceReader, Tail
 from prodlensd.ledger.tallies import TallyReader
 from prodlensd.ledger.turns import Turns
 from prodlensd.ledger.usage import (
@@ -39,7 +24,7 @@ from prodlensd.ledger.usage import (
     Sums,
     UsageReader,
 )
-from prodlensd.ledger.writing import TOTALLED, Committed, Ledger, Redeemed, TotalsBySource
+from prodlensd.ledger.writing import TOTALLED, Ledger, Redeemed, TotalsBySource
 
 __all__ = [
     "BEFORE",
@@ -52,12 +37,14 @@ __all__ = [
     "SHOWN",
     "TOTALLED",
     "Accepted",
+    "CallReader",
     "Change",
-    "Committed",
+    "Copies",
     "Cost",
     "Counts",
     "DayReader",
     "Doubtful",
+    "FailedAttempts",
     "Heartbeat",
     "Histogram",
     "Key",
@@ -66,15 +53,17 @@ __all__ = [
     "LedgerError",
     "LedgerLockedError",
     "LedgerLostError",
+    "LetterReader",
     "Letters",
     "Measures",
+    "OpenGaps",
     "Partition",
     "Partitions",
     "Place",
     "PriceReader",
     "Prices",
-    "Published",
     "Publishing",
+    "PublishingReader",
     "Reader",
     "Redeemed",
     "Refused",
@@ -83,11 +72,11 @@ __all__ = [
     "Selection",
     "Snapshots",
     "Source",
+    "SourceReader",
     "Span",
     "Sums",
     "Tail",
     "TallyReader",
-    "Totals",
     "TotalsBySource",
     "Turns",
     "UsageReader",

@@ -7,12 +7,12 @@ written meanwhile holds them too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from prodlensd.ledger.connection import LedgerError, translated
-from prodlensd.ledger.days import DayReader, Partition, span_of
-from prodlensd.model import US_PER_DAY
+from prodlensd.ledger.connection import LedgerError, ReadOnly, key_digest, translated
+from prodlensd.ledger.days import Partition, span_of
+from prodlensd.ledger.sources import Place
 
 #: What is loaded of a snapshot's row.
 LOADED: Final = (
@@ -44,42 +44,71 @@ _JOIN: Final = f"""
     FROM pruned JOIN fact USING (fact_id) JOIN temp.loaded USING (source_id, source_offset)
     WHERE started_us >= ? AND started_us < ?
 """
+_OF_BOTH: Final = (
+    "SELECT {0}(at_us) FROM (SELECT {0}(started_us) AS at_us FROM trace {1} "
+    "UNION ALL SELECT {0}(started_us) FROM pruned {1})"
+)
 
 
-class CallReader(DayReader):
-    """A read-only view of the ledger, to which pruned calls can be added.
+class CallReader:
+    """All calls: those in the ledger, and the pruned ones that were loaded.
 
-    The mutable state: the temporary tables of its connection, and `_calls`, what to ask for calls.
+    The mutable state: the temporary tables of the connection, and `table`, what to ask for calls.
     """
 
-    _calls = "trace"
-
-    def pruned_days(self, from_us: int, until_us: int) -> list[Partition]:
-        """The days of the span that have pruned calls."""
-        first, last = from_us // US_PER_DAY, (until_us - 1) // US_PER_DAY
-        return [p for p in self.partitions().values() if p.pruned and first <= p.day <= last]
+    def __init__(self, ledger: ReadOnly) -> None:
+        self._ledger = ledger
+        self.table = "trace"
 
     def load(self, partition: Partition, rows: Iterable[tuple[Any, ...]]) -> None:
         """Adds the pruned calls of a day, found among `rows` of LOADED, those of its snapshot.
 
         Raises LedgerError when not all are found; none is added then.
         """
-        with translated(self._path):
-            if self._calls == "trace":
-                self._db.execute(_CREATE)
-                self._calls = "temp.call"
-            self._db.executemany(_LOAD, rows)
-            self._db.execute(_JOIN, span_of(partition.day))
-            found = self._db.changes()
-            self._db.execute("DELETE FROM temp.loaded")
+        db = self._ledger.db
+        with translated(self._ledger.path):
+            if self.table == "trace":
+                db.execute(_CREATE)
+                self.table = "temp.call"
+            db.executemany(_LOAD, rows)
+            db.execute(_JOIN, span_of(partition.day))
+            found = db.changes()
+            db.execute("DELETE FROM temp.loaded")
             if found != partition.pruned:
-                self._db.execute(f"DELETE FROM {PRUNED_CALLS}")
+                db.execute(f"DELETE FROM {PRUNED_CALLS}")
                 raise LedgerError(
                     f"its snapshot holds {found} of the {partition.pruned} calls that were pruned"
                 )
 
     def forget(self) -> None:
         """Takes all pruned calls out again."""
-        with translated(self._path):
-            if self._calls != "trace":
-                self._db.execute(f"DELETE FROM {PRUNED_CALLS}")
+        with translated(self._ledger.path):
+            if self.table != "trace":
+                self._ledger.db.execute(f"DELETE FROM {PRUNED_CALLS}")
+
+    def first_us(self, from_us: int, until_us: int) -> int | None:
+        """When the first call of the span started, loaded or not; None when it has none."""
+        sql = _OF_BOTH.format("min", "WHERE started_us >= ?1 AND started_us < ?2")
+        at_us: int | None = self._ledger.value(sql, (from_us, until_us))
+        return at_us
+
+    def last_us(self) -> int | None:
+        """When the last call of all started, loaded or not."""
+        at_us: int | None = self._ledger.value(_OF_BOTH.format("max", ""))
+        return at_us
+
+    def places(self, keys: Iterable[tuple[Any, ...]]) -> Iterator[Place | None]:
+        """For each (start time, key) in turn, where that call was read; None when it is not known.
+
+        Pruned calls are found whether they are loaded or not.
+        """
+        places = (
+            f"SELECT source_id, source_offset FROM {table} WHERE started_us = ?1 AND key = {key}"
+            for table, key in (("trace", "?2"), ("pruned", "?3"))
+        )
+        # An aggregate gives one row for each key, whether the trace is there or not.
+        sql = f"SELECT max(source_id), max(source_offset) FROM ({' UNION ALL '.join(places)})"
+        with translated(self._ledger.path):
+            asked = ((started_us, key, key_digest(key)) for started_us, key in keys)
+            for source_id, offset in self._ledger.db.executemany(sql, asked):
+                yield None if source_id is None else (source_id, offset)

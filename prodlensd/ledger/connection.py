@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Self
 
 import apsw
 
@@ -127,7 +127,76 @@ def key_digest(key: str | bytes) -> bytes:
     return blake2b(key.encode(), digest_size=DIGEST_BYTES).digest()
 
 
-def open_reader(path: Path) -> apsw.Connection:
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Says SQLite's and the system's errors in our words; a failed constraint stays a bug."""
+    try:
+        yield
+    except apsw.ConstraintError:
+        raise
+    except apsw.BusyError as error:
+        raise LedgerLockedError(f"{path}: locked by another program ({error})") from error
+    except apsw.NotADBError as error:
+        raise LedgerError(
+            f"{path}: not a SQLite database; move it away or set store.path"
+        ) from error
+    except apsw.CorruptError as error:
+        raise LedgerError(
+            f"{path}: the database is damaged ({error}); restore a backup, or move it away and "
+            "start again: the logs still there are read anew"
+        ) from error
+    except (apsw.Error, OSError) as error:
+        raise LedgerError(f"{path}: {error}") from error
+
+
+class ReadOnly:
+    """A connection that cannot write: a context manager. What it is asked, it asks SQLite.
+
+    Opening it raises LedgerError when there is no ledger, as every question does when SQLite fails.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.db: apsw.Connection
+
+    def __enter__(self) -> Self:
+        self.db = _open_to_read(self.path)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.db.close()
+
+    @contextmanager
+    def one_moment(self) -> Iterator[None]:
+        """All that is read within is of one moment; the write-ahead log grows until the end."""
+        with translated(self.path):
+            self.db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            with translated(self.path):
+                self.db.execute("ROLLBACK")
+
+    def all(self, sql: str, bindings: tuple[object, ...] = ()) -> Iterator[tuple[Any, ...]]:
+        """The rows of an answer, read as they are taken."""
+        with translated(self.path):
+            yield from self.db.execute(sql, bindings)
+
+    def one(self, sql: str, bindings: tuple[object, ...] = ()) -> tuple[Any, ...] | None:
+        """The first row; None when there is none."""
+        return next(self.all(sql, bindings), None)
+
+    def value(self, sql: str, bindings: tuple[object, ...] = ()) -> Any:  # noqa: ANN401
+        """The first column of the first row, which there must be."""
+        return next(self.all(sql, bindings))[0]
+
+    def faults(self, most: int) -> list[str]:
+        """What SQLite finds wrong with the database, `most` at most. Reads all of it."""
+        found = [fault for (fault,) in self.all(f"PRAGMA integrity_check({most})")]
+        return [] if found == ["ok"] else found
+
+
+def _open_to_read(path: Path) -> apsw.Connection:
     """A read-only connection; raises LedgerError when there is no ledger yet.
 
     Without the -shm file and in a folder we may not write to, SQLite can only read a database that
@@ -158,28 +227,6 @@ def open_reader(path: Path) -> apsw.Connection:
             db.close()
             raise
     return db
-
-
-@contextmanager
-def translated(path: Path) -> Iterator[None]:
-    """Says SQLite's and the system's errors in our words; a failed constraint stays a bug."""
-    try:
-        yield
-    except apsw.ConstraintError:
-        raise
-    except apsw.BusyError as error:
-        raise LedgerLockedError(f"{path}: locked by another program ({error})") from error
-    except apsw.NotADBError as error:
-        raise LedgerError(
-            f"{path}: not a SQLite database; move it away or set store.path"
-        ) from error
-    except apsw.CorruptError as error:
-        raise LedgerError(
-            f"{path}: the database is damaged ({error}); restore a backup, or move it away and "
-            "start again: the logs still there are read anew"
-        ) from error
-    except (apsw.Error, OSError) as error:
-        raise LedgerError(f"{path}: {error}") from error
 
 
 def _restrict(db: apsw.Connection, path: Path) -> None:

@@ -1,12 +1,17 @@
-"""The reading side of the days: their calls, their snapshots, and where these were copied."""
+"""The days: the traces of each, and how far its snapshot is.
+
+Every span is [from_us, until_us), in microseconds since 1970.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from prodlensd.ledger.reading import Place, Reader
+from prodlensd.ledger.connection import ReadOnly
+from prodlensd.ledger.sources import Place
 from prodlensd.model import US_PER_DAY
 from prodlensd.moments import day_of
 
@@ -86,98 +91,52 @@ class Snapshots(NamedTuple):
     pruned_traces: int  # those that are in no other place any more
 
 
-class Publishing(NamedTuple):
-    """Attempts to publish that failed in a row, since when, when the next is due, and why."""
+@dataclass(frozen=True, slots=True)
+class DayReader:
+    """The days that have calls, what became of their snapshots, and their traces."""
 
-    failures: int
-    since_us: int
-    next_us: int
-    fault: str
-
-
-class Published(NamedTuple):
-    """What is at an address, and what is not there yet."""
-
-    days: int
-    due_days: int
-    last_us: int | None
-    failing: Publishing | None
-
-
-#: Days whose snapshot is up to date and not, as it is now, at the address.
-UNPUBLISHED: Final = """
-    FROM partition AS p LEFT JOIN publication AS q ON q.day = p.day AND q.url = ?
-    WHERE p.version = p.compacted_version AND q.sha256 IS NOT p.sha256
-"""
-PUBLISHING: Final = "SELECT failures, since_us, next_us, fault FROM publishing"
-
-
-class DayReader(Reader):
-    """A read-only view of the ledger, day by day."""
+    ledger: ReadOnly
 
     def partitions(self) -> dict[int, Partition]:
         """Every day (days since 1970) that has or had traces."""
-        rows = self._all(f"SELECT {PARTITION_COLUMNS} FROM partition ORDER BY day")
+        rows = self.ledger.all(f"SELECT {PARTITION_COLUMNS} FROM partition ORDER BY day")
         return {row[0]: Partition(*row) for row in rows}
+
+    def pruned(self, from_us: int, until_us: int) -> list[Partition]:
+        """The days of the span that have pruned calls."""
+        first, last = from_us // US_PER_DAY, (until_us - 1) // US_PER_DAY
+        return [p for p in self.partitions().values() if p.pruned and first <= p.day <= last]
 
     def snapshots(self) -> Snapshots:
         """How far the Parquet files are."""
-        return Snapshots(
-            *self._row(
-                "SELECT count(*), coalesce(sum(version > compacted_version), 0), "
-                "max(compacted_us), coalesce(sum(pruned), 0) FROM partition"
-            )
+        sql = (
+            "SELECT count(*), coalesce(sum(version > compacted_version), 0), "
+            "max(compacted_us), coalesce(sum(pruned), 0) FROM partition"
         )
+        return Snapshots(*next(self.ledger.all(sql)))
 
-    def day(self, day: int, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-        """These columns of one UTC day's traces (days since 1970), in time order, read as one view.
+    def traces(
+        self, from_us: int, until_us: int, columns: Sequence[str]
+    ) -> Iterator[tuple[Any, ...]]:
+        """These columns of the traces that started in the span, in time order, read as one view.
 
         Beside the columns of the `traces` view there are `started_us` and `cost_nanousd`, exact.
         """
-        return self.between(*span_of(day), columns)
-
-    def between(
-        self, from_us: int, until_us: int, columns: Sequence[str]
-    ) -> Iterator[tuple[Any, ...]]:
-        """The same of the traces that started in [from_us, until_us)."""
-        return self._all(
+        return self.ledger.all(
             f"SELECT {', '.join(columns)} FROM trace_exact "
             "WHERE started_us >= ? AND started_us < ? ORDER BY started_us",
             (from_us, until_us),
         )
 
-    def has_more_than(self, count: int, day: int) -> bool:
-        """Whether a day has more than so many traces here, without counting them all."""
-        sql = "SELECT 1 FROM trace WHERE started_us >= ? AND started_us < ? LIMIT 1 OFFSET ?"
-        return next(self._all(sql, (*span_of(day), count)), None) is not None
-
-    def count(self, day: int) -> int:
-        """How many traces of a day are here, and not in its snapshot only."""
-        sql = "SELECT count(*) FROM trace WHERE started_us >= ? AND started_us < ?"
-        ((traces,),) = self._all(sql, span_of(day))
-        return int(traces)
+    def count(self, from_us: int, until_us: int, most: int = -1) -> int:
+        """How many traces of the span are here, not counting pruned ones, nor beyond `most`."""
+        sql = (
+            "SELECT count(*) FROM (SELECT 1 FROM trace "
+            "WHERE started_us >= ? AND started_us < ? LIMIT ?)"
+        )
+        return int(self.ledger.value(sql, (from_us, until_us, most)))
 
     def pruned_places(self, from_us: int, to_us: int) -> set[Place]:
         """Where the pruned traces that started in [from_us, to_us] were first read."""
         sql = "SELECT source_id, source_offset FROM pruned WHERE started_us BETWEEN ? AND ?"
-        return set(self._all(sql, (from_us, to_us)))
-
-    # Publishing
-
-    def unpublished(self, url: str) -> list[Partition]:
-        """The days whose snapshot is up to date and is yet to be copied there, oldest first."""
-        columns = ", ".join(f"p.{name}" for name in Partition._fields)
-        sql = f"SELECT {columns} {UNPUBLISHED} ORDER BY p.day"
-        return [Partition(*row) for row in self._all(sql, (url,))]
-
-    def published(self, url: str) -> Published:
-        """How many days' snapshots are there, how many are to be copied, and the last copy."""
-        sql = "SELECT count(*), max(published_us) FROM publication WHERE url = ?"
-        days, last_us = next(self._all(sql, (url,)))
-        ((due,),) = self._all(f"SELECT count(*) {UNPUBLISHED}", (url,))
-        return Published(days, due, last_us, self.publishing())
-
-    def publishing(self) -> Publishing | None:
-        """The attempts that failed since the last that did not; None when there are none."""
-        row = self._one(PUBLISHING)
-        return None if row is None else Publishing(*row)
+        return set(self.ledger.all(sql, (from_us, to_us)))

@@ -1,18 +1,131 @@
-"""What somebody decided about dead letters: to accept them, and to keep only the fact of them.
+"""The dead letters, and what somebody decided about them.
 
-Such a letter is still a row, and counted in its source: lines = traces + duplicates + dead letters
-+ blanks. The tally of `reason`, which is what `status` warns of, counts the open ones only.
+They can be accepted, and of those that are, only the fact can be kept. Such a letter is still a
+row, and counted in its source: lines = traces + duplicates + dead letters + blanks. The tally of
+`reason`, which is what `status` warns of, counts the open ones only.
 """
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from prodlensd.ledger.connection import BUSY_TIMEOUT_MS, translated
+from prodlensd.ledger.connection import BUSY_TIMEOUT_MS, ReadOnly, translated
+from prodlensd.ledger.sources import Place
 from prodlensd.ledger.writing import Ledger
+
+
+class Refused(NamedTuple):
+    """A dead letter but for its bytes, of which `kept_bytes` are there, of `length`."""
+
+    key: bytes
+    source_id: int
+    path: str
+    source_offset: int
+    length: int
+    kept_bytes: int
+    reason: str
+    detail: str
+    received_us: int
+    state: str  # one of LETTER_STATES
+
+
+#: Still to be looked at; accepted by somebody; accepted, and of its bytes only the fact is kept.
+LETTER_STATES: Final = ("open", "dismissed", "purged")
+_COLUMNS: Final = (
+    "d.key, d.source_id, coalesce(s.path, ''), d.source_offset, d.length, length(d.raw), "
+    "d.reason, d.detail, d.received_us, d.state"
+)
+_FROM: Final = "FROM dead_letter AS d LEFT JOIN source AS s USING (source_id)"
+_REFUSED: Final = f"SELECT {_COLUMNS} {_FROM}"
+_CHOSEN: Final = "(?1 IS NULL OR d.reason = ?1) AND d.state IN (SELECT value FROM json_each(?2))"
+
+
+@dataclass(frozen=True, slots=True)
+class LetterReader:
+    """The dead letters, in all three states."""
+
+    ledger: ReadOnly
+
+    def count_by_state(self, reason: str | None = None) -> dict[str, int]:
+        """How many there are (of one reason) in each state. Looks at all of them."""
+        sql = "SELECT state, count(*) FROM dead_letter WHERE ?1 IS NULL OR reason = ?1 GROUP BY 1"
+        return dict.fromkeys(LETTER_STATES, 0) | dict(self.ledger.all(sql, (reason,)))
+
+    def count_by_source(self) -> dict[int, int]:
+        """How many each source has. Looks at all of them."""
+        sql = "SELECT source_id, count(*) FROM dead_letter GROUP BY source_id"
+        return dict(self.ledger.all(sql))
+
+    def newest(
+        self,
+        reason: str | None = None,
+        states: Iterable[str] = LETTER_STATES,
+        most: int | None = None,
+    ) -> Iterator[Refused]:
+        """Those (of one reason) in these states, newest first, `most` of them or all."""
+        chosen = (reason, json.dumps(list(states)), -1 if most is None else most)
+        sql = f"{_REFUSED} WHERE {_CHOSEN} ORDER BY d.rowid DESC LIMIT ?3"
+        return map(Refused._make, self.ledger.all(sql, chosen))
+
+    def in_pages(
+        self, reason: str | None, states: Iterable[str], page_letters: int
+    ) -> Iterator[Refused]:
+        """Those (of one reason) in these states that are there now, oldest first.
+
+        They are read `page_letters` at a time. Between two pages no view is held open, which would
+        let the write-ahead log grow.
+        """
+        chosen = (reason, json.dumps(list(states)))
+        sql = (
+            f"SELECT d.rowid, {_COLUMNS} {_FROM} WHERE {_CHOSEN} "
+            "AND d.rowid > ?3 AND d.rowid <= ?4 ORDER BY d.rowid LIMIT ?5"
+        )
+        last = self.ledger.value("SELECT coalesce(max(rowid), 0) FROM dead_letter")
+        after = 0
+        while page := list(self.ledger.all(sql, (*chosen, after, last, page_letters))):
+            yield from (Refused._make(letter) for _, *letter in page)
+            after = page[-1][0]
+
+    def with_bytes(self, reason: str | None = None) -> Iterator[tuple[Refused, bytes]]:
+        """Those (of one reason) with their bytes, oldest first, read as one view.
+
+        Not those whose bytes were purged.
+        """
+        chosen = (reason, json.dumps(["open", "dismissed"]))
+        sql = f"SELECT {_COLUMNS}, d.raw {_FROM} WHERE {_CHOSEN} ORDER BY d.rowid"
+        return ((Refused._make(letter), raw) for *letter, raw in self.ledger.all(sql, chosen))
+
+    def between(self, first_key: bytes, last_key: bytes) -> list[Refused]:
+        """Those with keys in this range, both ends included, but no more than two of them.
+
+        Two mean that the range does not tell one letter from all others.
+        """
+        sql = f"{_REFUSED} WHERE d.key BETWEEN ? AND ? LIMIT 2"
+        return [Refused._make(letter) for letter in self.ledger.all(sql, (first_key, last_key))]
+
+    def bytes_of(self, key: bytes) -> bytes:
+        """What is kept of this letter's bytes; nothing when it is no longer there."""
+        sql = "SELECT coalesce(max(raw), x'') FROM dead_letter WHERE key = ?"
+        return bytes(self.ledger.value(sql, (key,)))
+
+    def neighbours(self, key: bytes) -> list[bytes]:
+        """The keys just before and just after this one, in order of keys."""
+        sql = (
+            "SELECT max(key) FROM dead_letter WHERE key < ?1 "
+            "UNION ALL SELECT min(key) FROM dead_letter WHERE key > ?1"
+        )
+        return [neighbour for (neighbour,) in self.ledger.all(sql, (key,)) if neighbour is not None]
+
+    def place(self, key: bytes) -> Place | None:
+        """Where the letter of this key was read; None when there is none."""
+        sql = "SELECT source_id, source_offset FROM dead_letter WHERE key = ?"
+        return self.ledger.one(sql, (key,))
+
 
 #: What each operation changes: the letters in the states that it comes after.
 BEFORE: Final = {"dismissed": ("open",), "purged": ("open", "dismissed")}

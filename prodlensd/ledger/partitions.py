@@ -11,15 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from prodlensd.ledger.connection import translated
-from prodlensd.ledger.days import (
-    PARTITION_COLUMNS,
-    PUBLISHING,
-    UNPUBLISHED,
-    Partition,
-    Publishing,
-    span_of,
-)
-from prodlensd.ledger.reading import FINISHED
+from prodlensd.ledger.days import PARTITION_COLUMNS, Partition, span_of
+from prodlensd.ledger.sources import FINISHED
 from prodlensd.ledger.writing import Ledger
 from prodlensd.model import SnapshotFile
 
@@ -170,34 +163,3 @@ class Partitions:
             self._db.execute(
                 "UPDATE source SET kept_us = ? WHERE source_id = ?", (now_us, source_id)
             )
-
-    # Publishing
-
-    def mark_published(self, url: str, partition: Partition, now_us: int) -> None:
-        """Notes that the file of this day that the manifest names was copied there."""
-        with self._ledger.transaction():
-            self._db.execute(
-                "INSERT OR REPLACE INTO publication VALUES (?, ?, ?, ?, ?)",
-                (url, partition.day, partition.sha256, partition.file_bytes, now_us),
-            )
-
-    def forget_published(self, url: str) -> None:
-        """Has everything copied there again, by whoever publishes next."""
-        with self._ledger.transaction():
-            self._db.execute("DELETE FROM publication WHERE url = ?", (url,))
-
-    def has_backlog(self, url: str, now_us: int) -> bool:
-        """Whether there is anything to copy there, and an attempt is due."""
-        with translated(self._ledger.path):
-            failing = self._db.execute(PUBLISHING).fetchone()
-            if failing is not None and now_us < Publishing(*failing).next_us:
-                return False
-            sql = f"SELECT 1 {UNPUBLISHED} LIMIT 1"
-            return self._db.execute(sql, (url,)).get is not None
-
-    def note_publishing(self, failing: Publishing | None) -> None:
-        """Notes that publishing fails, or that it does no longer."""
-        with self._ledger.transaction():
-            self._db.execute("DELETE FROM publishing")
-            if failing is not None:
-                self._db.execute("INSERT INTO publishing VALUES (1, ?, ?, ?, ?)", failing)

@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from prodlensd.ledger.connection import translated
+from prodlensd.ledger.connection import ReadOnly, translated
 from prodlensd.ledger.pins import FIND
-from prodlensd.ledger.reading import Reader
 from prodlensd.ledger.sums import exact_sums, joined
 from prodlensd.ledger.writing import TOTALLED, Ledger, TotalsBySource, disputed
 from prodlensd.model import US_PER_DAY, PinnedPrice, Price, Trace
@@ -208,8 +208,11 @@ def _kept(price: Price) -> tuple[int | None, str, int | None]:
     return price.nanousd, price.source, price.price_id
 
 
-class PriceReader(Reader):
-    """The reading side."""
+@dataclass(frozen=True, slots=True)
+class PriceReader:
+    """The prices that are kept, the calls to price again, and those whose price is in doubt."""
+
+    ledger: ReadOnly
 
     def pin(self, price: PinnedPrice, unnamed: Callable[[], PinnedPrice]) -> int:
         """Keeps nothing: this side only reads."""
@@ -218,14 +221,14 @@ class PriceReader(Reader):
 
     def pinned(self, provider: str, model: str, tier: str, at_us: int) -> PinnedPrice | None:
         """The newest list price kept for such a call, from when a book still knew it."""
-        row = next(self._all(FIND, (provider, model, tier, at_us)), None)
+        row = self.ledger.one(FIND, (provider, model, tier, at_us))
         return None if row is None else PinnedPrice(*row)
 
     def days(self, selection: Selection) -> list[int]:
         """The days (since 1970) that have traces in the selection's time, oldest first."""
         first, last = selection.since_us // US_PER_DAY, (selection.until_us - 1) // US_PER_DAY
         sql = "SELECT day FROM partition WHERE day BETWEEN ? AND ? ORDER BY day"
-        return [day for (day,) in self._all(sql, (first, last))]
+        return [day for (day,) in self.ledger.all(sql, (first, last))]
 
     def pruned(self, days: list[int]) -> int:
         """How many calls of these days are in snapshots only: they keep their prices."""
@@ -233,8 +236,7 @@ class PriceReader(Reader):
             "SELECT coalesce(sum(pruned), 0) FROM partition "
             "WHERE day IN (SELECT value FROM json_each(?))"
         )
-        ((calls,),) = self._all(sql, (json.dumps(days),))
-        return int(calls)
+        return int(self.ledger.value(sql, (json.dumps(days),)))
 
     def calls(self, day: int, selection: Selection, most: int) -> Iterator[list[Selected]]:
         """The calls of one day in time order, so many at most at once, each read as one view.
@@ -244,12 +246,12 @@ class PriceReader(Reader):
         """
         after: tuple[int, Any] = (max(day * US_PER_DAY, selection.since_us), _BEFORE_ANY_KEY)
         until = min((day + 1) * US_PER_DAY, selection.until_us)
-        ((last,),) = self._all("SELECT max(started_us) FROM trace WHERE started_us < ?", (until,))
+        last = self.ledger.value("SELECT max(started_us) FROM trace WHERE started_us < ?", (until,))
         end = until if last is None else last + 1
         pattern = None if selection.model is None else selection.model.translate(_LITERALLY)
         provider = selection.provider
         which = (json.dumps(selection.sources), pattern, pattern, provider, provider, most)
-        while rows := list(self._all(_CALLS, (*after, end, *which))):
+        while rows := list(self.ledger.all(_CALLS, (*after, end, *which))):
             yield [_selected(row) for row in rows]
             after = rows[-1][:2]
 
@@ -268,7 +270,7 @@ class PriceReader(Reader):
                 *("gateway_nanousd", "table_nanousd"),
             ]
         )
-        rows = self._all(
+        rows = self.ledger.all(
             f"SELECT provider, model, service_tier, count(*), max(started_us), {sums} "
             f"FROM trace WHERE {which} GROUP BY 1, 2, 3 ORDER BY 4 DESC, 1, 2, 3"
         )

@@ -6,10 +6,11 @@ Every span is [from, until) in microseconds since 1970, and is found by the prim
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from prodlensd.ledger.calls import CallReader
-from prodlensd.ledger.connection import translated
+from prodlensd.ledger.connection import ReadOnly, translated
 from prodlensd.ledger.days import Span
 from prodlensd.ledger.sums import exact_sums, joined
 
@@ -89,41 +90,25 @@ SHOWN: Final = "temp.shown_call"
 REST: Final = "temp.rest_call"
 
 
-class UsageReader(CallReader):
-    """A read-only view of the ledger that adds up calls; `by` are names out of COLUMNS.
+@dataclass(frozen=True, slots=True)
+class UsageReader:
+    """Adds up calls; `by` are names out of COLUMNS.
 
     `calls` narrows an answer to SHOWN or to REST; None: all calls.
     """
 
+    ledger: ReadOnly
+    all_calls: CallReader
+
     def _from(self, calls: str | None) -> str:
-        return f"FROM {calls or self._calls} {_SPAN}"
-
-    def first_call_us(self, from_us: int, until_us: int) -> int | None:
-        """When the first call of the span started; None when it has none."""
-        first = [
-            f"SELECT min(started_us) AS at_us FROM {table} {_SPAN}" for table in ("trace", "pruned")
-        ]
-        sql = f"SELECT min(at_us) FROM ({' UNION ALL '.join(first)})"
-        ((at_us,),) = self._all(sql, (from_us, until_us) * 2)
-        return None if at_us is None else int(at_us)
-
-    def last_call_us(self) -> int | None:
-        """When the last call of all started."""
-        sql = (
-            "SELECT max(at_us) FROM (SELECT max(started_us) AS at_us FROM trace "
-            "UNION ALL SELECT max(started_us) FROM pruned)"
-        )
-        ((at_us,),) = self._all(sql)
-        return None if at_us is None else int(at_us)
+        return f"FROM {calls or self.all_calls.table} {_SPAN}"
 
     def has_more_groups(self, most: int, by: Sequence[str], spans: Iterable[Span]) -> bool:
         """Whether these spans have more than `most` groups in all, without counting them all."""
         sql = f"SELECT DISTINCT {', '.join(_columns(by))} {self._from(None)} LIMIT ?"
         for from_us, until_us in spans:
-            (groups,) = next(
-                self._all(f"SELECT count(*) FROM ({sql})", (from_us, until_us, most + 1))
-            )
-            most -= groups
+            counted = f"SELECT count(*) FROM ({sql})"
+            most -= self.ledger.value(counted, (from_us, until_us, most + 1))
             if most < 0:
                 return True
         return False
@@ -146,15 +131,16 @@ class UsageReader(CallReader):
             "AND call.started_us >= from_us AND call.started_us < until_us)"
         )
         insert = f"INSERT INTO temp.shown VALUES ({', '.join('?' * (len(columns) + 2))})"
-        with translated(self._path):
-            self._db.execute(
+        db = self.ledger.db
+        with translated(self.ledger.path):
+            db.execute(
                 f"CREATE TEMP TABLE shown ({names}, from_us, until_us, "
                 f"PRIMARY KEY ({names}, from_us))"
             )
             for view, which in (("shown_call", is_shown), ("rest_call", f"NOT {is_shown}")):
-                select = f"SELECT * FROM {self._calls} AS call WHERE {which}"
-                self._db.execute(f"CREATE TEMP VIEW {view} AS {select}")
-            self._db.executemany(insert, ((*key, *span) for span, key in groups))
+                select = f"SELECT * FROM {self.all_calls.table} AS call WHERE {which}"
+                db.execute(f"CREATE TEMP VIEW {view} AS {select}")
+            db.executemany(insert, ((*key, *span) for span, key in groups))
 
     def sums(
         self, by: Sequence[str], from_us: int, until_us: int, calls: str | None = None
@@ -165,7 +151,7 @@ class UsageReader(CallReader):
         groups = ", ".join(str(number) for number in range(1, 2 * len(by) + 2))
         sql = f"SELECT {keys}, {_SUMS} {self._from(calls)} GROUP BY {groups}"
         middle, end = len(by), 2 * len(by)
-        for row in self._all(sql, (from_us, until_us)):
+        for row in self.ledger.all(sql, (from_us, until_us)):
             source, count, errors, *halves = row[end:]
             yield Sums(row[:middle], row[middle:end], source, count, errors, *joined(halves))
 
@@ -201,7 +187,7 @@ class UsageReader(CallReader):
         """Each key with its values; without keys, the values of all."""
         grouping = f"GROUP BY {', '.join(keys)}" if keys else ""
         sql = f"SELECT {', '.join(keys + values)} {origin} {grouping}"
-        for row in self._all(sql, span):
+        for row in self.ledger.all(sql, span):
             yield row[: len(keys)], row[len(keys) :]
 
 

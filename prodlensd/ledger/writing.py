@@ -18,7 +18,9 @@ from typing import Any, Final, NamedTuple, Self
 import apsw
 
 from prodlensd.ledger.connection import LedgerLostError, key_digest, open_writer, translated
+from prodlensd.ledger.heartbeat import WRITE, Heartbeat
 from prodlensd.ledger.pins import Pins
+from prodlensd.ledger.sources import CHECKPOINT_COLUMNS, Counts
 from prodlensd.model import US_PER_DAY, Checkpoint, DeadLetter, Doubt, Gap, Part, Sighting
 
 _Row = tuple[Any, ...]
@@ -73,7 +75,6 @@ _TALLY: Final = """
     INSERT INTO tally (column, value, traces) VALUES (?, ?, ?)
     ON CONFLICT DO UPDATE SET traces = traces + excluded.traces
 """
-_BEAT: Final = "INSERT OR REPLACE INTO daemon VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?)"
 _REDEEM: Final = """
     UPDATE source SET dead_letters = dead_letters - ?, traces = traces + ?,
         duplicates = duplicates + ? WHERE source_id = ?
@@ -127,11 +128,7 @@ _TALLIED: Final[dict[str, Callable[[Iterable[_Row]], Counter[str | None]]]] = {
 }
 _COST_SOURCE: Final = itemgetter(_COLUMNS.index("cost_source"))
 _SOURCE_ID: Final = itemgetter(_COLUMNS.index("source_id"))
-_CHECKPOINTS: Final = """
-    SELECT source_id, path, dev, inode, offset, size_bytes, chain, record_bytes,
-        record_digest
-    FROM source WHERE state = 'live'
-"""
+_CHECKPOINTS: Final = f"SELECT {CHECKPOINT_COLUMNS} FROM source WHERE state = 'live'"  # noqa: S608
 
 
 def disputed(gateway_nanousd: int | None, table_nanousd: int | None) -> str | None:
@@ -155,16 +152,6 @@ def _first_error() -> Iterator[None]:
         while type(first) is apsw.SQLError and isinstance(first.__context__, apsw.Error):
             first = first.__context__
         raise first from None
-
-
-class Committed(NamedTuple):
-    """What one transaction wrote."""
-
-    lines: int = 0
-    traces: int = 0
-    duplicates: int = 0
-    dead_letters: int = 0
-    blanks: int = 0
 
 
 class Redeemed(NamedTuple):
@@ -224,9 +211,8 @@ class Ledger:
         deleted the lock.
         """
         with self.transaction():
-            self._db.execute(
-                _BEAT, (pid, version, started_us, started_us, "starting", "ok", None, None)
-            )
+            beat = Heartbeat(pid, version, started_us, started_us, "starting", "ok")
+            self._db.execute(WRITE, beat)
         self._owner = (pid, started_us)
 
     def _check_ours(self) -> None:
@@ -329,11 +315,11 @@ class Ledger:
 
     # The ledger
 
-    def commit(self, parts: Iterable[Part], now_us: int) -> Committed:
+    def commit(self, parts: Iterable[Part], now_us: int) -> Counts:
         """Writes the outcome of every line and moves the sources' offsets over them, or nothing."""
         with self.transaction():
             written = [self._commit_part(part, now_us) for part in parts]
-        return Committed(*map(sum, zip(*written, strict=True))) if written else Committed()
+        return Counts(*map(sum, zip(*written, strict=True))) if written else Counts()
 
     def redeem(self, letters: Iterable[tuple[bytes, _Row]]) -> Redeemed:
         """Moves dead letters to `trace`, by key and as the row that each now is, all or none.
@@ -361,7 +347,7 @@ class Ledger:
                 duplicates += len(rows) - new
         return Redeemed([key for key, _ in there], duplicates)
 
-    def _commit_part(self, part: Part, now_us: int) -> Committed:
+    def _commit_part(self, part: Part, now_us: int) -> Counts:
         self._drop_purged(part.rows)
         changed, replaced = self._insert(part.rows)
         new = len(changed) - len(replaced)
@@ -372,7 +358,7 @@ class Ledger:
         )
         letters = refused.total()
         lines = len(part.rows) + len(part.dead_letters) + part.blanks
-        done = Committed(lines, new, lines - new - letters - part.blanks, letters, part.blanks)
+        done = Counts(lines, new, lines - new - letters - part.blanks, letters, part.blanks)
         end = part.end
         self._db.execute(
             _ADVANCE,
@@ -486,25 +472,13 @@ class Ledger:
 
     # The daemon's own row
 
-    def beat(
-        self,
-        *,
-        pid: int,
-        version: str,
-        started_us: int,
-        now_us: int,
-        phase: str,
-        watcher: str,
-        fault: str | None,
-        measures: str | None = None,
-    ) -> None:
+    def beat(self, beat: Heartbeat) -> None:
         """Says that the daemon is alive. Not worth an fsync: a lost heartbeat is a late one."""
         with translated(self.path):
             synchronous = self._db.pragma("synchronous")
             self._db.execute("PRAGMA synchronous = NORMAL")
             try:
                 with self.transaction():
-                    beat = (pid, version, started_us, now_us, phase, watcher, fault, measures)
-                    self._db.execute(_BEAT, beat)
+                    self._db.execute(WRITE, beat)
             finally:
                 self._db.execute(f"PRAGMA synchronous = {synchronous}")

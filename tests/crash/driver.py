@@ -65,7 +65,7 @@ SEAMS = {
 RETENTION_SEAMS = {
     "Partitions.prune": ("prodlensd.ledger.partitions", "Partitions.prune"),
     "Partitions.give_back": ("prodlensd.ledger.partitions", "Partitions.give_back"),
-    "Partitions.mark_published": ("prodlensd.ledger.partitions", "Partitions.mark_published"),
+    "Publishing.note_copied": ("prodlensd.ledger.publishing", "Publishing.note_copied"),
     "merged": ("prodlensd.snapshots", "merged"),
     "os.rename": ("os", "rename"),
     "_delete": ("prodlensd.jobs.retention", "_delete"),

@@ -14,8 +14,8 @@ from typing import Any, BinaryIO
 from unittest.mock import patch
 
 from prodlensd import snapshots
-from prodlensd.jobs import compaction, publication
-from prodlensd.ledger import Committed, Ledger, Partitions
+from prodlensd.jobs import compaction, publishing
+from prodlensd.ledger import Counts, Ledger, Partitions
 from prodlensd.ledger.days import Partition
 from prodlensd.ledger.pins import Pins
 from prodlensd.ledger.writing import _COLUMNS, _INSERT
@@ -84,7 +84,7 @@ def offset_later(set_attribute: SetAttr) -> None:
     """Rows in one transaction, the offset in the next."""
     real = Ledger.commit
 
-    def commit(self: Ledger, parts: Sequence[Part], now_us: int) -> Committed:
+    def commit(self: Ledger, parts: Sequence[Part], now_us: int) -> Counts:
         with self.transaction():
             changed = [row for part in parts for row in self._insert(part.rows)[0]]
         with self.transaction():  # so that it is right as long as nobody dies
@@ -99,7 +99,7 @@ def offset_sooner(set_attribute: SetAttr) -> None:
     """The offset in one transaction, the rows in the next."""
     real = Ledger.commit
 
-    def commit(self: Ledger, parts: Sequence[Part], now_us: int) -> Committed:
+    def commit(self: Ledger, parts: Sequence[Part], now_us: int) -> Counts:
         with self.transaction():
             for end in (part.end for part in parts):
                 self._db.execute(
@@ -122,7 +122,7 @@ def prices_later(set_attribute: SetAttr) -> None:
     """Rows in one transaction, the prices that they were priced at in the next."""
     real, write = Ledger.commit, Pins.write
 
-    def commit(self: Ledger, parts: Sequence[Part], now_us: int) -> Committed:
+    def commit(self: Ledger, parts: Sequence[Part], now_us: int) -> Counts:
         with patch.object(Pins, "write", lambda _pins: None), patch.object(Pins, "settle"):
             committed = real(self, parts, now_us)
         with self.transaction():
@@ -261,13 +261,13 @@ def published_before_copied(set_attribute: SetAttr) -> None:
     def run(*arguments: Any, **named: Any) -> Iterator[Any]:
         folder = named["open_destination"](arguments[2])
         named["open_destination"] = lambda _url: folder
-        yield from publishing(*arguments, **named)
+        yield from real_publish(*arguments, **named)
         if waiting := vars(folder).get("_waiting"):
             real(folder, *waiting)
 
-    publishing = publication.publish
+    real_publish = publishing.publish
     set_attribute(publish.Folder, "put", put)
-    set_attribute(publication, "publish", run)
+    set_attribute(publishing, "publish", run)
 
 
 def zeros_proven_by_the_file(set_attribute: SetAttr) -> None:

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from prodlensd.daemon import loop as daemon_module
-from prodlensd.ledger import DayReader, LedgerError
+from prodlensd.ledger import LedgerError, Reader
 from prodlensd.logs import tailer as tailer_module
 from tests.crash.ledger import wrong_in_ledger
 from tests.scenario.conftest import World
@@ -181,7 +181,7 @@ def test_a_snapshot_that_cannot_be_written_leaves_the_old_one_and_comes_later(
     world, folder = rotated.world, tmp_path / "parquet"
     days = len(world.query("SELECT day FROM partition"))
     assert days > 1
-    with DayReader(world.ledger) as reader:
+    with Reader(world.ledger) as reader:
         list(world.compaction(reader, folder).run())
         before = {path: path.read_bytes() for path in folder.glob("*/*.parquet")}
         world.step()

@@ -46,7 +46,7 @@ def sweep_of_retention() -> Iterator[Kill]:
         yield Kill(
             *(seam, "before", 1), second_run=True, later_lines=False, retention=True, moved=True
         )
-    for seam, when in (("Partitions.mark_clean", "before"), ("Partitions.mark_published", "after")):
+    for seam, when in (("Partitions.mark_clean", "before"), ("Publishing.note_copied", "after")):
         yield Kill(seam, when, 1, second_run=True, later_lines=False, retention=True)
     for nth in range(100, 500, 15):
         yield Kill("sql", "before", nth, second_run=False, later_lines=False, retention=True)

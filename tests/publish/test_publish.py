@@ -17,9 +17,9 @@ import pyarrow.dataset as ds
 import pyarrow.fs as pafs
 import pytest
 
-from prodlensd.jobs import publication
-from prodlensd.ledger import DayReader, Ledger, Partitions
-from prodlensd.ledger.days import Publishing
+from prodlensd.jobs import publishing
+from prodlensd.ledger import Ledger, Reader
+from prodlensd.ledger.publishing import FailedAttempts
 from prodlensd.snapshots.destinations import destination
 from tests.publish.fault_proxy import Cut, FaultProxy
 from tests.publish.s3 import S3
@@ -363,12 +363,12 @@ def test_the_wait_between_attempts_doubles_up_to_an_hour(tmp_path: Path) -> None
     def fail(_url: str) -> Any:
         raise OSError("no network")
 
-    with Ledger(tmp_path / "ledger.db") as store, DayReader(tmp_path / "ledger.db") as reader:
+    with Ledger(tmp_path / "ledger.db") as store, Reader(tmp_path / "ledger.db") as reader:
         for _ in range(9):
-            with pytest.raises(publication.PublishError, match="no network"):
+            with pytest.raises(publishing.PublishError, match="no network"):
                 list(
-                    publication.publish(
-                        Partitions(store),
+                    publishing.publish(
+                        store,
                         reader,
                         "s3://bucket",
                         open_destination=fail,
@@ -376,10 +376,10 @@ def test_the_wait_between_attempts_doubles_up_to_an_hour(tmp_path: Path) -> None
                         now=lambda: clock[-1],
                     )
                 )
-            (failing,) = [row for row in [reader.publishing()] if row is not None]
+            (failing,) = [row for row in [reader.publishing.failed()] if row is not None]
             waits.append((failing.next_us - clock[-1]) // MINUTE_US)
             clock.append(failing.next_us)
-        assert reader.publishing() == Publishing(9, 0, clock[-1], "no network")
+        assert reader.publishing.failed() == FailedAttempts(9, 0, clock[-1], "no network")
     assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60]
 
 

@@ -18,8 +18,7 @@ from prodlensd.config import Logs
 from prodlensd.daemon.loop import Daemon, Pace
 from prodlensd.jobs.compaction import Compacted, Compaction, proven
 from prodlensd.jobs.retention import prune
-from prodlensd.ledger import DayReader, Ledger, Partitions
-from prodlensd.ledger.tallies import TallyReader
+from prodlensd.ledger import Ledger, Partitions, Reader
 from prodlensd.ledger.writing import TotalsBySource
 from prodlensd.logs.bell import Bell
 from prodlensd.logs.tailer import Tailer
@@ -100,8 +99,8 @@ class World:
             which = "state = 'open'" if column == "reason" else f"{column} NOT NULL"
             counted = f"SELECT {column}, count(*) FROM {table} WHERE {which} GROUP BY 1"
             assert sorted(self.query(tallied)) == sorted(self.query(counted))
-        with TallyReader(self.ledger) as reader:
-            totals, added = reader.totals_by_source(), reader.recount()[0]
+        with Reader(self.ledger) as reader:
+            totals, added = reader.tallies.totals_by_source(), reader.tallies.recount()[0]
         assert some(totals) == some(added)
         for table in ("trace", "dead_letter"):
             counted = f"SELECT count(*) FROM {table}"
@@ -113,7 +112,7 @@ class World:
         """What cannot be read just now, as the daemon says it."""
         return {f"{fault.path}: {fault.reason}" for fault in self.daemon._faults}
 
-    def compaction(self, reader: DayReader, folder: Path, host: str = "laptop") -> Compaction:
+    def compaction(self, reader: Reader, folder: Path, host: str = "laptop") -> Compaction:
         """One round over the dirty days, into this folder."""
         return Compaction(
             partitions=Partitions(self.store),
@@ -126,12 +125,12 @@ class World:
 
     def compact(self, folder: Path, host: str = "laptop") -> list[Compacted]:
         """Writes the snapshots of the dirty days into this folder."""
-        with DayReader(self.ledger) as reader:
+        with Reader(self.ledger) as reader:
             return list(self.compaction(reader, folder, host).run())
 
     def prune(self, folder: Path, before_day: int = 1 << 20) -> int:
         """Prunes the days before this one; returns how many rows went."""
-        with DayReader(self.ledger) as reader:
+        with Reader(self.ledger) as reader:
             pruned = prune(
                 Partitions(self.store),
                 reader,
@@ -144,8 +143,8 @@ class World:
 
     def dirty_days(self) -> set[int]:
         """The days whose snapshot is behind the ledger."""
-        with DayReader(self.ledger) as reader:
-            return {p.day for p in reader.partitions().values() if not p.is_clean}
+        with Reader(self.ledger) as reader:
+            return {p.day for p in reader.days.partitions().values() if not p.is_clean}
 
     def append(self, name: str, *parts: bytes) -> None:
         with (self.logs / name).open("ab") as file:

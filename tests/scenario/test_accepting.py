@@ -47,7 +47,7 @@ def accept(
     accepted: Counter[str] = Counter()
     with Reader(world.ledger) as reader:
         for batch in dead_letters.accept(
-            reader.refused_in_pages(reason, BEFORE[state], dead_letters.BATCH_MAX_LINES),
+            reader.letters.in_pages(reason, BEFORE[state], dead_letters.BATCH_MAX_LINES),
             lambda batch: letters.accept(state, [letter.key for letter in batch]),
             pause,
         ):
@@ -58,7 +58,7 @@ def accept(
 def open_letters(world: World) -> dict[str, int]:
     """What status, the metrics and their warnings ask."""
     with Reader(world.ledger) as reader:
-        return reader.dead_letters()
+        return reader.tallies.tally("reason")
 
 
 def states(world: World) -> Counter[str]:
@@ -243,7 +243,7 @@ def test_a_reader_keeps_the_write_ahead_log_and_that_is_told(world: World) -> No
     world.append("a.jsonl", b"garbage\n")
     world.step()
     with Reader(world.ledger) as reader, reader.one_moment():
-        reader.totals()
+        reader.sources.counts()
         accept(world, "purged")
         assert not Letters(world.store).empty_log()
     assert Letters(world.store).empty_log()

@@ -184,7 +184,7 @@ def test_many_move_in_batches_from_several_sources(
 def test_what_somebody_else_moved_meanwhile_is_not_moved_again(world: Any, make_line: Any) -> None:
     ingest_as_an_older_version(world, new(make_line, 1, ids=False), new(make_line, 2, ids=True))
     with Reader(world.ledger) as reader:
-        queue = list(reader.refused_lines())
+        queue = list(reader.letters.with_bytes())
     assert retry(world) == (2, 0, 0)
     late = dead_letters.retry(
         _Seen(queue),  # type: ignore[arg-type]

@@ -20,7 +20,7 @@ import pytest
 from prodlensd import formats
 from prodlensd.answers.verify import verify
 from prodlensd.jobs.repricing import Repriced, reprice, write_nothing
-from prodlensd.ledger import Change, Ledger, LedgerError, PriceReader, Prices, Selected, Selection
+from prodlensd.ledger import Change, Ledger, LedgerError, Prices, Reader, Selected, Selection
 from prodlensd.ledger.writing import disputed
 from prodlensd.logs.tailer import Tailer
 from prodlensd.model import US_PER_DAY, Price, Trace
@@ -138,8 +138,8 @@ def again(
 ) -> Repriced:
     """As the command does it."""
     prices = Prices(store, now_us)
-    with PriceReader(ledger) as reader:
-        pricer = Pricer(book=book, pins=reader if dry_run else prices, **more)
+    with Reader(ledger) as reader:
+        pricer = Pricer(book=book, pins=reader.prices if dry_run else prices, **more)
         write = write_nothing if dry_run else prices.repricing("1", wanted, 1).write
         repriced = reprice(reader, wanted, price=pricer.price, write=write, turn=turn)
     prices.write_pins()
@@ -155,8 +155,8 @@ def reprice_world(world: Any, book: PriceBook, *sources: str, **more: Any) -> Re
 
 def selected(world: Any, wanted: Selection, most: int = 1000) -> list[list[Selected]]:
     """The calls of the first day."""
-    with PriceReader(world.ledger) as reader:
-        return list(reader.calls(DAYS[0] // US_PER_DAY, wanted, most))
+    with Reader(world.ledger) as reader:
+        return list(reader.prices.calls(DAYS[0] // US_PER_DAY, wanted, most))
 
 
 def costs(world: Any) -> list[Any]:
@@ -643,8 +643,8 @@ def test_a_run_ends_though_new_calls_come_faster_than_it_prices(world: Any, at: 
     world.append("a.jsonl", at(DAYS[0], 0), at(DAYS[0] + 1, 1))
     world.step()
     seen = 0
-    with PriceReader(world.ledger) as reader:
-        for calls in reader.calls(DAYS[0] // US_PER_DAY, selection(TABLE), 1):
+    with Reader(world.ledger) as reader:
+        for calls in reader.prices.calls(DAYS[0] // US_PER_DAY, selection(TABLE), 1):
             seen += len(calls)
             assert seen < 10
             world.append("a.jsonl", *(at(DAYS[0] + 9 * seen + n, 9 * seen + n) for n in range(5)))

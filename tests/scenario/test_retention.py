@@ -29,16 +29,15 @@ from prodlensd.jobs.repricing import reprice, write_nothing
 from prodlensd.jobs.retention import Verdict, delete_logs
 from prodlensd.ledger import (
     Change,
-    DayReader,
     LedgerError,
     Letters,
     Partitions,
-    PriceReader,
     Prices,
+    Reader,
     Selection,
 )
-from prodlensd.ledger.days import Partition
-from prodlensd.ledger.reading import Source
+from prodlensd.ledger.days import Partition, span_of
+from prodlensd.ledger.sources import Source
 from prodlensd.model import US_PER_DAY, Price, Trace
 from tests.scenario.conftest import World
 from tests.scenario.proving import REBUILD, follow, proof
@@ -181,7 +180,7 @@ def test_a_day_that_is_pruned_halfway_is_whole_for_every_reader(
     monkeypatch.setattr(retention, "_ROWS_AT_ONCE", 7)
     before = reports(days, folder)
     seen = 0
-    with DayReader(days.ledger) as reader:
+    with Reader(days.ledger) as reader:
         partitions = Partitions(days.store)
         for day in range(NEW_YEAR, NEW_YEAR + 3):
             proof = partitions.get(day).sha256
@@ -190,7 +189,7 @@ def test_a_day_that_is_pruned_halfway_is_whole_for_every_reader(
                 seen += 1
                 assert before == reports(days, folder)
                 assert set(places(days, folder).values()) == {1}
-            assert reader.count(day) == 0
+            assert reader.days.count(*span_of(day)) == 0
     assert seen == 18
     assert verdict(days, folder) == ("complete", [], 3)
 
@@ -216,9 +215,9 @@ def test_a_half_pruned_day_that_gets_late_rows_is_written_whole(days: World, fol
 def test_a_repriced_row_and_an_enriched_one_make_their_day_dirty_again(
     days: World, folder: Path
 ) -> None:
-    with PriceReader(days.ledger) as reader:
+    with Reader(days.ledger) as reader:
         everything = Selection(("table", "unpriced"), 0, 2**62)
-        (calls,) = reader.calls(NEW_YEAR, everything, 1000)
+        (calls,) = reader.prices.calls(NEW_YEAR, everything, 1000)
     changes = [_change(*call) for call in calls]
     repricing = Prices(days.store, lambda: 1).repricing("test", everything, 1)
     assert repricing.write(NEW_YEAR, changes)
@@ -242,7 +241,7 @@ def test_a_pruned_call_keeps_its_price_and_reprice_says_how_many_do(
 ) -> None:
     days.prune(folder, NEW_YEAR + 2)
     everything = Selection(("unpriced", "table"), 0, 2**62)
-    with PriceReader(days.ledger) as reader:
+    with Reader(days.ledger) as reader:
         found = reprice(
             reader,
             everything,
@@ -399,12 +398,12 @@ def delete(
     """Deletes what was untouched for ten days; `meanwhile` happens after the proof."""
 
     def prove(sources: list[Source]) -> set[int]:
-        with DayReader(world.ledger) as reader:
+        with Reader(world.ledger) as reader:
             found = proven(reader, sources, follow=partial(follow, world), build=REBUILD)
         meanwhile()
         return found
 
-    with DayReader(world.ledger) as reader:
+    with Reader(world.ledger) as reader:
         verdicts = delete_logs(
             Partitions(world.store),
             reader,

@@ -27,9 +27,8 @@ import pytest
 
 from prodlensd import formats, snapshots
 from prodlensd.answers.report import NOT_BILLED, Figures, Period, Report, report
-from prodlensd.ledger import Ledger
+from prodlensd.ledger import Ledger, Reader
 from prodlensd.ledger.days import Partition
-from prodlensd.ledger.usage import UsageReader
 from prodlensd.ledger.writing import _COLUMNS
 from prodlensd.pipeline import build
 from prodlensd.pricing import Pricer
@@ -316,8 +315,8 @@ def test_what_does_not_fit_memory_is_sorted_beside_the_ledger_and_gone_after(
     folder.mkdir()
     ledger_of_sessions(folder / "prodlens.db", 30_000)
     opened = nameless()
-    with UsageReader(folder / "prodlens.db") as reader:
-        rows = reader.sums(("session",), 0, 2**62)
+    with Reader(folder / "prodlens.db") as reader:
+        rows = reader.usage.sums(("session",), 0, 2**62)
         next(rows)
         assert {str(folder)} == {str(Path(path).parent) for path in nameless() - opened}
     assert opened == nameless()

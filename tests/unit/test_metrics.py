@@ -21,7 +21,9 @@ from prodlensd.answers.verify.differences import Differences
 from prodlensd.answers.verify.ledger import LedgerChecks
 from prodlensd.daemon.meter import Meter
 from prodlensd.ledger import Ledger, Letters
-from prodlensd.ledger.tallies import TallyReader
+from prodlensd.ledger.heartbeat import Heartbeat
+from prodlensd.ledger.reading import Reader
+from prodlensd.ledger.sources import SourceReader
 from prodlensd.model import REASONS, Chunk, Price, Sighting, Trace
 from prodlensd.pipeline import build
 
@@ -51,14 +53,16 @@ class Observed:
 
     def beat(self, *, phase: str = "running", age_s: float = 1.0, measures: Any = None) -> None:
         self.store.beat(
-            pid=1,
-            version="9.9",
-            started_us=NOW_US - 3_600_000_000,
-            now_us=NOW_US - round(age_s * 1e6),
-            phase=phase,
-            watcher="ok",
-            fault=None,
-            measures=None if measures is None else json.dumps(measures),
+            Heartbeat(
+                pid=1,
+                version="9.9",
+                started_us=NOW_US - 3_600_000_000,
+                beat_us=NOW_US - round(age_s * 1e6),
+                phase=phase,
+                watcher="ok",
+                fault=None,
+                measures=None if measures is None else json.dumps(measures),
+            )
         )
 
     def text(self) -> str:
@@ -350,14 +354,14 @@ def test_bytes_that_are_not_read_are_the_lag(ledger: Observed, tmp_path: Path) -
 
 def test_all_figures_are_of_one_moment(ledger: Observed, monkeypatch: pytest.MonkeyPatch) -> None:
     ledger.take(call(1))
-    totals = TallyReader.totals
+    counts = SourceReader.counts
 
-    def and_meanwhile_more_comes(reader: TallyReader) -> Any:
-        told = totals(reader)
+    def and_meanwhile_more_comes(reader: SourceReader) -> Any:
+        told = counts(reader)
         ledger.take(call(2))
         return told
 
-    monkeypatch.setattr(TallyReader, "totals", and_meanwhile_more_comes)
+    monkeypatch.setattr(SourceReader, "counts", and_meanwhile_more_comes)
     samples = ledger.samples()
     assert samples["prodlensd_calls_total",] == 1
     assert samples["prodlensd_input_tokens",] == 10
@@ -435,6 +439,6 @@ def test_verify_names_a_total_that_is_wrong(ledger: Observed, damage: str, what:
 
 def differences(ledger: Observed) -> list[str]:
     found = Differences()
-    with TallyReader(ledger.path) as reader:
-        LedgerChecks(reader, "ledger", found).compare_tables(reader.sources())
+    with Reader(ledger.path) as reader:
+        LedgerChecks(reader, "ledger", found).compare_tables(reader.sources.all())
     return [difference.what for difference in found.named]

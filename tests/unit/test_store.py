@@ -8,7 +8,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from prodlensd.ledger import Ledger, LedgerError, PriceReader, writing
+from prodlensd.ledger import Ledger, LedgerError, PriceReader, Reader, writing
 from prodlensd.ledger.schema import TRACES_COLUMNS
 from prodlensd.model import Checkpoint, DeadLetter, Part, Sighting
 
@@ -75,16 +75,16 @@ def test_a_damaged_database_is_refused_with_a_way_out(tmp_path: Path) -> None:
 def test_prices_check_reads_an_index_of_what_it_asks_for_and_not_all_calls(
     tmp_path: Path, ask: Callable[[PriceReader], object], index: str
 ) -> None:
-    with Ledger(tmp_path / "ledger.db"), PriceReader(tmp_path / "ledger.db") as reader:
+    with Ledger(tmp_path / "ledger.db"), Reader(tmp_path / "ledger.db") as reader:
         asked: list[str] = []
 
         def note(_cursor: object, sql: str, _bindings: object) -> bool:
             asked.append(sql)
             return True
 
-        reader._db.exec_trace = note
-        ask(reader)
-        reader._db.exec_trace = None
+        reader.db.exec_trace = note
+        ask(reader.prices)
+        reader.db.exec_trace = None
         (sql,) = asked
-        plan = [detail for *_, detail in reader._db.execute(f"EXPLAIN QUERY PLAN {sql}")]
+        plan = [detail for *_, detail in reader.db.execute(f"EXPLAIN QUERY PLAN {sql}")]
     assert [step for step in plan if "trace" in step] == [f"SCAN trace USING INDEX {index}"]

@@ -21,7 +21,7 @@ from typing import Final
 from prodlensd.answers.verify.differences import Difference, Differences
 from prodlensd.answers.verify.ledger import LedgerChecks
 from prodlensd.answers.verify.rereading import Follow, Places, Replay, Rereading, Unread, reread
-from prodlensd.ledger import Counts, LedgerError, Partition, Reader, Source, TallyReader
+from prodlensd.ledger import Counts, LedgerError, Partition, Reader, Source
 from prodlensd.logs import PassedOver
 from prodlensd.model import Checkpoint, Chunk, Part, Sighting
 
@@ -83,8 +83,9 @@ def verify(
     LedgerError.
     """
     differences = Differences()
-    with TallyReader(ledger_path) as reader, reader.one_moment():
-        sources, totals = reader.sources(), reader.totals()
+    with Reader(ledger_path) as reader, reader.one_moment():
+        sources, totals = reader.sources.all(), reader.sources.counts()
+        gaps = reader.sources.open_gaps()
         checks = LedgerChecks(reader, str(ledger_path), differences)
         places = Places(follow)
         places.look()
@@ -106,9 +107,9 @@ def verify(
         sources=len(sources),
         reread=len(sources) - len(unread),
         unread=tuple(unread),
-        totals=Counts(*totals[: len(Counts._fields)]),
-        open_gaps=totals.open_gaps,
-        known_lost_bytes=totals.known_lost_bytes,
+        totals=totals,
+        open_gaps=gaps.number,
+        known_lost_bytes=gaps.known_bytes,
         snapshots=compared,
         snapshots_due=due,
         differences=tuple(differences.named),

@@ -15,11 +15,10 @@ from prodlensd.ledger import (
     LOADED,
     PRUNED_CALLS,
     TOTALLED,
-    DayReader,
     LedgerError,
     Partition,
+    Reader,
     Source,
-    TallyReader,
     TotalsBySource,
 )
 
@@ -29,7 +28,7 @@ _NO_TOTALS: Final = [0] * len(TOTALLED)
 class LedgerChecks:
     """The database as it is at one moment, compared with itself and with its snapshots."""
 
-    def __init__(self, reader: TallyReader, path: str, differences: Differences) -> None:
+    def __init__(self, reader: Reader, path: str, differences: Differences) -> None:
         self._reader = reader
         self._path = path
         self._differences = differences
@@ -56,23 +55,23 @@ class LedgerChecks:
         The pruned ones are looked at a day at a time, so that no more than a day has to be held.
         """
         self._count("trace")
-        for partition in self._reader.partitions().values():
+        for partition in self._reader.days.partitions().values():
             if partition.pruned and self._load(partition, snapshot_path):
                 self._count(PRUNED_CALLS)
-                self._reader.forget()
-        self._tallies.update(self._reader.recount_reasons())
-        self._compare_rows(sources, self._traces, self._reader.dead_letters_of_sources())
-        kept = self._reader.tallies()
+                self._reader.calls.forget()
+        self._tallies.update(self._reader.tallies.recount_reasons())
+        self._compare_rows(sources, self._traces, self._reader.letters.count_by_source())
+        kept = self._reader.tallies.tallies()
         for column, value in sorted(self._tallies.keys() | kept.keys()):
             counted, tallied = self._tallies[column, value], kept.get((column, value), 0)
             self._expect(f"tally of {column} {value}", counted, tallied)
-        added_up = self._reader.totals_by_source()
+        added_up = self._reader.tallies.totals_by_source()
         for source in sorted(self._totals.keys() | added_up.keys()):
             of_rows = self._totals.get(source, _NO_TOTALS)
             of_total = added_up.get(source, _NO_TOTALS)
             for name, expected, found in zip(TOTALLED, of_rows, of_total, strict=True):
                 self._expect(f"total of {name} of cost_source {source}", expected, found)
-        for day in sorted(self._days.keys() - self._reader.partitions().keys()):
+        for day in sorted(self._days.keys() - self._reader.days.partitions().keys()):
             self._expect(f"partition of {_date(day)}", "there", NOTHING)
 
     def _load(
@@ -87,7 +86,7 @@ class LedgerChecks:
             return False
         path = snapshot_path(partition)
         try:
-            self._reader.load(partition, snapshots.ledger_rows(path, LOADED))
+            self._reader.calls.load(partition, snapshots.ledger_rows(path, LOADED))
         except (LedgerError, OSError, ValueError) as error:
             found = error.strerror if isinstance(error, OSError) else str(error)
             self._differences.expect(str(path), what, "in the snapshot", found)
@@ -96,12 +95,12 @@ class LedgerChecks:
 
     def _count(self, calls: str) -> None:
         """Adds up the rows of a table of calls."""
-        totals, tallies = self._reader.recount(calls)
+        totals, tallies = self._reader.tallies.recount(calls)
         self._tallies.update(tallies)
         for source, sums in totals.items():
             before = self._totals.get(source, _NO_TOTALS)
             self._totals[source] = [old + new for old, new in zip(before, sums, strict=True)]
-        for group in self._reader.groups(calls):
+        for group in self._reader.tallies.groups(calls):
             self._traces[group.source_id] += group.traces
             self._tallies["cost_source", group.cost_source] += group.traces
             if group.anomalies is not None:
@@ -136,7 +135,7 @@ class LedgerChecks:
         A snapshot that was written again meanwhile is of the rest.
         """
         compared = due = 0
-        for day, partition in self._reader.partitions().items():
+        for day, partition in self._reader.days.partitions().items():
             if not partition.is_clean:
                 due += 1
                 if not partition.pruned:
@@ -144,8 +143,8 @@ class LedgerChecks:
             differences = Differences()
             self._compare_snapshot(partition, snapshot_path(partition), differences)
             if differences.count:
-                with DayReader(ledger_path) as now:
-                    if now.partitions().get(day) != partition:
+                with Reader(ledger_path) as now:
+                    if now.days.partitions().get(day) != partition:
                         due += partition.is_clean
                         continue
             compared += partition.is_clean

@@ -121,11 +121,11 @@ class Replay:
 
     def take(self, part: Part, reader: Reader) -> None:
         """Counts the lines of one part, and looks each of them up in the ledger."""
-        places = reader.places_of_traces(row[:2] for row in part.rows)
+        places = reader.calls.places(row[:2] for row in part.rows)
         for row, chain, place in zip(part.rows, part.chains, places, strict=True):
             self._take_trace(row, chain, place, reader)
         for letter in part.dead_letters:
-            place = reader.place_of_dead_letter(letter.key)
+            place = reader.letters.place(letter.key)
             here = self._is_here(place, letter.source_offset)
             self.dead_letters += here
             self.duplicates += place is not None and not here
@@ -144,7 +144,7 @@ class Replay:
         if here := self._is_here(place, offset):
             self.traces += 1
         # What an older version refused, and this one can read, is in the queue under its chain.
-        refused = None if here and key != chain else reader.place_of_dead_letter(chain)
+        refused = None if here and key != chain else reader.letters.place(chain)
         if place is not None and refused is not None and key == chain:
             self._differs(offset, "line", "in the ledger once", "a trace and a dead letter")
         elif place is refused is None:

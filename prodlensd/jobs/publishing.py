@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from prodlensd import snapshots
-from prodlensd.ledger import DayReader, Partition, Partitions, Publishing
+from prodlensd.ledger import (
+    FailedAttempts,
+    Ledger,
+    Partition,
+    Partitions,
+    Publishing,
+    Reader,
+)
 from prodlensd.model import US_PER_S
 from prodlensd.snapshots import Destination
 
@@ -31,8 +38,8 @@ class PublishError(Exception):
 
 
 def publish(
-    partitions: Partitions,
-    reader: DayReader,
+    ledger: Ledger,
+    reader: Reader,
     url: str,
     *,
     open_destination: Callable[[str], Destination],
@@ -43,25 +50,25 @@ def publish(
 
     Raises PublishError when that fails; when to try again is then noted in the ledger.
     """
-    before = reader.publishing()
+    notes, before = Publishing(ledger), reader.publishing.failed()
     try:
         target = open_destination(url)
-        for partition in reader.unpublished(url):
+        for partition in reader.publishing.due(url):
             path = path_of(partition)
             found = snapshots.digest(path) if path.exists() else b""
             if found != partition.sha256:
-                _have_written_again(partition, partitions)
+                _have_written_again(partition, Partitions(ledger))
                 continue
             key = "/".join(path.parts[-2:])
             target.put(path, key)
-            partitions.mark_published(url, partition, now())
+            notes.note_copied(url, partition, now())
             yield Copied(key, partition.file_bytes or 0)
     except (OSError, ValueError) as error:
-        failing = _failing_since(before, str(error), now())
-        partitions.note_publishing(failing)
-        raise PublishError(failing.fault) from error
+        failed = _one_more(before, str(error), now())
+        notes.note_failed(failed)
+        raise PublishError(failed.fault) from error
     if before is not None:
-        partitions.note_publishing(None)
+        notes.note_failed(None)
 
 
 def _have_written_again(partition: Partition, partitions: Partitions) -> None:
@@ -73,7 +80,8 @@ def _have_written_again(partition: Partition, partitions: Partitions) -> None:
         partitions.mark_unwritten(partition.day)
 
 
-def _failing_since(before: Publishing | None, fault: str, now_us: int) -> Publishing:
+def _one_more(before: FailedAttempts | None, fault: str, now_us: int) -> FailedAttempts:
+    """The wait doubles with each attempt that fails in a row."""
     failures, since_us = (before.failures, before.since_us) if before else (0, now_us)
     wait_s = min(_FIRST_WAIT_S << min(failures, 10), _LONGEST_WAIT_S)
-    return Publishing(failures + 1, since_us, now_us + wait_s * US_PER_S, fault)
+    return FailedAttempts(failures + 1, since_us, now_us + wait_s * US_PER_S, fault)

@@ -1,0 +1,97 @@
+"""Copies of snapshots at an address: which there are, which are due, and attempts that failed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from prodlensd.ledger.connection import ReadOnly, translated
+from prodlensd.ledger.days import Partition
+from prodlensd.ledger.writing import Ledger
+
+
+class FailedAttempts(NamedTuple):
+    """Attempts to publish that failed in a row, since when, when the next is due, and why."""
+
+    failures: int
+    since_us: int
+    next_us: int
+    fault: str
+
+
+class Copies(NamedTuple):
+    """How many snapshots are at an address, how many are due, and when one was last copied."""
+
+    days: int
+    due_days: int
+    last_us: int | None
+    failed: FailedAttempts | None
+
+
+#: Days whose snapshot is up to date and not, as it is now, at the address.
+_DUE: Final = """
+    FROM partition AS p LEFT JOIN publication AS q ON q.day = p.day AND q.url = ?
+    WHERE p.version = p.compacted_version AND q.sha256 IS NOT p.sha256
+"""
+_FAILED: Final = "SELECT failures, since_us, next_us, fault FROM publishing"
+
+
+@dataclass(frozen=True, slots=True)
+class PublishingReader:
+    """What was copied, and what is yet to be."""
+
+    ledger: ReadOnly
+
+    def due(self, url: str) -> list[Partition]:
+        """The days whose snapshot is up to date and is yet to be copied there, oldest first."""
+        columns = ", ".join(f"p.{name}" for name in Partition._fields)
+        sql = f"SELECT {columns} {_DUE} ORDER BY p.day"
+        return [Partition(*row) for row in self.ledger.all(sql, (url,))]
+
+    def copies(self, url: str) -> Copies:
+        """What is there, and what is yet to be."""
+        sql = "SELECT count(*), max(published_us) FROM publication WHERE url = ?"
+        days, last_us = next(self.ledger.all(sql, (url,)))
+        due_days = self.ledger.value(f"SELECT count(*) {_DUE}", (url,))
+        return Copies(days, due_days, last_us, self.failed())
+
+    def failed(self) -> FailedAttempts | None:
+        """The attempts that failed since the last that did not; None when there are none."""
+        row = self.ledger.one(_FAILED)
+        return None if row is None else FailedAttempts(*row)
+
+
+class Publishing:
+    """Notes what became of copying. Without state of its own."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._db = ledger.db
+
+    def has_work(self, url: str, now_us: int) -> bool:
+        """Whether there is anything to copy there, and an attempt is due."""
+        with translated(self._ledger.path):
+            failed = self._db.execute(_FAILED).fetchone()
+            if failed is not None and now_us < FailedAttempts(*failed).next_us:
+                return False
+            return self._db.execute(f"SELECT 1 {_DUE} LIMIT 1", (url,)).get is not None
+
+    def note_copied(self, url: str, partition: Partition, now_us: int) -> None:
+        """Notes that the file of this day that the manifest names was copied there."""
+        with self._ledger.transaction():
+            self._db.execute(
+                "INSERT OR REPLACE INTO publication VALUES (?, ?, ?, ?, ?)",
+                (url, partition.day, partition.sha256, partition.file_bytes, now_us),
+            )
+
+    def forget_copies(self, url: str) -> None:
+        """Makes everything due to be copied there again."""
+        with self._ledger.transaction():
+            self._db.execute("DELETE FROM publication WHERE url = ?", (url,))
+
+    def note_failed(self, failed: FailedAttempts | None) -> None:
+        """Notes the attempts that failed; None: the last one did not."""
+        with self._ledger.transaction():
+            self._db.execute("DELETE FROM publishing")
+            if failed is not None:
+                self._db.execute("INSERT INTO publishing VALUES (1, ?, ?, ?, ?)", failed)
