@@ -214,8 +214,7 @@ def _retry(config: Config, reason: str | None, *, dry_run: bool) -> Iterator[Ret
             stack.callback(books.close)
             price, redeem = books.pricer.price, ledger.redeem
         yield from dead_letters.retry(
-            stack.enter_context(Reader(path)),
-            reason=reason,
+            stack.enter_context(Reader(path)).letters.with_bytes(reason),
             parse=formats.parse,
             price=price,
             redeem=redeem,

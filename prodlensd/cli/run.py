@@ -103,7 +103,7 @@ def _run(
         )
         # What is there once is all there is: nothing is on its way.
         patience = {"zeros_wait_ns": 0} if once else {}
-        tailer = follow(config, ledger.checkpoints(), **patience)
+        tailer = follow(config, ledger.sources.checkpoints(), **patience)
         stack.callback(tailer.close)
         daemon = Daemon(
             ledger=ledger,

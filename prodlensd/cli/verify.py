@@ -77,7 +77,7 @@ def _acknowledge_gaps(config: Config) -> None:
     if not config.store.path.exists():
         raise fail(f"no ledger at {config.store.path}: has the daemon run yet?")
     with Ledger(config.store.path, durability=config.store.durability) as ledger:
-        count = ledger.acknowledge_gaps()
+        count = ledger.sources.acknowledge_gaps()
     click.echo(f"{count} {'gap' if count == 1 else 'gaps'} acknowledged", err=True)
 
 

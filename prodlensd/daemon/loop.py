@@ -189,18 +189,18 @@ class Daemon:
         now_ns = int(self._clock() * 1e9)
         survey = self._tailer.scan(now_ns) if paths is None else self._tailer.glance(paths, now_ns)
         if survey.moved:
-            self._ledger.relocate(survey.moved)
+            self._ledger.sources.relocate(survey.moved)
             for checkpoint in survey.moved:
                 self._tailer.adopt(checkpoint)
         if survey.gone:
-            self._ledger.retire(survey.gone, self._now())
+            self._ledger.sources.retire(survey.gone, self._now())
             for source_id, known_bytes in survey.gone:
                 self._tailer.drop(source_id)
                 self._are_gaps_known &= not known_bytes
         new = self._tailer.open_new(survey.new)
         if new:
             for checkpoint, sighting in zip(
-                self._ledger.register(new, self._now()), new, strict=True
+                self._ledger.sources.register(new, self._now()), new, strict=True
             ):
                 self._tailer.adopt(checkpoint, sighting)
 
@@ -240,12 +240,12 @@ class Daemon:
     def _search_gaps(self) -> bool:
         """Closes gaps whose bytes have been read in a copy; True when there is more to look at."""
         if not self._are_gaps_known:
-            self._search.watch(self._ledger.open_gaps())
+            self._search.watch(self._ledger.sources.open_gaps())
             self._are_gaps_known = True
         if self._search.is_over:
             return False
         for gap in self._search.work(_SEARCH_S):
-            self._ledger.resolve(gap)
+            self._ledger.sources.resolve(gap)
         return True
 
     def _begin_again(self, doubt: Doubt) -> None:
@@ -254,7 +254,7 @@ class Daemon:
             path=doubt.sighting.path,
             reason=doubt.reason,
         )
-        checkpoint = self._ledger.replace(doubt, self._now())
+        checkpoint = self._ledger.sources.replace(doubt, self._now())
         self._are_gaps_known &= not doubt.known_bytes
         self._tailer.drop(doubt.source_id)
         self._tailer.adopt(checkpoint)

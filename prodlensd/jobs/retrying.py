@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
-from prodlensd.ledger import Accepted, Reader, Redeemed, Refused
+from prodlensd.ledger import Accepted, Redeemed, Refused
 from prodlensd.model import BadLine, Price, Trace
 from prodlensd.pipeline import BOM, row
 
@@ -55,17 +55,17 @@ def accept(
 
 
 def retry(
-    reader: Reader,
+    letters: Iterable[tuple[Refused, bytes]],
     *,
-    reason: str | None,
     parse: Callable[[bytes], Trace],
     price: Callable[[Trace], Price],
     redeem: Callable[[list[Read]], Redeemed],
     max_line_bytes: int,
 ) -> Iterator[Retried]:
-    """Hands those that now are traces to `redeem`, a batch at a time, and says what became of each.
+    """Reads the letters again; yields what became of them, batch by batch.
 
-    Raises LedgerError, or OSError when a price cannot be asked; batches told of are done.
+    Those that now are traces are moved by `redeem`. Raises LedgerError, or OSError when a price
+    cannot be asked; what was yielded before is done.
     """
     moving: list[Read] = []
     reason_of: dict[bytes, str] = {}
@@ -75,7 +75,7 @@ def retry(
         done = redeem(moving) if moving else Redeemed([], 0)
         return Retried(Counter(reason_of[key] for key in done.keys), done.duplicates, stayed)
 
-    for letter, raw in reader.letters.with_bytes(reason):
+    for letter, raw in letters:
         trace = _read_again(letter, raw, parse, max_line_bytes)
         if trace is None:
             stayed[letter.reason] += 1

@@ -11,7 +11,7 @@ from prodlensd.ledger.prices import Change, Doubtful, PriceReader, Prices, Selec
 from prodlensd.ledger.publishing import Copies, FailedAttempts, Publishing, PublishingReader
 from prodlensd.ledger.reading import Reader
 from prodlensd.ledger.sources import Counts, OpenGaps, Place, Source, SourceReader, Tail
-from prodlensd.ledger.tallies import TallyReader
+from prodlensd.ledger.tallies import TOTALLED, TallyReader, TotalsBySource
 from prodlensd.ledger.turns import Turns
 from prodlensd.ledger.usage import (
     COLUMNS,
@@ -24,7 +24,7 @@ from prodlensd.ledger.usage import (
     Sums,
     UsageReader,
 )
-from prodlensd.ledger.writing import TOTALLED, Ledger, Redeemed, TotalsBySource
+from prodlensd.ledger.writing import Ledger, Redeemed
 
 __all__ = [
     "BEFORE",

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from prodlensd.ledger.connection import LedgerError, ReadOnly, key_digest, translated
 from prodlensd.ledger.days import Partition, span_of
+from prodlensd.ledger.schema import DISPUTED
 from prodlensd.ledger.sources import Place
 
 #: What is loaded of a snapshot's row.
@@ -37,9 +38,7 @@ _LOAD: Final = f"INSERT OR IGNORE INTO temp.loaded VALUES ({','.join('?' * len(L
 _JOIN: Final = f"""
     INSERT INTO temp.pruned_call SELECT
         started_us, key, facts ->> 0, facts ->> 1, facts ->> 3,
-        CASE WHEN gateway_nanousd > 0 AND (
-            gateway_nanousd > 2 * table_nanousd OR table_nanousd > 2 * gateway_nanousd
-        ) THEN 'yes' END,
+        {DISPUTED},
         {", ".join(LOADED)}
     FROM pruned JOIN fact USING (fact_id) JOIN temp.loaded USING (source_id, source_offset)
     WHERE started_us >= ? AND started_us < ?

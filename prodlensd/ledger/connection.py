@@ -254,7 +254,7 @@ def _configure(db: apsw.Connection, durability: str) -> None:
         # On macOS fsync does not reach the disk; F_FULLFSYNC does.
         db.execute("PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON")
     db.execute(f"PRAGMA journal_size_limit = {_WAL_SIZE_LIMIT_BYTES}")
-    db.execute("PRAGMA foreign_keys = ON; PRAGMA cell_size_check = ON")
+    db.execute("PRAGMA cell_size_check = ON")
     # A key is text or a blob, never another of the types that such a function may be given.
     db.create_scalar_function("key_digest", key_digest, 1, deterministic=True)  # type: ignore[arg-type]
 

@@ -164,7 +164,7 @@ class Letters:
         Those that are there already, or gone, are passed over.
         """
         accepted: Counter[str] = Counter()
-        opened: Counter[str | None] = Counter()
+        opened: Counter[str] = Counter()
         due: list[tuple[bytes]] = []
         kept_bytes = 0
         with self._ledger.transaction(), self._overwriting():
@@ -178,7 +178,7 @@ class Letters:
                 opened[reason] -= before == "open"
                 kept_bytes += size_bytes
             self._dismiss(due) if state == "dismissed" else self._purge(due)
-            self._ledger.tally("reason", opened)
+            self._ledger.tallies.count("reason", opened)
         return Accepted(accepted, kept_bytes)
 
     def _dismiss(self, keys: list[tuple[bytes]]) -> None:

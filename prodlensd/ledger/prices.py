@@ -13,16 +13,17 @@ from typing import Any, Final, NamedTuple
 
 from prodlensd.ledger.connection import ReadOnly, translated
 from prodlensd.ledger.pins import FIND
+from prodlensd.ledger.rows import LOGGED
 from prodlensd.ledger.sums import exact_sums, joined
-from prodlensd.ledger.writing import TOTALLED, Ledger, TotalsBySource, disputed
+from prodlensd.ledger.tallies import TOTALLED, TotalsBySource, count_disputed
+from prodlensd.ledger.writing import Ledger
 from prodlensd.model import US_PER_DAY, PinnedPrice, Price, Trace
 
 # ruff: noqa: S608 - statements are put together from names of columns
-_FACTS: Final = Trace._fields[: Trace._fields.index("cost_gateway_usd")]
 _NANO: Final = 1e9
 
 _CALLS: Final = f"""
-    SELECT {", ".join(_FACTS)}, gateway_nanousd, cost_nanousd, cost_source, table_nanousd, price_id
+    SELECT {", ".join(LOGGED)}, gateway_nanousd, cost_nanousd, cost_source, table_nanousd, price_id
     FROM trace
     WHERE (started_us, key) > (?, ?) AND started_us < ?
         AND cost_source IN (SELECT value FROM json_each(?))
@@ -183,21 +184,21 @@ class Repricing:
 
     def _count(self, made: list[Change], found: dict[Any, list[Any]]) -> None:
         """Brings the tallies and the totals up to date."""
-        costs: Counter[str | None] = Counter()
-        disputes: Counter[str | None] = Counter()
+        costs: Counter[str] = Counter()
+        disputes: Counter[str] = Counter()
         totals: TotalsBySource = defaultdict(lambda: [0] * len(TOTALLED))
         for change in made:
             gateway, *tokens = found[_key(change)]
             for price, sign in ((change.old, -1), (change.new, 1)):
                 costs[price.source] += sign
-                disputes[disputed(gateway, price.table_nanousd)] += sign
+                disputes["yes"] += sign * count_disputed([(gateway, price.table_nanousd)])
                 sums = totals[price.source]
                 for column, value in enumerate((price.nanousd, *tokens)):
                     if value:
                         sums[column] += sign * value
-        self._ledger.tally("cost_source", costs)
-        self._ledger.tally("disputed", disputes)
-        self._ledger.total(totals)
+        self._ledger.tallies.count("cost_source", costs)
+        self._ledger.tallies.count("disputed", disputes)
+        self._ledger.tallies.add_up(totals)
 
 
 def _key(change: Change) -> tuple[int, str | bytes | None]:

@@ -11,7 +11,12 @@ from typing import Final
 #: "PLDS" in the SQLite header: tells our database from anybody else's.
 APPLICATION_ID: Final = 0x504C4453
 
-_TABLES: Final = """
+#: Whether the gateway and the table are more than a factor of two apart: see `count_disputed`.
+DISPUTED: Final = """CASE WHEN gateway_nanousd > 0 AND (
+            gateway_nanousd > 2 * table_nanousd OR table_nanousd > 2 * gateway_nanousd
+        ) THEN 'yes' END"""
+
+_TABLES: Final = f"""
 -- One stream of bytes, from its first line on. Its counters cover [0, offset): lines = traces +
 -- duplicates + dead letters + blanks. A file whose bytes changed under us goes on as a new source.
 CREATE TABLE source (
@@ -82,9 +87,7 @@ CREATE TABLE trace (
     source_offset INTEGER NOT NULL,
     -- Whether the gateway and the table are more than a factor of two apart.
     disputed TEXT GENERATED ALWAYS AS (
-        CASE WHEN gateway_nanousd > 0 AND (
-            gateway_nanousd > 2 * table_nanousd OR table_nanousd > 2 * gateway_nanousd
-        ) THEN 'yes' END
+        {DISPUTED}
     ) VIRTUAL,
     PRIMARY KEY (started_us, key)
 ) STRICT, WITHOUT ROWID;
@@ -100,7 +103,7 @@ CREATE TABLE tally (
     PRIMARY KEY (column, value)
 ) STRICT, WITHOUT ROWID;
 
--- What the traces of each cost_source add up to (see ledger.TOTALLED).
+-- What the traces of each cost_source add up to (see tallies.TOTALLED).
 CREATE TABLE total (
     cost_source TEXT PRIMARY KEY,
     cost_nanousd INTEGER NOT NULL,
@@ -200,7 +203,7 @@ CREATE TABLE daemon (
     phase TEXT NOT NULL,
     watcher TEXT NOT NULL,
     fault TEXT,
-    measures TEXT                   -- JSON: see meter.Measures
+    measures TEXT                   -- JSON: see measures.Measures
 ) STRICT;
 """
 

@@ -1,14 +1,16 @@
-"""Which sources there are, how far each is read, and what it counts."""
+"""Which sources there are, how far each is read, what it counts, and the gaps in them."""
 
 # ruff: noqa: S608 - statements are put together from names of columns
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
-from prodlensd.ledger.connection import ReadOnly
-from prodlensd.model import Checkpoint
+from prodlensd.ledger.connection import ReadOnly, translated
+from prodlensd.ledger.transactions import Writer
+from prodlensd.model import Checkpoint, Doubt, Gap, Sighting
 
 
 class Tail(NamedTuple):
@@ -64,7 +66,7 @@ FINISHED: Final = (
     "WHERE reason = 'too_long' AND length > length(raw) AND state <> 'purged')"
 )
 
-CHECKPOINT_COLUMNS: Final = (
+_CHECKPOINT: Final = (
     "source_id, path, dev, inode, offset, size_bytes, chain, record_bytes, record_digest"
 )
 _COUNTED: Final = ", ".join(Counts._fields)
@@ -99,7 +101,7 @@ class SourceReader:
         return self._chosen(which, (read_before_us, kept_before_us))
 
     def _chosen(self, which: str, bindings: tuple[object, ...] = ()) -> list[Source]:
-        sql = f"SELECT {CHECKPOINT_COLUMNS}, state, {_COUNTED} FROM source {which}"
+        sql = f"SELECT {_CHECKPOINT}, state, {_COUNTED} FROM source {which}"
         return [
             Source(Checkpoint(*row[:9]), row[9], Counts(*row[10:]))
             for row in self.ledger.all(sql, bindings)
@@ -122,3 +124,84 @@ class SourceReader:
             "WHERE state = 'open' AND (?1 IS NULL OR first_seen_us > ?1)"
         )
         return OpenGaps(*next(self.ledger.all(sql, (since_us,))))
+
+
+_CHECKPOINTS: Final = f"SELECT {_CHECKPOINT} FROM source WHERE state = 'live'"
+_OPEN_GAPS: Final = """
+    SELECT gap_id, source_id, path, source_offset, known_bytes, record_bytes, record_digest
+    FROM gap JOIN source USING (source_id) WHERE gap.state = 'open'
+"""
+_REGISTER: Final = """
+    INSERT INTO source (path, host, dev, inode, size_bytes, chain, first_seen_us)
+    VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING source_id
+"""
+_GAP: Final = """
+    INSERT INTO gap (source_id, source_offset, known_bytes, reason, first_seen_us)
+    SELECT source_id, offset, ?, ?, ? FROM source WHERE source_id = ?
+"""
+_END: Final = "UPDATE source SET state = ? WHERE source_id = ?"
+
+
+class Sources:
+    """Notes which sources there are, and what became of them. Without state of its own."""
+
+    def __init__(self, ledger: Writer) -> None:
+        self._ledger = ledger
+
+    def checkpoints(self) -> list[Checkpoint]:
+        """The committed place in every live source."""
+        with translated(self._ledger.path):
+            return [Checkpoint(*row) for row in self._ledger.db.execute(_CHECKPOINTS)]
+
+    def register(self, sightings: Sequence[Sighting], now_us: int) -> list[Checkpoint]:
+        """New sources at offset 0, one for each sighting, known before their first byte is read."""
+        with self._ledger.transaction():
+            return [self._register(sighting, now_us) for sighting in sightings]
+
+    def replace(self, doubt: Doubt, now_us: int) -> Checkpoint:
+        """Ends a source that is in doubt and begins a new one at 0 for the same file."""
+        with self._ledger.transaction():
+            self._end(doubt.source_id, "replaced", doubt.reason, doubt.known_bytes, now_us)
+            return self._register(doubt.sighting, now_us)
+
+    def retire(self, gone: Iterable[tuple[int, int]], now_us: int) -> None:
+        """Ends sources whose files are gone: each with how many bytes were seen and never read."""
+        with self._ledger.transaction():
+            for source_id, known_bytes in gone:
+                self._end(source_id, "gone", "vanished", known_bytes, now_us)
+
+    def open_gaps(self) -> list[Gap]:
+        """The gaps whose bytes have not turned up."""
+        with translated(self._ledger.path):
+            return [Gap(*row) for row in self._ledger.db.execute(_OPEN_GAPS)]
+
+    def resolve(self, gap: Gap) -> None:
+        """Notes that a gap's bytes were found in a copy, and read there."""
+        with self._ledger.transaction():
+            sql = "UPDATE gap SET state = 'resolved' WHERE gap_id = ?"
+            self._ledger.db.execute(sql, (gap.gap_id,))
+
+    def acknowledge_gaps(self) -> int:
+        """Accepts the open gaps as lost, so that `status` no longer warns of them; how many."""
+        with self._ledger.transaction():
+            self._ledger.db.execute("UPDATE gap SET state = 'acknowledged' WHERE state = 'open'")
+            return self._ledger.db.changes()
+
+    def relocate(self, checkpoints: Iterable[Checkpoint]) -> None:
+        """Notes where these sources' files are now."""
+        with self._ledger.transaction():
+            self._ledger.db.executemany(
+                "UPDATE source SET path = ?, dev = ? WHERE source_id = ?",
+                [(moved.path, moved.dev, moved.source_id) for moved in checkpoints],
+            )
+
+    def _register(self, sighting: Sighting, now_us: int) -> Checkpoint:
+        start = Checkpoint(0, sighting.path, sighting.dev, sighting.inode)
+        where = (start.path, self._ledger.host, start.dev, start.inode)
+        noted = (*where, sighting.size_bytes, start.chain, now_us)
+        return replace(start, source_id=self._ledger.db.execute(_REGISTER, noted).get)
+
+    def _end(self, source_id: int, state: str, reason: str, known_bytes: int, now_us: int) -> None:
+        if known_bytes > 0:
+            self._ledger.db.execute(_GAP, (known_bytes, reason, now_us, source_id))
+        self._ledger.db.execute(_END, (state, source_id))

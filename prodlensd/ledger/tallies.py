@@ -1,21 +1,34 @@
-"""What the ledger has counted and added up as it grew: as fast on a large ledger as on a small one.
+"""What the ledger counts and adds up as it grows: as fast on a large ledger as on a small one.
 
-And the same, counted again from the rows themselves, for `verify` to compare.
+A tally is how many traces have a value of a column; a total is the sum of a column over the traces
+of a cost_source. Both can be counted again from the rows themselves, for `verify` to compare.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import add
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from prodlensd.ledger.connection import ReadOnly
+from prodlensd.ledger.rows import Row, value_of
 from prodlensd.ledger.sums import exact_sums, joined
-from prodlensd.ledger.writing import TOTALLED, TotalsBySource
+from prodlensd.ledger.transactions import Writer
 from prodlensd.model import US_PER_DAY
 
+#: What the ledger adds up for each cost_source: the columns of `total`, which has no more of them.
+TOTALLED: Final = (
+    "cost_nanousd",
+    "tokens_in",
+    "tokens_out",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "reasoning_tokens",
+)
+#: One sum for each of TOTALLED, by cost_source.
+TotalsBySource = dict[str, list[int]]
 _SUMS: Final = exact_sums(TOTALLED)
 
 
@@ -56,14 +69,14 @@ class TallyReader:
 
     def totals_by_source(self) -> TotalsBySource:
         """What the traces of each cost_source add up to: TOTALLED, in its order."""
-        sql = f"SELECT cost_source, {', '.join(TOTALLED)} FROM total ORDER BY 1"  # noqa: S608
+        sql = f"SELECT cost_source, {', '.join(TOTALLED)} FROM total ORDER BY 1"
         return {source: list(map(int, sums)) for source, *sums in self.ledger.all(sql)}
 
     def recount(self, calls: str = "trace") -> tuple[TotalsBySource, Counter[tuple[str, str]]]:
         """The totals, and the tallies of `status`, counted from the rows of `calls`."""
         totals: TotalsBySource = {}
         tallies: Counter[tuple[str, str]] = Counter()
-        sql = f"SELECT cost_source, status, count(*), {_SUMS} FROM {calls} GROUP BY 1, 2"  # noqa: S608
+        sql = f"SELECT cost_source, status, count(*), {_SUMS} FROM {calls} GROUP BY 1, 2"
         for source, status, traces, *sums in self.ledger.all(sql):
             tallies["status", status] += traces
             before = totals.get(source, [0] * len(TOTALLED))
@@ -82,9 +95,68 @@ class TallyReader:
         # Before 1970 the quotient is to be rounded down as well.
         day = f"(started_us - (started_us % {US_PER_DAY} + {US_PER_DAY}) % {US_PER_DAY})"
         sql = (
-            f"SELECT {day} / {US_PER_DAY}, source_id, cost_source, anomalies, disputed, "  # noqa: S608
+            f"SELECT {day} / {US_PER_DAY}, source_id, cost_source, anomalies, disputed, "
             f"count(*), {exact_sums(['cost_nanousd'])} FROM {calls} GROUP BY 1, 2, 3, 4, 5"
         )
         for *group, high, low in self.ledger.all(sql):
             (nanousd,) = joined([high, low])
             yield Group._make((*group, nanousd or 0))
+
+
+# ruff: noqa: S608 - statements are put together from names of columns
+_COUNT: Final = """
+    INSERT INTO tally (column, value, traces) VALUES (?, ?, ?)
+    ON CONFLICT DO UPDATE SET traces = traces + excluded.traces
+"""
+_TOTAL_OF: Final = f"SELECT {', '.join(TOTALLED)} FROM total WHERE cost_source = ?"
+_SET_TOTAL: Final = f"INSERT OR REPLACE INTO total VALUES (?{', ?' * len(TOTALLED)})"
+_COST_SOURCE: Final = value_of("cost_source")
+_COSTS: Final = value_of("gateway_nanousd", "table_nanousd")
+_TALLIED: Final = {name: value_of(name) for name in ("status", "anomalies", "cost_source")}
+_TOTALLED: Final = tuple(map(value_of, TOTALLED))
+
+
+def count_disputed(costs: Iterable[tuple[int | None, int | None]]) -> int:
+    """How many costs by gateway and by table are a factor of two apart: see `schema.DISPUTED`.
+
+    Counted at once, in a quarter of the time that a call for each pair would take.
+    """
+    return sum(1 for a, b in costs if a and b is not None and (a > 2 * b or b > 2 * a))
+
+
+class Tallies:
+    """Keeps the tallies and totals, within a transaction. Without state of its own."""
+
+    def __init__(self, ledger: Writer) -> None:
+        self._ledger = ledger
+
+    def add(self, rows: Sequence[Row], sign: int = 1) -> None:
+        """Counts these rows and adds them up; with the sign -1 it takes them out again.
+
+        Column by column: one loop over the rows takes half as long again.
+        """
+        for column, value in _TALLIED.items():
+            self.count(column, Counter(map(value, rows)), sign)
+        self.count("disputed", {"yes": count_disputed(map(_COSTS, rows))}, sign)
+        sources = set(map(_COST_SOURCE, rows))
+        for source in sources:
+            its = rows if len(sources) == 1 else [r for r in rows if _COST_SOURCE(r) == source]
+            sums = (sum(filter(None, map(value, its))) for value in _TOTALLED)
+            self.add_up({source: [sign * total for total in sums]})
+
+    def count(self, column: str, counts: Mapping[Any, int], sign: int = 1) -> None:
+        """Adds to how many traces have each value of a column, or dead letters each reason.
+
+        That a column has no value is not counted.
+        """
+        counted = [(column, value, sign * n) for value, n in counts.items() if value and n]
+        self._ledger.db.executemany(_COUNT, counted)
+
+    def add_up(self, totals: TotalsBySource) -> None:
+        """Adds to what the traces of each cost_source add up to."""
+        for source, sums in totals.items():
+            if not any(sums):
+                continue
+            before = self._ledger.db.execute(_TOTAL_OF, (source,)).fetchone() or [0] * len(TOTALLED)
+            after = [str(int(old) + new) for old, new in zip(before, sums, strict=True)]
+            self._ledger.db.execute(_SET_TOTAL, (source, *after))

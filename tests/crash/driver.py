@@ -44,15 +44,15 @@ sys.meta_path.insert(0, _NoPandas())
 
 #: Where to die: the module, and the name in it.
 SEAMS = {
-    "Ledger.register": ("prodlensd.ledger.writing", "Ledger.register"),
-    "Ledger.relocate": ("prodlensd.ledger.writing", "Ledger.relocate"),
-    "Ledger.replace": ("prodlensd.ledger.writing", "Ledger.replace"),
-    "Ledger.retire": ("prodlensd.ledger.writing", "Ledger.retire"),
+    "Sources.register": ("prodlensd.ledger.sources", "Sources.register"),
+    "Sources.relocate": ("prodlensd.ledger.sources", "Sources.relocate"),
+    "Sources.replace": ("prodlensd.ledger.sources", "Sources.replace"),
+    "Sources.retire": ("prodlensd.ledger.sources", "Sources.retire"),
     "Ledger.commit": ("prodlensd.ledger.writing", "Ledger.commit"),
     "Ledger._insert": ("prodlensd.ledger.writing", "Ledger._insert"),
     "Pins.write": ("prodlensd.ledger.pins", "Pins.write"),
     "Ledger._mark": ("prodlensd.ledger.writing", "Ledger._mark"),
-    "Ledger.beat": ("prodlensd.ledger.writing", "Ledger.beat"),
+    "Writer.beat": ("prodlensd.ledger.transactions", "Writer.beat"),
     "Partitions.announce": ("prodlensd.ledger.partitions", "Partitions.announce"),
     "Partitions.mark_clean": ("prodlensd.ledger.partitions", "Partitions.mark_clean"),
     "Partitions.note_directory": ("prodlensd.ledger.partitions", "Partitions.note_directory"),

@@ -18,7 +18,8 @@ from prodlensd.jobs import compaction, publishing
 from prodlensd.ledger import Counts, Ledger, Partitions
 from prodlensd.ledger.days import Partition
 from prodlensd.ledger.pins import Pins
-from prodlensd.ledger.writing import _COLUMNS, _INSERT
+from prodlensd.ledger.rows import COLUMNS, INSERT
+from prodlensd.ledger.sources import Sources
 from prodlensd.logs import content, tailer
 from prodlensd.model import Checkpoint, Part, Sighting, SnapshotFile
 from prodlensd.snapshots import destinations as publish
@@ -67,17 +68,17 @@ def half_lines_taken(set_attribute: SetAttr) -> None:
 
 def keys_of_each_source(set_attribute: SetAttr) -> None:
     """A line without ids is another one in another source."""
-    real = Ledger._register
+    real = Sources._register
 
-    def register(self: Ledger, sighting: Sighting, now_us: int) -> Checkpoint:
+    def register(self: Sources, sighting: Sighting, now_us: int) -> Checkpoint:
         checkpoint = real(self, sighting, now_us)
         chain = checkpoint.source_id.to_bytes(16, "big")
-        self._db.execute(
+        self._ledger.db.execute(
             "UPDATE source SET chain = ? WHERE source_id = ?", (chain, checkpoint.source_id)
         )
         return replace(checkpoint, chain=chain)
 
-    set_attribute(Ledger, "_register", register)
+    set_attribute(Sources, "_register", register)
 
 
 def offset_later(set_attribute: SetAttr) -> None:
@@ -89,7 +90,7 @@ def offset_later(set_attribute: SetAttr) -> None:
             changed = [row for part in parts for row in self._insert(part.rows)[0]]
         with self.transaction():  # so that it is right as long as nobody dies
             keys = [row[:2] for row in changed]
-            self._db.executemany("DELETE FROM trace WHERE started_us = ? AND key = ?", keys)
+            self.db.executemany("DELETE FROM trace WHERE started_us = ? AND key = ?", keys)
             return real(_Within(self), parts, now_us)
 
     set_attribute(Ledger, "commit", commit)
@@ -102,14 +103,14 @@ def offset_sooner(set_attribute: SetAttr) -> None:
     def commit(self: Ledger, parts: Sequence[Part], now_us: int) -> Counts:
         with self.transaction():
             for end in (part.end for part in parts):
-                self._db.execute(
+                self.db.execute(
                     "UPDATE source SET offset = ?, record_bytes = ?, record_digest = ? "
                     "WHERE source_id = ?",
                     (end.offset, end.record_bytes, end.record_digest, end.source_id),
                 )
         with self.transaction():  # so that it is right as long as nobody dies
             for start in (part.start for part in parts):
-                self._db.execute(
+                self.db.execute(
                     "UPDATE source SET offset = ? WHERE source_id = ?",
                     (start.offset, start.source_id),
                 )
@@ -189,10 +190,10 @@ def pruned_in_two_steps(set_attribute: SetAttr) -> None:
     def prune(self: Partitions, day: int, proven: bytes, most: int) -> int:
         db = self._ledger.db
         with self._ledger.transaction():
-            rows = db.execute(f"SELECT {','.join(_COLUMNS)} FROM trace").fetchall()
+            rows = db.execute(f"SELECT {','.join(COLUMNS)} FROM trace").fetchall()
             db.execute("DELETE FROM trace")
         with self._ledger.transaction():  # so that it is right as long as nobody dies
-            db.executemany(_INSERT, rows)
+            db.executemany(INSERT, rows)
         return real(self, day, proven, most)
 
     set_attribute(Partitions, "prune", prune)

@@ -75,9 +75,9 @@ class Recorded:
         world.stop()
         for _ in range(2):
             world._start()
-            world.store._db.pragma("wal_autocheckpoint", _AUTOCHECKPOINT_PAGES)
+            world.store.db.pragma("wal_autocheckpoint", _AUTOCHECKPOINT_PAGES)
             if self._synchronous:
-                world.store._db.execute(f"PRAGMA synchronous = {self._synchronous}")
+                world.store.db.execute(f"PRAGMA synchronous = {self._synchronous}")
             self._ingest(world, "a.jsonl", "b.jsonl")
             (self.logs / "a.jsonl").replace(self.logs / f"a.jsonl.{self.written.number}")
             shutil.copy(self.logs / "b.jsonl", self.logs / f"b.jsonl.{self.written.number}")
@@ -103,7 +103,7 @@ class Restarted(World):
         self.zeros_wait_ns = 0
         self.batch_max_lines = 1000
         self._start()
-        self.store._db.execute("PRAGMA synchronous = OFF")
+        self.store.db.execute("PRAGMA synchronous = OFF")
 
     def wrong_at_first(self, held: list[tuple[int, int]]) -> list[str]:
         """What is wrong before any line is read; `held`: after the commits, the last one running.

@@ -187,7 +187,7 @@ def test_a_snapshot_that_cannot_be_written_leaves_the_old_one_and_comes_later(
         world.step()
         struck = 0
         for nth in count(1):
-            with world.store._db as db:
+            with world.store.db as db:
                 db.execute("UPDATE partition SET compacted_version = 0")
             for path, content in before.items():
                 path.write_bytes(content)
@@ -213,7 +213,7 @@ def test_a_snapshot_that_cannot_be_written_leaves_the_old_one_and_comes_later(
 def test_a_database_that_is_full_at_any_page_loses_nothing(worlds: Iterator[Rotated]) -> None:
     full = 0
     for more, rotated in enumerate(worlds):
-        db = rotated.world.store._db
+        db = rotated.world.store.db
         db.pragma("max_page_count", db.pragma("page_count") + more)
         for _ in range(20):
             rotated.write(rotated.world.logs / "a.jsonl")

@@ -29,7 +29,7 @@ def test_any_part_of_the_wal_leads_to_the_same_ledger(driver: Any, second_run: b
     if second_run:
         assert home.run() == 0
         home.rotate()
-    assert home.run("Ledger.beat", "after", 1) == -signal.SIGKILL
+    assert home.run("Writer.beat", "after", 1) == -signal.SIGKILL
     main, wal = home.ledger.read_bytes(), Path(f"{home.ledger}-wal").read_bytes()
     cuts = [0, *range(_HEADER_BYTES, len(wal) + 1, _FRAME_BYTES)]
     assert cuts[-1] == len(wal), "frames of another size"

@@ -18,8 +18,7 @@ from prodlensd.config import Logs
 from prodlensd.daemon.loop import Daemon, Pace
 from prodlensd.jobs.compaction import Compacted, Compaction, proven
 from prodlensd.jobs.retention import prune
-from prodlensd.ledger import Ledger, Partitions, Reader
-from prodlensd.ledger.writing import TotalsBySource
+from prodlensd.ledger import Ledger, Partitions, Reader, TotalsBySource
 from prodlensd.logs.bell import Bell
 from prodlensd.logs.tailer import Tailer
 from prodlensd.model import Price, Trace
@@ -58,7 +57,7 @@ class World:
             recursive=False,
             max_line_bytes=self.max_line_bytes,
             zeros_wait_ns=self.zeros_wait_ns,
-            checkpoints=self.store.checkpoints(),
+            checkpoints=self.store.sources.checkpoints(),
         )
         self.daemon = Daemon(
             ledger=self.store,

@@ -257,7 +257,7 @@ class Machine(RuleBasedStateMachine):
         if not self.up:
             self.world._start()
             # A killed process loses no page that the system has; only a power cut asks for more.
-            self.world.store._db.pragma("synchronous", "OFF")
+            self.world.store.db.pragma("synchronous", "OFF")
             self.world.daemon._log = _SILENCE
             self.up = True
 
@@ -304,7 +304,9 @@ class Machine(RuleBasedStateMachine):
         """Dies before or after the n-th call, in whatever the daemon has to do now."""
         self._start()
         self.files.write(self.files.pick(nth), [self.written.new("no ids") for _ in range(3)])
-        real = getattr(self.world.store, seam)
+        store = self.world.store
+        owner = store if seam == "commit" else store.sources
+        real = getattr(owner, seam)
         calls = 0
 
         def dying(*arguments: Any) -> Any:
@@ -317,7 +319,7 @@ class Machine(RuleBasedStateMachine):
                 raise DiedError
             return done
 
-        self.patch.setattr(self.world.store, seam, dying)
+        self.patch.setattr(owner, seam, dying)
         try:
             self.world.step()
         except DiedError:
@@ -325,12 +327,12 @@ class Machine(RuleBasedStateMachine):
             self.totals["crashes"] += 1
             self._start_again()
         else:
-            setattr(self.world.store, seam, real)
+            setattr(owner, seam, real)
 
     @rule()
     def lose_checkpoints(self) -> None:
         self._start()
-        with self.world.store._db as db:
+        with self.world.store.db as db:
             db.execute("UPDATE source SET state = 'gone'")
             self.totals["lost checkpoints"] += db.changes()
         self._start_again()

@@ -126,7 +126,7 @@ def come_and_go(world: Any, make_line: Any, rounds: int, files: int) -> None:
 def leaves_nothing_behind(world: Any, make_line: Any, rounds: int, files: int) -> None:
     come_and_go(world, make_line, 2, files)
     resident_before = resident_bytes()
-    bytes_before = world.store._db.pragma("page_count") * world.store._db.pragma("page_size")
+    bytes_before = world.store.db.pragma("page_count") * world.store.db.pragma("page_size")
     come_and_go(world, make_line, rounds, files)
     world.check()
     sources = (rounds + 2) * files
@@ -137,7 +137,7 @@ def leaves_nothing_behind(world: Any, make_line: Any, rounds: int, files: int) -
     assert world.tailer._open == {}
     assert open_logs(world) == []
     assert resident_bytes() - resident_before < 16 << 20
-    bytes_after = world.store._db.pragma("page_count") * world.store._db.pragma("page_size")
+    bytes_after = world.store.db.pragma("page_count") * world.store.db.pragma("page_size")
     assert bytes_after - bytes_before < (sources - 2 * files) * _SOURCE_ROW_BYTES
     world.restart()
     assert world.tailer._followed == {}

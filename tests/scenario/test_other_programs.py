@@ -307,7 +307,7 @@ def test_thousands_of_moved_or_vanished_files_are_one_transaction(
     for number in range(500):
         world.append(f"{number}.jsonl", make_line(number))
     world.step()
-    with world.store._db as db:
+    with world.store.db as db:
         db.execute("UPDATE source SET dev = dev + 1")
     world.restart()
     begun = []

@@ -68,7 +68,7 @@ def test_under_a_long_reader_the_wal_grows_and_after_it_shrinks_and_all_rows_are
 @pytest.mark.scenario(79)
 def test_readers_that_come_and_go_let_the_wal_be_used_again(world: Any, make_line: Any) -> None:
     pages = 50
-    world.store._db.pragma("wal_autocheckpoint", pages)
+    world.store.db.pragma("wal_autocheckpoint", pages)
     number = 0
     reader: apsw.Connection | None = None
     for _ in range(60):
@@ -85,7 +85,7 @@ def test_readers_that_come_and_go_let_the_wal_be_used_again(world: Any, make_lin
     assert reader is not None
     assert counted(reader)[0] == number - 20
     grown = wal_bytes(world)
-    assert grown > 3 * pages * world.store._db.pragma("page_size"), "no reader was in the way"
+    assert grown > 3 * pages * world.store.db.pragma("page_size"), "no reader was in the way"
     reader.close()
     for _ in range(2 * pages):
         number += 1
@@ -104,7 +104,7 @@ def test_a_ledger_taken_away_without_its_wal_is_not_begun_anew_over_that(
     for at in range(0, 300, 100):
         world.append("a.jsonl", *lines[at : at + 100])
         world.step()
-        world.store._db.execute("PRAGMA wal_checkpoint")
+        world.store.db.execute("PRAGMA wal_checkpoint")
     world.append("a.jsonl", make_line(301))
     world.step()
     wal = Path(f"{world.ledger}-wal")

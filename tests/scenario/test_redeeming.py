@@ -46,8 +46,7 @@ def retry(world: Any, *, max_line_bytes: int = 1 << 20, reason: str | None = Non
     moved, duplicates, stayed = 0, 0, 0
     with Reader(world.ledger) as reader:
         for batch in dead_letters.retry(
-            reader,
-            reason=reason,
+            reader.letters.with_bytes(reason),
             parse=formats.parse,
             price=price,
             redeem=world.store.redeem,
@@ -62,7 +61,7 @@ def retry(world: Any, *, max_line_bytes: int = 1 << 20, reason: str | None = Non
 
 
 def lose_the_checkpoints(world: Any) -> None:
-    with world.store._db as db:
+    with world.store.db as db:
         db.execute("UPDATE source SET state = 'gone'")
     world.restart()
     world.step()
@@ -187,8 +186,7 @@ def test_what_somebody_else_moved_meanwhile_is_not_moved_again(world: Any, make_
         queue = list(reader.letters.with_bytes())
     assert retry(world) == (2, 0, 0)
     late = dead_letters.retry(
-        _Seen(queue),  # type: ignore[arg-type]
-        reason=None,
+        queue,
         parse=formats.parse,
         price=price,
         redeem=world.store.redeem,
@@ -197,16 +195,6 @@ def test_what_somebody_else_moved_meanwhile_is_not_moved_again(world: Any, make_
     assert [batch.moved.total() for batch in late] == [0]
     world.check()
     assert world.counts() == (2, 2, 0, 0, 0)
-
-
-class _Seen:
-    """A reader whose view of the queue is an older one."""
-
-    def __init__(self, queue: list[Any]) -> None:
-        self._queue = queue
-
-    def refused_lines(self, _reason: str | None) -> list[Any]:
-        return self._queue
 
 
 def test_a_line_over_the_limit_waits_for_a_higher_one(world: Any, make_line: Any) -> None:

@@ -21,7 +21,7 @@ from prodlensd import formats
 from prodlensd.answers.verify import verify
 from prodlensd.jobs.repricing import Repriced, reprice, write_nothing
 from prodlensd.ledger import Change, Ledger, LedgerError, Prices, Reader, Selected, Selection
-from prodlensd.ledger.writing import disputed
+from prodlensd.ledger.tallies import count_disputed
 from prodlensd.logs.tailer import Tailer
 from prodlensd.model import US_PER_DAY, Price, Trace
 from prodlensd.moments import now_us
@@ -354,7 +354,8 @@ def test_the_sql_and_the_program_agree_on_what_is_disputed(world: Any, at: Any) 
                 (*pair, DAYS[0] + n),
             )
     shown = world.query("SELECT disputed, 0 FROM trace ORDER BY started_us")
-    assert [told for told, _ in shown[: len(pairs)]] == [disputed(*pair) for pair in pairs]
+    expected = ["yes" if count_disputed([pair]) else None for pair in pairs]
+    assert [told for told, _ in shown[: len(pairs)]] == expected
 
 
 def test_a_new_preference_is_applied_when_asked_for(world: Any, at: Any) -> None:
@@ -815,11 +816,11 @@ import os, shutil, signal, sys
 from itertools import count
 from pathlib import Path
 from prodlensd.jobs import repricing as reprice
-from prodlensd.ledger import Ledger, store
+from prodlensd.ledger import Ledger, transactions
 from tests.scenario.test_repricing import CALLS_A_BATCH, NEW, again, selection
 reprice.CALLS_AT_ONCE = CALLS_A_BATCH
 pristine, folder = map(Path, sys.argv[1:])
-open_writer = store.open_writer
+open_writer = transactions.open_writer
 for nth in count(1):
     ledger = folder / f"{nth}.db"
     shutil.copy(pristine, ledger)
@@ -834,7 +835,7 @@ for nth in count(1):
             db = open_writer(path, durability)
             db.exec_trace = kill
             return db
-        store.open_writer = open_watched
+        transactions.open_writer = open_watched
         with Ledger(ledger) as opened:
             again(ledger, opened, NEW, selection("table", "gateway"))
         os._exit(0)

@@ -42,7 +42,7 @@ def test_a_restart_reads_on_where_it_was(world: Any, make_line: Any) -> None:
 def test_a_lost_checkpoint_costs_reading_again_and_nothing_else(world: Any, make_line: Any) -> None:
     world.append("a.jsonl", *lines(make_line, 1, 10), b"garbage\n", *lines(make_line, 11, 12))
     world.step()
-    with world.store._db as db:
+    with world.store.db as db:
         db.execute("UPDATE source SET state = 'gone'")
     world.restart()
     world.step()

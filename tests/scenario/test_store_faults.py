@@ -16,15 +16,15 @@ from prodlensd.ledger import Ledger, LedgerError, LedgerLockedError, LedgerLostE
 def test_a_full_disk_moves_no_offset_and_heals_by_itself(world: Any, make_line: Any) -> None:
     world.append("a.jsonl", *(make_line(n) for n in range(1, 11)))
     world.step()
-    pages = world.store._db.pragma("page_count")
-    world.store._db.pragma("max_page_count", pages)
+    pages = world.store.db.pragma("page_count")
+    world.store.db.pragma("max_page_count", pages)
     world.append("a.jsonl", *(make_line(n, pad="") for n in range(11, 1011)))
     with pytest.raises(LedgerError, match="full"):
         world.step()
     assert world.query("SELECT count(*), (SELECT sum(lines) FROM sources) FROM traces") == [
         (10, 10)
     ]
-    world.store._db.pragma("max_page_count", 1 << 30)
+    world.store.db.pragma("max_page_count", 1 << 30)
     world.step()
     assert world.counts() == (1010, 1010, 0, 0, 0)
 
@@ -33,7 +33,7 @@ def test_a_full_disk_moves_no_offset_and_heals_by_itself(world: Any, make_line: 
 def test_a_database_locked_by_another_program_is_waited_for(world: Any, make_line: Any) -> None:
     world.append("a.jsonl", make_line(1))
     world.step()
-    world.store._db.set_busy_timeout(10)
+    world.store.db.set_busy_timeout(10)
     other = apsw.Connection(str(world.ledger))
     other.execute("BEGIN EXCLUSIVE")
     world.append("a.jsonl", make_line(2))
@@ -111,7 +111,7 @@ def test_a_damaged_database_is_refused_and_not_begun_anew(
             file.seek(0 if damage == "header" else 8192)
             file.write(os.urandom(16384))
     with pytest.raises(LedgerError), Ledger(world.ledger) as store:
-        store.checkpoints()
+        store.sources.checkpoints()
     assert world.ledger.stat().st_size > 0
 
 

@@ -29,7 +29,7 @@ from prodlensd import formats, snapshots
 from prodlensd.answers.report import NOT_BILLED, Figures, Period, Report, report
 from prodlensd.ledger import Ledger, Reader
 from prodlensd.ledger.days import Partition
-from prodlensd.ledger.writing import _COLUMNS
+from prodlensd.ledger.rows import COLUMNS
 from prodlensd.pipeline import build
 from prodlensd.pricing import Pricer
 from tests.scenario.conftest import World
@@ -257,7 +257,7 @@ def test_times_alone_are_all_shown(world: World, tmp_path: Path) -> None:
 
 def ledger_of_sessions(path: Path, count: int) -> None:
     """A ledger of so many calls, each a session of its own."""
-    nothing = dict.fromkeys(_COLUMNS)
+    nothing = dict.fromkeys(COLUMNS)
     nothing |= {"status": "success", "cache_hit": 0, "cost_source": "table", "source_id": 1}
 
     def row(number: int) -> tuple[Any, ...]:
@@ -270,9 +270,9 @@ def ledger_of_sessions(path: Path, count: int) -> None:
             "latency_ms": number / 8,
             "source_offset": number,
         }
-        return tuple((nothing | more)[column] for column in _COLUMNS)
+        return tuple((nothing | more)[column] for column in COLUMNS)
 
-    insert = f"INSERT INTO trace VALUES ({', '.join('?' * len(_COLUMNS))})"
+    insert = f"INSERT INTO trace VALUES ({', '.join('?' * len(COLUMNS))})"
     with Ledger(path, host="laptop") as store, store.transaction():
         store.db.executemany(insert, map(row, range(count)))
 

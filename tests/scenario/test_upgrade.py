@@ -16,9 +16,9 @@ OLD_LETTER = "INSERT INTO dead_letter VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLIC
 
 
 def insert_old_letter(self: Any, letter: Any, now_us: int) -> bool:
-    before = self._db.total_changes()
-    self._db.execute(OLD_LETTER, (*letter, now_us))
-    return bool(self._db.total_changes() > before)
+    before = self.db.total_changes()
+    self.db.execute(OLD_LETTER, (*letter, now_us))
+    return bool(self.db.total_changes() > before)
 
 
 @pytest.fixture(params=range(1, schema.SCHEMA_VERSION))

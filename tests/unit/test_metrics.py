@@ -42,7 +42,9 @@ class Observed:
         """Commits one file of these lines (bytes, or records as JSON), priced one by one."""
         lines = [line if isinstance(line, bytes) else orjson.dumps(line) for line in records]
         size_bytes = sum(len(line) + 1 for line in lines)
-        (start,) = self.store.register([Sighting("a.jsonl", 1, 2, size_bytes, 0, 0)], NOW_US)
+        (start,) = self.store.sources.register(
+            [Sighting("a.jsonl", 1, 2, size_bytes, 0, 0)], NOW_US
+        )
         chunk = Chunk(start, lines, size_bytes, size_bytes, 0, b"")
         given = iter(prices or [])
 
@@ -248,7 +250,7 @@ def test_nothing_that_a_log_line_says_comes_into_the_metrics(ledger: Observed, n
 def test_a_word_that_somebody_put_into_the_ledger_cannot_break_the_text(ledger: Observed) -> None:
     word = 'x"} 1\nprodlensd_up 7\\'
     with ledger.store.transaction():
-        ledger.store.tally("anomalies", metrics_counter(word))
+        ledger.store.tallies.count("anomalies", metrics_counter(word))
     assert ledger.samples()["prodlensd_anomalies", word] == 1
     assert ledger.text().count("\nprodlensd_up ") == 1
 
@@ -261,7 +263,7 @@ def metrics_counter(*words: str) -> Any:
 
 def test_the_series_of_one_metric_are_bounded(ledger: Observed) -> None:
     with ledger.store.transaction():
-        ledger.store.tally("anomalies", metrics_counter(*(f"kind{n}" for n in range(5000))))
+        ledger.store.tallies.count("anomalies", metrics_counter(*(f"kind{n}" for n in range(5000))))
     assert len(ledger.families()["prodlensd_anomalies"].samples) == 100
 
 
@@ -345,7 +347,9 @@ def test_bytes_that_are_not_read_are_the_lag(ledger: Observed, tmp_path: Path) -
     log = tmp_path / "a.jsonl"
     log.write_bytes(b"x" * 70)
     status = log.stat()
-    ledger.store.register([Sighting(str(log), status.st_dev, status.st_ino, 50, 0, 0)], NOW_US)
+    ledger.store.sources.register(
+        [Sighting(str(log), status.st_dev, status.st_ino, 50, 0, 0)], NOW_US
+    )
     assert ledger.samples()["prodlensd_lag_bytes",] == 70
     log.unlink()
     assert ledger.samples()["prodlensd_lag_bytes",] == 50

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
 
-from prodlensd.ledger import Ledger, LedgerError, PriceReader, Reader, writing
+from prodlensd.ledger import Ledger, LedgerError, PriceReader, Reader, rows
 from prodlensd.ledger.schema import TRACES_COLUMNS
-from prodlensd.model import Checkpoint, DeadLetter, Part, Sighting
+from prodlensd.model import Checkpoint, DeadLetter, Part, Price, Sighting, Trace
+from prodlensd.pipeline import row
 
 
 def columns(db: apsw.Connection, table: str) -> list[str]:
@@ -19,19 +21,28 @@ def columns(db: apsw.Connection, table: str) -> list[str]:
 
 def test_rows_are_in_the_order_of_the_tables_columns(tmp_path: Path) -> None:
     with Ledger(tmp_path / "ledger.db") as store:
-        assert columns(store._db, "trace") == writing._COLUMNS
+        assert columns(store.db, "trace") == list(rows.COLUMNS)
+
+
+def test_a_row_has_every_value_in_the_column_of_its_name() -> None:
+    named: Any = Trace._make(Trace._fields)
+    trace = named._replace(anomalies=("anomalies",), **{Trace._fields[-2]: None})
+    price: Any = Price._make(rows.PRICE)
+    made: Any = row(trace, b"", price, "source_id", "source_offset")  # type: ignore[arg-type]
+    assert rows.value_of("gateway_nanousd")(made) is None
+    assert [value or "gateway_nanousd" for value in made] == list(rows.COLUMNS)
 
 
 def test_the_traces_view_is_the_contract(tmp_path: Path) -> None:
     with Ledger(tmp_path / "ledger.db") as store:
-        assert columns(store._db, "traces") == TRACES_COLUMNS
-        assert columns(store._db, "dead_letters") == (
+        assert columns(store.db, "traces") == TRACES_COLUMNS
+        assert columns(store.db, "dead_letters") == (
             "source_id path source_offset length reason raw received_at state".split()
         )
-        assert columns(store._db, "gaps") == (
+        assert columns(store.db, "gaps") == (
             "source_id path source_offset known_bytes reason state first_seen_at".split()
         )
-        assert columns(store._db, "sources") == (
+        assert columns(store.db, "sources") == (
             "source_id path size_bytes offset lag_bytes state lines traces duplicates dead_letters "
             "blanks last_read_at".split()
         )
@@ -40,7 +51,7 @@ def test_the_traces_view_is_the_contract(tmp_path: Path) -> None:
 def test_every_table_is_strict(tmp_path: Path) -> None:
     with Ledger(tmp_path / "ledger.db") as store:
         tables = list(
-            store._db.execute("SELECT name, strict FROM pragma_table_list WHERE type = 'table'")
+            store.db.execute("SELECT name, strict FROM pragma_table_list WHERE type = 'table'")
         )
         assert {name for name, strict in tables if not strict} == {
             "sqlite_schema",
@@ -50,14 +61,14 @@ def test_every_table_is_strict(tmp_path: Path) -> None:
 
 def test_a_commit_from_another_place_than_the_ledger_is_at_is_refused_whole(tmp_path: Path) -> None:
     with Ledger(tmp_path / "ledger.db") as store:
-        (start,) = store.register([Sighting("a.jsonl", 1, 2, 10, 0, 0)], 0)
+        (start,) = store.sources.register([Sighting("a.jsonl", 1, 2, 10, 0, 0)], 0)
         letter = DeadLetter(b"k" * 16, start.source_id, 0, 4, "invalid_json", "", b"oops")
         end = Checkpoint(start.source_id, "a.jsonl", 1, 2, offset=5)
         store.commit([Part(start, end, [], [], [letter], 0)], 0)
         other = DeadLetter(b"l" * 16, start.source_id, 0, 4, "invalid_json", "", b"oops")
         with pytest.raises(AssertionError, match="is not at offset 0"):
             store.commit([Part(start, end, [], [], [other], 0)], 0)
-        assert list(store._db.execute("SELECT count(*) FROM dead_letter")) == [(1,)]
+        assert list(store.db.execute("SELECT count(*) FROM dead_letter")) == [(1,)]
 
 
 def test_a_damaged_database_is_refused_with_a_way_out(tmp_path: Path) -> None:
