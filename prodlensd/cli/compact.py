@@ -20,7 +20,15 @@ from prodlensd.cli import EXIT_LOCKED, config_option, fail, load_config
 from prodlensd.cli.verify import rereading
 from prodlensd.config import Config, Retention
 from prodlensd.daemon import configure_log
-from prodlensd.ledger import Ledger, LedgerError, LedgerLockedError, Partitions, Reader, Turns
+from prodlensd.ledger import (
+    Ledger,
+    LedgerError,
+    LedgerLockedError,
+    Partitions,
+    Reader,
+    Sources,
+    Turns,
+)
 from prodlensd.model import US_PER_DAY
 from prodlensd.moments import now_us
 from prodlensd.text import printable
@@ -73,7 +81,7 @@ def compact_now(config: Config) -> Iterator[str]:
         if config.parquet.enabled:
             yield from _write_and_prune(config, partitions, reader)
         if config.retention.log_days:
-            yield from _delete_logs(config, partitions, reader)
+            yield from _delete_logs(config, ledger.sources, reader)
 
 
 def _write_and_prune(config: Config, partitions: Partitions, reader: Reader) -> Iterator[str]:
@@ -89,14 +97,14 @@ def _write_and_prune(config: Config, partitions: Partitions, reader: Reader) -> 
         raise lost
 
 
-def has_work(config: Config, partitions: Partitions) -> bool:
+def has_work(config: Config, ledger: Ledger) -> bool:
     """Whether `compact` would find anything to do."""
-    before_day = _prune_before(config.retention)
-    if config.parquet.enabled and partitions.has_work(config.parquet.directory, before_day):
+    before_day, folder = _prune_before(config.retention), config.parquet.directory
+    if config.parquet.enabled and Partitions(ledger).has_work(folder, before_day):
         return True
     log_days = config.retention.log_days
     before_us = now_us() - log_days * US_PER_DAY
-    return log_days > 0 and partitions.has_finished_logs(before_us, now_us() - LOG_PATIENCE_US)
+    return log_days > 0 and ledger.sources.has_finished(before_us, now_us() - LOG_PATIENCE_US)
 
 
 def _prune_before(retention: Retention) -> int | None:
@@ -154,13 +162,13 @@ def _prune(config: Config, partitions: Partitions, reader: Reader) -> Iterator[s
             yield f"{printable(str(pruned.path))}: {pruned.rows} rows pruned from the ledger"
 
 
-def _delete_logs(config: Config, partitions: Partitions, reader: Reader) -> Iterator[str]:
+def _delete_logs(config: Config, sources: Sources, reader: Reader) -> Iterator[str]:
     from prodlensd.answers.verify import proven  # noqa: PLC0415
     from prodlensd.jobs import retention  # noqa: PLC0415 - loads pyarrow
 
     log = structlog.get_logger()
     for verdict in retention.delete_logs(
-        partitions,
+        sources,
         reader,
         partial(proven, reader, **rereading(config)),
         untouched_us=config.retention.log_days * US_PER_DAY,

@@ -23,7 +23,7 @@ from prodlensd.cli.compact import has_work
 from prodlensd.cli.publish import has_backlog
 from prodlensd.config import Config, ConfigError, load
 from prodlensd.daemon import Daemon, Notifier, Pace, Work, configure_log, log_outlet
-from prodlensd.ledger import Ledger, LedgerError, LedgerLostError, Partitions, Prices
+from prodlensd.ledger import Ledger, LedgerError, LedgerLostError, Prices
 from prodlensd.logs import Bell
 from prodlensd.moments import now_us
 from prodlensd.pipeline import build
@@ -95,7 +95,7 @@ def _run(
         new_prices = partial(_has_new_prices, prices, told, prices.fingerprint())
         repricing = Work(partial(_start, config_path, "reprice"), new_prices)
         compaction = Work(
-            partial(_start, config_path, "compact"), partial(has_work, config, Partitions(ledger))
+            partial(_start, config_path, "compact"), partial(has_work, config, ledger)
         )
         publication = Work(
             partial(_start, config_path, "publish"),

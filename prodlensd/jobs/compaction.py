@@ -1,14 +1,14 @@
 """Brings the snapshots up to date with the ledger, one dirty day at a time.
 
-A day is not clean because the manifest says so: its file has to be in the folder, and of its size.
-Any step may be killed and repeated: a day is marked clean only after its file stands, and only for
-the version of the day that was there before it was read. Rows that were pruned are copied from the
-file that holds them, once that is proven to be the one that the manifest names; when the folder is
-another one by now, from the folder before it.
+That the manifest has a day as clean is not enough: its file must be in the folder, with the size
+noted. Any step can be killed and repeated: a day is marked clean only after its file is in place,
+and only for the version that the day had before it was read. Pruned rows are copied from the file
+that holds them, once its digest is the manifest's. When the configured folder has changed, that
+file is in the folder before it.
 
-A large day is read by processes of their own (`python -m prodlensd.jobs.compaction LEDGER`),
-for turning rows into columns is most of the work, and Python does that on one processor only. If
-we die, their input ends and they go as well.
+The rows of a large day are read by other processes (`python -m prodlensd.jobs.compaction LEDGER`):
+most of the work is to turn rows into columns, and Python does that on one processor only. When we
+die, their input ends, and so do they.
 """
 
 from __future__ import annotations
@@ -29,20 +29,22 @@ from typing import IO, Final, NamedTuple, Self
 import pyarrow as pa
 
 from prodlensd import __version__, child, snapshots
-from prodlensd.ledger import Partition, Partitions, Reader, Span, span_of
+from prodlensd.ledger import Partition, Partitions, Reader, Span
+from prodlensd.model import US_PER_S
 from prodlensd.snapshots import LEDGER_COLUMNS
 
-#: The version of what a snapshot's file holds, told in its schema's metadata.
+#: The version of the files' columns, noted in each file's metadata.
 FILE_VERSION: Final = 1
 _HELPERS: Final = min(2, os.cpu_count() or 1)
-#: Days of fewer rows we read ourselves: starting helpers takes longer than they save.
+#: A day of fewer rows is read in this process: starting helpers would take longer than they save.
 _FEW_ROWS: Final = 100_000
-#: A day is handed to them in so many parts: enough for each to get as much, wherever the calls are.
-_PARTS: Final = 144
+#: Helpers read a day in spans of ten minutes: short enough for each to get about as many calls, at
+#: whatever hours people work.
+_SPAN_US: Final = 600 * US_PER_S
 
 
 class SnapshotLostError(Exception):
-    """A snapshot that holds pruned calls is gone or damaged, or stands there and is not ours."""
+    """A snapshot with pruned calls is gone or damaged, or the file in its place is not ours."""
 
 
 class Compacted(NamedTuple):
@@ -54,7 +56,7 @@ class Compacted(NamedTuple):
 
 
 class _Old(NamedTuple):
-    """The file of a day that a new one follows: its folder, and its digest if there was one."""
+    """The file of a day that a new one replaces: its folder, and its digest if there was one."""
 
     directory: Path
     sha256: bytes | None
@@ -62,10 +64,10 @@ class _Old(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compaction:
-    """One round over the days. To be run within `snapshots.exclusive_lock` of all their folders.
+    """One round over the days; needs `snapshots.exclusive_lock` of all their folders around it.
 
-    `directory` is the folder that all files belong in; where the manifest notes no folder, the file
-    is there. `host` names the files of days that have none yet; `now` is the time in microseconds.
+    `directory` is the folder that all files are to be in, and the folder of files for which the
+    manifest has none. `host` names the first file of a day; `now` is the time in microseconds.
     """
 
     partitions: Partitions
@@ -76,10 +78,10 @@ class Compaction:
     now: Callable[[], int]
 
     def run(self) -> Iterator[Compacted]:
-        """Writes the snapshot of every day that needs one, and says so as each is done.
+        """Writes the snapshot of every day that needs one; yields each when it is done.
 
-        A day that must not be written holds up no other: SnapshotLostError says why, at the end.
-        Raises LedgerError or OSError at once.
+        A day that must not be written does not stop the others: SnapshotLostError is raised at the
+        end. LedgerError and OSError are raised at once.
         """
         lost = []
         self.partitions.note_directory(self.directory)
@@ -93,20 +95,20 @@ class Compaction:
             raise SnapshotLostError("; ".join(lost))
 
     def _due(self) -> Iterator[Partition]:
-        """The days whose snapshot is behind, or not in the folder, or by its size not their own."""
+        """The days whose snapshot is behind, or is not in the folder with the size noted."""
         for partition in self.reader.days.partitions().values():
             if not partition.is_clean:
                 yield partition
             elif not partition.is_in(self.directory):
-                # Before anything is read: a day that is not clean is not pruned meanwhile.
+                # Marked before it is read: a day that is not clean is not pruned meanwhile.
                 self.partitions.mark_unwritten(partition.day)
                 yield self.partitions.get(partition.day)
 
     def _write(self, partition: Partition, helpers: Helpers) -> Compacted:
-        day, host = partition.day, partition.host or self.host
-        path = partition.path(self.directory, host)
+        partition = partition.named(self.host)
+        day, host, path = partition.day, str(partition.host), partition.path(self.directory)
         old = self._old(partition, path)
-        tables = self._read(day, helpers)
+        tables = self._read(partition.span, helpers)
         if partition.pruned:
             tables = snapshots.merged(
                 tables, self._pruned(partition, partition.path(old.directory))
@@ -128,24 +130,23 @@ class Compaction:
         self.partitions.mark_clean(day, partition.version, file, self.directory, self.now())
         return Compacted(path, file.rows, file.size_bytes)
 
-    def _read(self, day: int, helpers: Helpers) -> Iterator[pa.Table]:
+    def _read(self, span: Span, helpers: Helpers) -> Iterator[pa.Table]:
         """The rows of the day that are in the ledger, in order of time."""
-        span = span_of(day)
         if helpers.count and self.reader.days.count(*span, _FEW_ROWS + 1) > _FEW_ROWS:
-            return helpers.tables(_slices(span))
+            return helpers.tables(_parts(span))
         return snapshots.tables(self.reader.days.traces(*span, LEDGER_COLUMNS))
 
     def _old(self, partition: Partition, path: Path) -> _Old:
-        """What the new file follows, once it is proven that nothing is lost when it is at `path`.
+        """What the new file replaces, once it is proven that writing to `path` loses nothing.
 
-        Raises SnapshotLostError, or OSError when what is at `path` cannot be read.
+        Raises SnapshotLostError, or OSError when the file at `path` cannot be read.
         """
         here = proven(partition, path)
         old = _Old(self.directory, here or partition.sha256)
         if partition.pruned:
             old = self._holder(partition, here)
-        # A ledger that was begun anew, or restored, may know less than the snapshots there.
-        rows_known = self.reader.days.count(*span_of(partition.day)) + partition.pruned
+        # A ledger that was begun anew or restored may have fewer calls than the snapshots there.
+        rows_known = self.reader.days.count(*partition.span) + partition.pruned
         if here is None and _rows_in(path) > rows_known:
             raise SnapshotLostError(
                 f"{path} holds more calls than this ledger, and is not what it wrote: it may be "
@@ -154,9 +155,9 @@ class Compaction:
         return old
 
     def _holder(self, partition: Partition, here: bytes | None) -> _Old:
-        """What holds the pruned rows: the manifest's file, or `here`, where it was moved by hand.
+        """What holds the pruned rows: the manifest's file, or `here`, when it was moved by hand.
 
-        The former if there are both: after a kill it is the one that stays as it is.
+        The manifest's file when both exist: it is the one that a kill leaves as it is.
         """
         place = partition.place(self.directory)
         folder = place.parents[1]
@@ -165,10 +166,10 @@ class Compaction:
                 return _Old(folder, there)
         if here is not None:
             return _Old(self.directory, here)
-        told = "none" if partition.sha256 is None else partition.sha256.hex()
+        sha256 = "none" if partition.sha256 is None else partition.sha256.hex()
         raise SnapshotLostError(
             f"{place} {_fault(place)}, and {partition.pruned} pruned calls are in no other place: "
-            f"put the file back from a copy (its SHA-256 is {told})"
+            f"put the file back from a copy (its SHA-256 is {sha256})"
         )
 
     def _pruned(self, partition: Partition, path: Path) -> Iterator[pa.Table]:
@@ -176,11 +177,11 @@ class Compaction:
         tables = snapshots.read_groups(path)
         if snapshots.count(path) == partition.pruned:
             return tables
-        return snapshots.only(tables, self.reader.days.pruned_places)
+        return snapshots.rows_at(tables, self.reader.days.pruned_places)
 
 
 def proven(partition: Partition, path: Path) -> bytes | None:
-    """The digest of the file at `path`, if it is one that the manifest names. Raises OSError."""
+    """The digest of the file at `path`, when the manifest names it, or None. Raises OSError."""
     try:
         found = snapshots.digest(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -189,7 +190,7 @@ def proven(partition: Partition, path: Path) -> bytes | None:
 
 
 def _fault(path: Path) -> str:
-    """Why the file at `path`, which is not the one that was written there, is of no use."""
+    """What is wrong with the file at `path`, which is not the one that was written there."""
     try:
         path.open("rb").close()
     except (FileNotFoundError, NotADirectoryError):
@@ -200,7 +201,7 @@ def _fault(path: Path) -> str:
 
 
 def _rows_in(path: Path) -> int:
-    """How many rows are in the file at `path`; none when it is not there or no snapshot."""
+    """How many rows are in the file at `path`; 0 when it does not exist or is not a snapshot."""
     try:
         return snapshots.count(path)
     except (FileNotFoundError, ValueError):
@@ -210,10 +211,9 @@ def _rows_in(path: Path) -> int:
 # Helpers ----------------------------------------------------------------------------------------
 
 
-def _slices(span: Span) -> Iterator[Span]:
+def _parts(span: Span) -> Iterator[Span]:
     begin, end = span
-    width = (end - begin) // _PARTS
-    return ((start, start + width) for start in range(begin, end, width))
+    return ((start, min(start + _SPAN_US, end)) for start in range(begin, end, _SPAN_US))
 
 
 class Helpers:
@@ -239,7 +239,7 @@ class Helpers:
         for span, helper in zip(spans, cycle(self._started), strict=False):
             helper.ask(span)
             asked.append(helper)
-            # Each has one span more to go on with, and no more: its answers wait in memory.
+            # Each has one more span to go on with, and only one: answers wait in memory.
             if len(asked) == 2 * self.count:
                 yield from asked.popleft().answer()
         while asked:
@@ -259,7 +259,7 @@ class _Helper:
         self._answers: IO[bytes] = self._child.stdout
 
     def ask(self, span: Span) -> None:
-        with suppress(BrokenPipeError):  # it has gone: that there is no answer says so
+        with suppress(BrokenPipeError):  # it has ended: `answer` will raise
             self._questions.write(json.dumps(span).encode() + b"\n")
             self._questions.flush()
 

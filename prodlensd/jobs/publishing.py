@@ -1,7 +1,7 @@
-"""Copies the snapshots that are up to date to where the team's are, and tries again.
+"""Copies the snapshots that are up to date to the team's, at publish.url.
 
-Being offline for days is normal: nothing is lost by it, and the first attempt that succeeds copies
-all that has come up since. Any step may be killed and repeated.
+To be offline for days is normal: nothing is lost, and the first attempt that succeeds copies all
+that is due by then. Any step can be killed and repeated.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Copied(NamedTuple):
 
 
 class PublishError(Exception):
-    """Not all could be copied."""
+    """Not all snapshots could be copied."""
 
 
 def publish(
@@ -46,9 +46,9 @@ def publish(
     path_of: Callable[[Partition], Path],
     now: Callable[[], int],
 ) -> Iterator[Copied]:
-    """Copies what is due to be copied to `url`, oldest day first, and says so as each is there.
+    """Copies the snapshots that are due to `url`, the oldest day first; yields each when copied.
 
-    Raises PublishError when that fails; when to try again is then noted in the ledger.
+    Raises PublishError when one cannot be copied; the ledger then has when to try again.
     """
     notes, before = Publishing(ledger), reader.publishing.failed()
     try:
@@ -57,7 +57,7 @@ def publish(
             path = path_of(partition)
             found = snapshots.digest(path) if path.exists() else b""
             if found != partition.sha256:
-                _have_written_again(partition, Partitions(ledger))
+                _mark_unwritten(partition, Partitions(ledger))
                 continue
             key = "/".join(path.parts[-2:])
             target.put(path, key)
@@ -71,17 +71,17 @@ def publish(
         notes.note_failed(None)
 
 
-def _have_written_again(partition: Partition, partitions: Partitions) -> None:
-    """Leaves a file that is gone or damaged to the next compaction, which knows what to do.
+def _mark_unwritten(partition: Partition, partitions: Partitions) -> None:
+    """Makes a file that is gone or damaged due to be written again by the next compaction.
 
-    Not when it is another one by now: then it was written meanwhile, and the next attempt has it.
+    Not when the day's file has been written meanwhile: the next attempt copies that one.
     """
     if partitions.get(partition.day) == partition:
         partitions.mark_unwritten(partition.day)
 
 
 def _one_more(before: FailedAttempts | None, fault: str, now_us: int) -> FailedAttempts:
-    """The wait doubles with each attempt that fails in a row."""
+    """One more attempt that failed: the wait doubles with each in a row, up to an hour."""
     failures, since_us = (before.failures, before.since_us) if before else (0, now_us)
     wait_s = min(_FIRST_WAIT_S << min(failures, 10), _LONGEST_WAIT_S)
     return FailedAttempts(failures + 1, since_us, now_us + wait_s * US_PER_S, fault)

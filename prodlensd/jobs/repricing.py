@@ -1,9 +1,9 @@
-"""Prices calls again, each at the prices of its own time, and says what changed.
+"""Prices calls again, each at the prices of its own time, and adds up what changed.
 
-Calls are priced first, some at a time, and then their changes are written, in one transaction: the
-ledger is held for no longer than that takes. Whoever reprices may be killed at any moment and run
-again: what was written is whole, each call's change with its history and all that counts it, and a
-second run does the rest.
+Calls are priced first, CALLS_AT_ONCE at a time, and then their changes are written in one
+transaction: the ledger is locked only for that. This can be killed at any moment and run again: a
+change is written whole, with its history and with all that counts it, and a second run does the
+rest.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from prodlensd.model import Price, Trace
 
 
 class Kind(NamedTuple):
-    """Changes alike."""
+    """What changes have in common that are added up together."""
 
     provider: str | None
     model: str | None
@@ -36,11 +36,11 @@ class Sum(NamedTuple):
 
 @dataclass(slots=True)
 class Repriced:
-    """What became of the calls that were looked at."""
+    """What became of the selected calls."""
 
     seen: int = 0
     unpriced: int = 0  # of those seen, still without a price
-    pruned: int = 0  # calls of those days that are in snapshots only, and were not looked at
+    pruned: int = 0  # calls of those days that are in snapshots only: not priced again
     changes: dict[Kind, Sum] = field(default_factory=dict)
 
     @property
@@ -49,15 +49,15 @@ class Repriced:
         return Sum(*map(sum, zip(Sum(), *self.changes.values(), strict=True)))
 
     def add(self, change: Change) -> None:
-        """Counts a change that was made, or would be."""
+        """Adds a change that was made, or would be."""
         trace, old, new = change.trace, change.old, change.new
         kind = Kind(trace.provider, trace.model, old.source, new.source)
         calls, before, after = self.changes.get(kind, Sum())
         self.changes[kind] = Sum(calls + 1, before + (old.nanousd or 0), after + (new.nanousd or 0))
 
 
-#: How many calls are priced at once, and so the most changes of one transaction: few enough for the
-#: daemon to commit in between without anybody noticing.
+#: How many calls are priced at once, and so the most changes of one transaction: it takes
+#: milliseconds, and the daemon commits in between.
 CALLS_AT_ONCE: Final = 200
 #: Writes changes of one day (days since 1970) in one transaction; returns those that were made.
 Write = Callable[[int, Sequence[Change]], Sequence[Change]]
@@ -73,11 +73,11 @@ def reprice(
     expect: Callable[[list[Trace]], None] = lambda _traces: None,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Repriced:
-    """Prices the selected calls again; `progress` hears how many days of how many are done.
+    """Prices the selected calls again; `progress` is called with the days done and all days.
 
-    `expect` is given the calls before they are priced, some at a time. `turn` is entered for each
-    transaction, so that others can have theirs in between. Raises LedgerError, or OSError when a
-    price cannot be asked; what was written before is done.
+    `expect` is called with the calls that are priced next. `turn` is entered for each transaction,
+    so that other programs can write in between. Raises LedgerError, or OSError when a price cannot
+    be asked; what was written before is done.
     """
     days = reader.prices.days(selection)
     repriced = Repriced(pruned=reader.prices.pruned(days))
@@ -108,5 +108,5 @@ def _changes(
 
 
 def write_nothing(_day: int, changes: Sequence[Change]) -> Sequence[Change]:
-    """What would change."""
+    """Stands in for writing in a dry run: what would change."""
     return changes

@@ -1,7 +1,7 @@
-"""What is kept for how long: prunes rows that are in a proven snapshot, deletes proven logs.
+"""Prunes rows that are in a proven snapshot, and deletes logs that are proven to be in the ledger.
 
-Nothing goes before something else that holds it was looked at, byte by byte. Who prunes may be
-killed at any moment and run again: a row moves within one transaction, and a log is deleted whole.
+Nothing goes before the place that also holds it was compared, byte by byte. Both can be killed at
+any moment and run again: a row moves within one transaction, and a log is deleted whole.
 """
 
 from __future__ import annotations
@@ -15,18 +15,19 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from prodlensd import snapshots
-from prodlensd.ledger import Partition, Partitions, Reader, Source, span_of
+from prodlensd.ledger import Partition, Partitions, Reader, Source, Sources
 from prodlensd.logs import keeping_writers_out
 from prodlensd.model import file_id
 
-#: Small enough for the daemon to commit in between without anybody noticing.
+#: Few enough for one transaction to take milliseconds: the daemon commits in between.
 _ROWS_AT_ONCE: Final = 2_000
 _PAGES_AT_ONCE: Final = 128
+#: How many logs are proven by one reading of the folders.
 _LOGS_AT_ONCE: Final = 16
 
 
 class Pruned(NamedTuple):
-    """A day whose rows are only in its snapshot any more."""
+    """A snapshot that alone holds its rows now, and how many were moved."""
 
     path: Path
     rows: int
@@ -43,26 +44,23 @@ def prune(
 ) -> Iterator[Pruned]:
     """Moves the rows of days before this one (days since 1970) out of the ledger.
 
-    `prove` gives the digest of a snapshot that is the manifest's; where it is not, the day is
-    marked for the next compaction, to be written again. `pause` is called after each transaction,
-    for others to have theirs. To be called within `snapshots.exclusive_lock`. Raises LedgerError or
-    OSError.
+    `prove` gives the digest of a file that is the manifest's, or None: then the next compaction
+    writes the day again. `pause` is called after each transaction, so that other programs can
+    write. Needs `snapshots.exclusive_lock` around it. Raises LedgerError or OSError.
     """
     for partition in reader.days.partitions().values():
-        if not _is_due(partition, before_day):
+        if not partition.is_prunable(before_day):
             continue
         path = path_of(partition)
         proven = prove(partition, path)
         if proven is None:
             partitions.mark_unwritten(partition.day)
             continue
-        held, expected = (
-            snapshots.count(path),
-            reader.days.count(*span_of(partition.day)) + partition.pruned,
-        )
+        held = snapshots.count(path)
+        expected = reader.days.count(*partition.span) + partition.pruned
         if held != expected:
             if partitions.get(partition.day) != partition:
-                continue  # a late row: after the next compaction
+                continue  # a late row has come: the next compaction is first
             raise AssertionError(f"{path} holds {held} calls, and the ledger {expected}")
         rows = 0
         while moved := partitions.prune(partition.day, proven, _ROWS_AT_ONCE):
@@ -73,23 +71,18 @@ def prune(
         yield Pruned(path, rows)
 
 
-def _is_due(partition: Partition, before_day: int) -> bool:
-    has_rows = (partition.rows or 0) > partition.pruned
-    return partition.day < before_day and partition.is_clean and has_rows
-
-
 # Logs -------------------------------------------------------------------------------------------
 
 
 class Verdict(NamedTuple):
-    """What became of a log that is old enough: deleted, or kept and why."""
+    """What became of an old log: why it was `kept`; None: it was deleted."""
 
     path: str
     kept: str | None
 
 
 def delete_logs(
-    partitions: Partitions,
+    sources: Sources,
     reader: Reader,
     prove: Callable[[list[Source]], set[int]],
     *,
@@ -97,13 +90,13 @@ def delete_logs(
     patience_us: int,
     now_us: int,
 ) -> Iterator[Verdict]:
-    """Deletes the logs that nobody has touched for so long and of which nothing would be lost.
+    """Deletes the logs that were last written to `untouched_us` ago or before, if nothing is lost.
 
-    `prove` tells by source_id which are in the ledger, line by line; one that is not, or cannot be
-    deleted, is not read again for `patience_us`. Raises LedgerError.
+    `prove` gives the source_id of those that are in the ledger line by line. A log that is not, or
+    that cannot be deleted, is not read again for `patience_us`. Raises LedgerError.
     """
     before_us = now_us - untouched_us
-    found = _old_logs(partitions, reader, before_us, now_us - patience_us, now_us)
+    found = _old_logs(sources, reader, before_us, now_us - patience_us, now_us)
     while group := list(islice(found, _LOGS_AT_ONCE)):
         proven = prove([source for source, _ in group])
         for source, status in group:
@@ -112,17 +105,17 @@ def delete_logs(
             if checkpoint.source_id in proven:
                 kept = _delete(Path(checkpoint.path), status)
             if kept is not None:
-                partitions.note_kept(checkpoint.source_id, now_us)
+                sources.note_kept(checkpoint.source_id, now_us)
             yield Verdict(checkpoint.path, kept)
 
 
 def _old_logs(
-    partitions: Partitions, reader: Reader, before_us: int, kept_before_us: int, now_us: int
+    sources: Sources, reader: Reader, before_us: int, kept_before_us: int, now_us: int
 ) -> Iterator[tuple[Source, os.stat_result]]:
     for source in reader.sources.finished(before_us, kept_before_us):
         status = _untouched(source, before_us)
         if status is None:
-            partitions.note_kept(source.checkpoint.source_id, now_us)
+            sources.note_kept(source.checkpoint.source_id, now_us)
         else:
             yield source, status
 
@@ -141,11 +134,11 @@ def _untouched(source: Source, before_us: int) -> os.stat_result | None:
 
 
 def _delete(path: Path, expected: os.stat_result) -> str | None:
-    """Deletes the file, if it is the one that was proven; why not, if not.
+    """Deletes the file, if it is the one that was proven; returns why it did not, or None.
 
-    It is put aside first: who opens it by its name from then on finds none and begins a new one,
-    and who had found it before is seen, for they are kept waiting. The name aside is one that the
-    daemon follows, should we be killed before the end.
+    The file is renamed first. A program that opens it by its name from then on finds no file and
+    begins a new one; a program that had opened it before is kept waiting, and so it is noticed. The
+    daemon follows a file of the other name too, should we be killed before the end.
     """
     aside = f".{path.name}.prodlensd-deletes"
     try:
@@ -159,7 +152,7 @@ def _delete(path: Path, expected: os.stat_result) -> str | None:
             with keeping_writers_out(file) as has_writer:
                 if has_writer():
                     return "somebody may still write to it"
-                if _facts(os.fstat(file)) != _facts(expected):
+                if _identity(os.fstat(file)) != _identity(expected):
                     return "it has changed since"
                 os.rename(path.name, aside, src_dir_fd=folder, dst_dir_fd=folder)
                 if is_late := has_writer():
@@ -176,12 +169,12 @@ def _delete(path: Path, expected: os.stat_result) -> str | None:
 
 
 def _link(aside: str, name: str, folder: int, inode: int) -> None:
-    """Gives a file its name back, or where that is taken meanwhile, one like it."""
+    """Gives a file its name back; when that has been taken, the name with the inode after it."""
     try:
         os.link(aside, name, src_dir_fd=folder, dst_dir_fd=folder)
     except FileExistsError:
         os.link(aside, f"{name}.{inode}", src_dir_fd=folder, dst_dir_fd=folder)
 
 
-def _facts(status: os.stat_result) -> tuple[int, ...]:
+def _identity(status: os.stat_result) -> tuple[int, ...]:
     return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)

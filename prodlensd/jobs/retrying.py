@@ -1,7 +1,7 @@
-"""What becomes of refused lines later: they are read once more, or accepted as they are.
+"""What becomes of dead letters later: they are read again, or accepted as they are.
 
-Once more is with the formats, the prices and the limit of today. Whoever retries or accepts may be
-killed at any moment and run again: a batch is moved or accepted whole or not at all.
+They are read with the formats, the prices and the limit of today. Both can be killed at any moment
+and run again: a batch is moved or accepted whole or not at all.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from prodlensd.model import BadLine, Price, Trace
 from prodlensd.pipeline import BOM, row
 
 BATCH_MAX_LINES: Final = 1000
-#: What a transaction of accepting is kept to, since it writes about as much: some milliseconds.
+#: The bytes of the letters of a batch: accepting writes about as many, in some milliseconds.
 BATCH_MAX_BYTES: Final = 2 << 20
 
 #: A dead letter's key, and the row that it now is.
@@ -23,7 +23,10 @@ Read = tuple[bytes, tuple[Any, ...]]
 
 
 class Retried(NamedTuple):
-    """What became of some dead letters, by reason; of the moved, `duplicates` were known calls."""
+    """How many dead letters of each reason moved and stayed; `duplicates` of the moved were known.
+
+    A duplicate's call is in the ledger already: the letter goes, and no call is added.
+    """
 
     moved: Counter[str]
     duplicates: int
@@ -35,9 +38,10 @@ def accept(
     write: Callable[[list[Refused]], Accepted],
     pause: Callable[[], None],
 ) -> Iterator[Accepted]:
-    """Hands the letters to `write` a batch at a time, and says what it accepted of each.
+    """Accepts the letters with `write`, a batch at a time; yields what was accepted of each.
 
-    `pause` is called after each batch, for others to have their turn. Batches told of are done.
+    `pause` is called after each batch, so that other programs can write. A batch that was yielded
+    is done.
     """
     batch: list[Refused] = []
     kept_bytes = 0
@@ -92,7 +96,7 @@ def retry(
 def _read_again(
     letter: Refused, raw: bytes, parse: Callable[[bytes], Trace], max_line_bytes: int
 ) -> Trace | None:
-    """The trace, or None for what still is none, or is over the limit, or is not all there."""
+    """The trace; None when the line still is not one, or is over the limit, or is not all kept."""
     if letter.length > min(len(raw), max_line_bytes):
         return None
     try:

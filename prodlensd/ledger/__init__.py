@@ -1,17 +1,17 @@
 """The ledger: one SQLite database, and all SQL of the program."""
 
-from prodlensd.ledger.calls import LOADED, PRUNED_CALLS, CallReader
+from prodlensd.ledger.calls import LOADED, PRUNED_CALLS
 from prodlensd.ledger.connection import LedgerError, LedgerLockedError, LedgerLostError
-from prodlensd.ledger.days import DayReader, Partition, Snapshots, Span, span_of
+from prodlensd.ledger.days import Partition, Snapshots, Span, span_of
 from prodlensd.ledger.heartbeat import Heartbeat
-from prodlensd.ledger.letters import BEFORE, LETTER_STATES, Accepted, LetterReader, Letters, Refused
+from prodlensd.ledger.letters import BEFORE, LETTER_STATES, Accepted, Letters, Refused
 from prodlensd.ledger.measures import BUCKETS_S, Histogram, Measures
 from prodlensd.ledger.partitions import Partitions
 from prodlensd.ledger.prices import Change, Doubtful, PriceReader, Prices, Selected, Selection
-from prodlensd.ledger.publishing import Copies, FailedAttempts, Publishing, PublishingReader
+from prodlensd.ledger.publishing import Copies, FailedAttempts, Publishing
 from prodlensd.ledger.reading import Reader
-from prodlensd.ledger.sources import Counts, OpenGaps, Place, Source, SourceReader, Tail
-from prodlensd.ledger.tallies import TOTALLED, TallyReader, TotalsBySource
+from prodlensd.ledger.sources import Counts, OpenGaps, Place, Source, Sources, Tail
+from prodlensd.ledger.tallies import TOTALLED, TotalsBySource
 from prodlensd.ledger.turns import Turns
 from prodlensd.ledger.usage import (
     COLUMNS,
@@ -22,7 +22,6 @@ from prodlensd.ledger.usage import (
     Latency,
     Requests,
     Sums,
-    UsageReader,
 )
 from prodlensd.ledger.writing import Ledger, Redeemed
 
@@ -37,12 +36,10 @@ __all__ = [
     "SHOWN",
     "TOTALLED",
     "Accepted",
-    "CallReader",
     "Change",
     "Copies",
     "Cost",
     "Counts",
-    "DayReader",
     "Doubtful",
     "FailedAttempts",
     "Heartbeat",
@@ -53,7 +50,6 @@ __all__ = [
     "LedgerError",
     "LedgerLockedError",
     "LedgerLostError",
-    "LetterReader",
     "Letters",
     "Measures",
     "OpenGaps",
@@ -63,7 +59,6 @@ __all__ = [
     "PriceReader",
     "Prices",
     "Publishing",
-    "PublishingReader",
     "Reader",
     "Redeemed",
     "Refused",
@@ -72,13 +67,11 @@ __all__ = [
     "Selection",
     "Snapshots",
     "Source",
-    "SourceReader",
+    "Sources",
     "Span",
     "Sums",
     "Tail",
-    "TallyReader",
     "TotalsBySource",
     "Turns",
-    "UsageReader",
     "span_of",
 ]

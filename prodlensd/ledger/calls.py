@@ -1,8 +1,7 @@
-"""All calls, those included that were pruned from the ledger: these are loaded from the snapshots.
+"""All calls: those in the ledger, and the pruned ones, which are loaded from their snapshots.
 
-A pruned call is what its snapshot holds together with what stayed in `pruned` and `fact`. Which
-rows of a snapshot count is for the ledger to say, as of the moment that is read: a file that was
-written meanwhile holds them too.
+A pruned call is a row of its snapshot together with what stayed in `pruned` and `fact`. A snapshot
+can hold more rows than were pruned at the moment that is read: those are left out.
 """
 
 from __future__ import annotations
@@ -10,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from prodlensd.ledger.connection import LedgerError, ReadOnly, key_digest, translated
+from prodlensd.ledger.connection import Database, LedgerError, key_digest, translated
 from prodlensd.ledger.days import Partition, span_of
 from prodlensd.ledger.schema import DISPUTED
 from prodlensd.ledger.sources import Place
 
-#: What is loaded of a snapshot's row.
+#: The columns that are loaded of a snapshot's row.
 LOADED: Final = (
     "source_id source_offset call_id session_id developer_id repo_slug model provider "
     "tokens_in tokens_out total_tokens cache_read_tokens cache_write_tokens reasoning_tokens "
@@ -55,14 +54,14 @@ class CallReader:
     The mutable state: the temporary tables of the connection, and `table`, what to ask for calls.
     """
 
-    def __init__(self, ledger: ReadOnly) -> None:
+    def __init__(self, ledger: Database) -> None:
         self._ledger = ledger
         self.table = "trace"
 
     def load(self, partition: Partition, rows: Iterable[tuple[Any, ...]]) -> None:
-        """Adds the pruned calls of a day, found among `rows` of LOADED, those of its snapshot.
+        """Adds the pruned calls of a day; `rows` has LOADED of every row of its snapshot.
 
-        Raises LedgerError when not all are found; none is added then.
+        Raises LedgerError, and adds none, when not all of them are among the rows.
         """
         db = self._ledger.db
         with translated(self._ledger.path):
@@ -80,7 +79,7 @@ class CallReader:
                 )
 
     def forget(self) -> None:
-        """Takes all pruned calls out again."""
+        """Removes the pruned calls again."""
         with translated(self._ledger.path):
             if self.table != "trace":
                 self._ledger.db.execute(f"DELETE FROM {PRUNED_CALLS}")

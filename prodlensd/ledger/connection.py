@@ -1,4 +1,4 @@
-"""Opens the database: ours and nobody else's, of a schema and on a SQLite that we trust."""
+"""Opens the database, when it is prodlensd's and its schema and SQLite can be trusted."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class LedgerError(Exception):
 class LedgerLostError(Exception):
     """The database is no longer this daemon's: it was moved, replaced, or taken over.
 
-    Nothing heals that: the daemon has to stop, before it writes where nobody reads.
+    The daemon has to stop, before it writes to a file that is not the ledger any more.
     """
 
 
 class LedgerLockedError(LedgerError):
-    """Somebody else holds the database; try again later."""
+    """Another program has locked the database; try again later."""
 
 
 def open_writer(path: Path, durability: str) -> apsw.Connection:
@@ -60,15 +60,16 @@ def open_writer(path: Path, durability: str) -> apsw.Connection:
 
 
 def _check_is_file(path: Path) -> None:
-    """Opening a FIFO would wait for ever, and a device may do anything."""
+    """Raises LedgerError: opening a FIFO would wait for ever, and a device may do anything."""
     if not path.is_file():
         raise LedgerError(f"{path}: not a file; set store.path to one, or to where none is yet")
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether the file is made of whole pages: SQLite fills up what is missing, and says nothing.
+    """Whether the file has whole pages only: SQLite would fill up a cut one without an error.
 
-    What is no SQLite file at all, it says itself; and what a write-ahead log can mend, it mends.
+    True for a file that is not SQLite's, which it reports itself, and for one with a write-ahead
+    log, which may complete it.
     """
     with path.open("rb") as file:
         header = file.read(_HEADER_BYTES)
@@ -83,7 +84,7 @@ def _is_whole(path: Path) -> bool:
 
 
 def _create(path: Path) -> None:
-    """A new ledger, whole under its name or not there at all, whenever we are killed."""
+    """Creates a ledger: whenever we are killed, it is whole or does not exist."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     log = path.with_name(f"{path.name}-wal")
     if log.exists() and log.stat().st_size > 0:
@@ -113,15 +114,15 @@ def _open(path: Path, named: Path, durability: str) -> apsw.Connection:
 
 
 def _name(path: Path) -> str:
-    """The path as SQLite takes it: in UTF-8, whatever encoding the locale gives to names of files.
+    """The path for SQLite: in UTF-8, whatever encoding the locale has for names of files.
 
-    Raises ValueError where it is none.
+    Raises ValueError when its bytes are not UTF-8.
     """
     return os.fsencode(path).decode()
 
 
 def key_digest(key: str | bytes) -> bytes:
-    """What stands for the key of a trace in `pruned`: itself where it is a digest."""
+    """The key of a trace as `pruned` has it: a key that is a digest stays as it is."""
     if isinstance(key, bytes):
         return key
     return blake2b(key.encode(), digest_size=DIGEST_BYTES).digest()
@@ -129,7 +130,7 @@ def key_digest(key: str | bytes) -> bytes:
 
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
-    """Says SQLite's and the system's errors in our words; a failed constraint stays a bug."""
+    """Raises SQLite's and the system's errors as LedgerError; a failed constraint stays a bug."""
     try:
         yield
     except apsw.ConstraintError:
@@ -149,33 +150,16 @@ def translated(path: Path) -> Iterator[None]:
         raise LedgerError(f"{path}: {error}") from error
 
 
-class ReadOnly:
-    """A connection that cannot write: a context manager. What it is asked, it asks SQLite.
+class Database:
+    """An open database, a context manager. A question raises LedgerError when SQLite fails."""
 
-    Opening it raises LedgerError when there is no ledger, as every question does when SQLite fails.
-    """
+    db: apsw.Connection
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.db: apsw.Connection
-
-    def __enter__(self) -> Self:
-        self.db = _open_to_read(self.path)
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.db.close()
-
-    @contextmanager
-    def one_moment(self) -> Iterator[None]:
-        """All that is read within is of one moment; the write-ahead log grows until the end."""
-        with translated(self.path):
-            self.db.execute("BEGIN")
-        try:
-            yield
-        finally:
-            with translated(self.path):
-                self.db.execute("ROLLBACK")
 
     def all(self, sql: str, bindings: tuple[object, ...] = ()) -> Iterator[tuple[Any, ...]]:
         """The rows of an answer, read as they are taken."""
@@ -190,6 +174,25 @@ class ReadOnly:
         """The first column of the first row, which there must be."""
         return next(self.all(sql, bindings))[0]
 
+
+class ReadOnly(Database):
+    """A database on a connection that cannot write. Raises LedgerError when there is none."""
+
+    def __enter__(self) -> Self:
+        self.db = _open_to_read(self.path)
+        return self
+
+    @contextmanager
+    def one_moment(self) -> Iterator[None]:
+        """All that is read within is of one moment; the write-ahead log grows until the end."""
+        with translated(self.path):
+            self.db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            with translated(self.path):
+                self.db.execute("ROLLBACK")
+
     def faults(self, most: int) -> list[str]:
         """What SQLite finds wrong with the database, `most` at most. Reads all of it."""
         found = [fault for (fault,) in self.all(f"PRAGMA integrity_check({most})")]
@@ -199,8 +202,8 @@ class ReadOnly:
 def _open_to_read(path: Path) -> apsw.Connection:
     """A read-only connection; raises LedgerError when there is no ledger yet.
 
-    Without the -shm file and in a folder we may not write to, SQLite can only read a database that
-    it is told will not change. That is true then: no writer is alive, or its -shm would be there.
+    Without the -shm file, and in a folder that we may not write to, SQLite reads only a database
+    that is declared immutable. It is then: a writer that is alive would have made the -shm file.
     """
     if not path.exists():
         raise LedgerError(f"no ledger at {path}: has the daemon run yet?")
@@ -230,9 +233,9 @@ def _open_to_read(path: Path) -> apsw.Connection:
 
 
 def _restrict(db: apsw.Connection, path: Path) -> None:
-    """Keeps the database's own code harmless, and SQLite's files where the ledger is.
+    """Keeps the database's own code harmless, and SQLite's temporary files beside the ledger.
 
-    What a large batch or sorting does not hold in memory would else go through /var/tmp.
+    What a large batch or a sort cannot hold in memory would otherwise go through /var/tmp.
     """
     db.execute("PRAGMA trusted_schema = OFF")
     if os.access(path.parent, os.W_OK | os.X_OK):

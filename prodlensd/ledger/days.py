@@ -1,4 +1,4 @@
-"""The days: the traces of each, and how far its snapshot is.
+"""The days: their traces, and what the manifest has of their snapshots.
 
 Every span is [from_us, until_us), in microseconds since 1970.
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from prodlensd.ledger.connection import ReadOnly
+from prodlensd.ledger.connection import Database
 from prodlensd.ledger.sources import Place
 from prodlensd.model import US_PER_DAY
 from prodlensd.moments import day_of
@@ -29,10 +29,11 @@ def span_of(day: int) -> Span:
 class Partition(NamedTuple):
     """How far the snapshot of one day (days since 1970) is: a row of the manifest.
 
-    rows, file_bytes, sha256   of the file, when it was written; None before the first
-    host         the name of the file, from the first one on
+    version      grows with every change of the day's traces; the snapshot holds compacted_version
+    host         the name of the file, from the first one on for good; None before the first
+    rows, file_bytes, sha256   of the file; None before the first
     next_sha256  of a file that was about to take its place
-    pruned       how many of the rows are in no other place any more
+    pruned       how many of the rows are in this file only
     directory    the folder that it was written to; None: by a version that had only one
     """
 
@@ -52,34 +53,52 @@ class Partition(NamedTuple):
         """Whether the snapshot holds what the ledger has of the day."""
         return self.version == self.compacted_version
 
-    def path(self, directory: Path, host: str = "") -> Path:
-        """Where its file stands in this folder; `host` names the first one."""
-        return directory / f"event_date={day_of(self.day)}/{self.host or host}.parquet"
+    @property
+    def span(self) -> Span:
+        """The time of the day."""
+        return span_of(self.day)
+
+    @property
+    def is_noted(self) -> bool:
+        """Whether the manifest has the folder of its file; always, when there is no file yet."""
+        return self.directory is not None or self.sha256 is None
+
+    def is_prunable(self, before_day: int | None) -> bool:
+        """Whether its rows are to be pruned, when days before this one are; None: none are."""
+        is_due = before_day is not None and self.day < before_day and self.is_clean
+        return is_due and (self.rows or 0) > self.pruned
+
+    def named(self, host: str) -> Partition:
+        """The same with a host: a day keeps the one that its first file was named after."""
+        return self if self.host else self._replace(host=host)
+
+    def path(self, directory: Path) -> Path:
+        """Where its file stands in this folder."""
+        return directory / f"event_date={day_of(self.day)}/{self.host or ''}.parquet"
 
     def place(self, directory: Path) -> Path:
-        """Where its file is; `directory` is the folder of those that no folder is noted of."""
+        """Where its file is: in the folder of the manifest, or else in `directory`."""
         return self.path(Path(self.directory or directory))
 
     def names(self, digest: bytes) -> bool:
-        """Whether a file with this digest is its file."""
+        """Whether a file with this SHA-256 is its file."""
         return digest in (self.sha256, self.next_sha256)
 
     def may_be(self, path: Path) -> bool:
-        """Whether the file at `path` can be its file, by its size. Raises OSError."""
+        """Whether the file at `path` has the size of its file. Raises OSError."""
         try:
             size_bytes = path.stat().st_size
         except (FileNotFoundError, NotADirectoryError):
             return False
-        # Of one that was about to take its place, no size is noted.
+        # The size of a file that was about to take its place is not noted.
         return size_bytes == self.file_bytes or self.next_sha256 is not None
 
     def is_in(self, directory: Path) -> bool:
-        """Whether its file is in this folder, and can be its file. Raises OSError."""
-        is_another = self.directory is not None and self.directory != str(directory)
-        return not is_another and self.may_be(self.path(directory))
+        """Whether its file is in this folder, as far as its size shows. Raises OSError."""
+        return self.directory in (None, str(directory)) and self.may_be(self.path(directory))
 
 
-PARTITION_COLUMNS: Final = ", ".join(Partition._fields)
+_COLUMNS: Final = ", ".join(Partition._fields)
 
 
 class Snapshots(NamedTuple):
@@ -88,19 +107,24 @@ class Snapshots(NamedTuple):
     days: int
     dirty_days: int
     last_compacted_us: int | None
-    pruned_traces: int  # those that are in no other place any more
+    pruned_traces: int  # those that are in snapshots only
 
 
 @dataclass(frozen=True, slots=True)
 class DayReader:
     """The days that have calls, what became of their snapshots, and their traces."""
 
-    ledger: ReadOnly
+    ledger: Database
 
     def partitions(self) -> dict[int, Partition]:
         """Every day (days since 1970) that has or had traces."""
-        rows = self.ledger.all(f"SELECT {PARTITION_COLUMNS} FROM partition ORDER BY day")
+        rows = self.ledger.all(f"SELECT {_COLUMNS} FROM partition ORDER BY day")
         return {row[0]: Partition(*row) for row in rows}
+
+    def partition(self, day: int) -> Partition:
+        """The manifest's row of this day, which there must be."""
+        sql = f"SELECT {_COLUMNS} FROM partition WHERE day = ?"
+        return Partition(*next(self.ledger.all(sql, (day,))))
 
     def pruned(self, from_us: int, until_us: int) -> list[Partition]:
         """The days of the span that have pruned calls."""

@@ -22,8 +22,8 @@ class Heartbeat(NamedTuple):
     def silence_s(self, now_us: int) -> float:
         """How long ago it was; 0 when the clock has been set back since.
 
-        Then nobody can know, for the ten seconds until the next one. That a daemon hangs as well
-        just then, the service manager's watchdog finds out.
+        Then its age is not known until the next one, ten seconds later. If the daemon hangs just
+        then, the service manager's watchdog notices.
         """
         return max(0, now_us - self.beat_us) / US_PER_S
 

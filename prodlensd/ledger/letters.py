@@ -1,8 +1,7 @@
-"""The dead letters, and what somebody decided about them.
+"""The dead letters, and how they are accepted: dismissed, or purged, which removes their bytes.
 
-They can be accepted, and of those that are, only the fact can be kept. Such a letter is still a
-row, and counted in its source: lines = traces + duplicates + dead letters + blanks. The tally of
-`reason`, which is what `status` warns of, counts the open ones only.
+An accepted letter is still a row, and counted in its source: lines = traces + duplicates + dead
+letters + blanks. The tally of `reason`, which `status` warns of, counts the open letters only.
 """
 
 from __future__ import annotations
@@ -14,13 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from prodlensd.ledger.connection import BUSY_TIMEOUT_MS, ReadOnly, translated
+from prodlensd.ledger.connection import BUSY_TIMEOUT_MS, Database, translated
 from prodlensd.ledger.sources import Place
 from prodlensd.ledger.writing import Ledger
 
 
 class Refused(NamedTuple):
-    """A dead letter but for its bytes, of which `kept_bytes` are there, of `length`."""
+    """A dead letter without its bytes: of `length`, the ledger has `kept_bytes`."""
 
     key: bytes
     source_id: int
@@ -34,7 +33,7 @@ class Refused(NamedTuple):
     state: str  # one of LETTER_STATES
 
 
-#: Still to be looked at; accepted by somebody; accepted, and of its bytes only the fact is kept.
+#: Yet to be looked at; accepted; accepted, and its bytes removed.
 LETTER_STATES: Final = ("open", "dismissed", "purged")
 _COLUMNS: Final = (
     "d.key, d.source_id, coalesce(s.path, ''), d.source_offset, d.length, length(d.raw), "
@@ -49,7 +48,7 @@ _CHOSEN: Final = "(?1 IS NULL OR d.reason = ?1) AND d.state IN (SELECT value FRO
 class LetterReader:
     """The dead letters, in all three states."""
 
-    ledger: ReadOnly
+    ledger: Database
 
     def count_by_state(self, reason: str | None = None) -> dict[str, int]:
         """How many there are (of one reason) in each state. Looks at all of them."""
@@ -103,7 +102,7 @@ class LetterReader:
     def between(self, first_key: bytes, last_key: bytes) -> list[Refused]:
         """Those with keys in this range, both ends included, but no more than two of them.
 
-        Two mean that the range does not tell one letter from all others.
+        Two mean that the range does not identify one letter.
         """
         sql = f"{_REFUSED} WHERE d.key BETWEEN ? AND ? LIMIT 2"
         return [Refused._make(letter) for letter in self.ledger.all(sql, (first_key, last_key))]
@@ -127,7 +126,7 @@ class LetterReader:
         return self.ledger.one(sql, (key,))
 
 
-#: What each operation changes: the letters in the states that it comes after.
+#: The states that a letter can be accepted from, by the state that it comes to.
 BEFORE: Final = {"dismissed": ("open",), "purged": ("open", "dismissed")}
 _FIND: Final = "SELECT reason, state, length(raw) FROM dead_letter WHERE key = ?"
 _DISMISS: Final = "UPDATE dead_letter SET state = 'dismissed' WHERE key = ?"
@@ -140,28 +139,28 @@ _KEEP_THE_FACT: Final = """
         rowid, key, source_id, source_offset, length, reason, detail, received_us, raw, state
     ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, x'', 'purged')
 """
-#: Others wait no longer for us than this.
+#: Other programs wait no longer for us than this.
 _LOG_PATIENCE_MS: Final = 50
 
 
 class Accepted(NamedTuple):
-    """What one transaction accepted: letters of each reason, and the bytes kept of them before."""
+    """How many letters of each reason one transaction accepted, and how many bytes they had."""
 
     letters: Counter[str]
     kept_bytes: int
 
 
 class Letters:
-    """The writing side. Without state of its own."""
+    """Accepts dead letters. Without state of its own."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._db = ledger.db
 
     def accept(self, state: str, keys: Iterable[bytes]) -> Accepted:
-        """Moves these letters to the state `dismissed` or `purged`, all or none.
+        """Brings these letters to the state `dismissed` or `purged`, all or none.
 
-        Those that are there already, or gone, are passed over.
+        Letters that are in it already, or gone, are passed over.
         """
         accepted: Counter[str] = Counter()
         opened: Counter[str] = Counter()
@@ -177,24 +176,17 @@ class Letters:
                 accepted[reason] += 1
                 opened[reason] -= before == "open"
                 kept_bytes += size_bytes
-            self._dismiss(due) if state == "dismissed" else self._purge(due)
+            if state == "dismissed":
+                self._db.executemany(_DISMISS, due)
+            else:  # deleted and inserted again: an update would leave one short row to each page
+                facts = self._db.executemany(_DELETE, due).fetchall()
+                self._db.executemany(_KEEP_THE_FACT, facts)
             self._ledger.tallies.count("reason", opened)
         return Accepted(accepted, kept_bytes)
 
-    def _dismiss(self, keys: list[tuple[bytes]]) -> None:
-        self._db.executemany(_DISMISS, keys)
-
-    def _purge(self, keys: list[tuple[bytes]]) -> None:
-        """Deletes the letters and inserts what stays of them, in their places.
-
-        An update would leave each page to the one short row that is left in it.
-        """
-        facts = self._db.executemany(_DELETE, keys).fetchall()
-        self._db.executemany(_KEEP_THE_FACT, facts)
-
     @contextmanager
     def _overwriting(self) -> Iterator[None]:
-        """Pages that are freed within are overwritten with zeros."""
+        """Within, pages that are freed are overwritten with zeros."""
         before = self._db.pragma("secure_delete")
         self._db.execute("PRAGMA secure_delete = ON")
         try:
@@ -203,9 +195,9 @@ class Letters:
             self._db.execute(f"PRAGMA secure_delete = {before}")
 
     def empty_log(self) -> bool:
-        """Moves what the write-ahead log holds to the database, and the log to no bytes at all.
+        """Moves the write-ahead log into the database, and shortens its file to nothing.
 
-        False when somebody is reading or writing just now.
+        False when another program is reading or writing just now.
         """
         with translated(self._ledger.path):
             self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()

@@ -1,6 +1,6 @@
 """What the daemon measures of itself: how much it reads, and how fast.
 
-Counts since its start, in the shape that Prometheus gives histograms; the heartbeat carries them.
+Counts since its start, with histograms as Prometheus has them. They are part of the heartbeat.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from bisect import bisect_left
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-#: Upper bounds in seconds; what is over the last one is counted after it.
+#: Upper bounds in seconds; one more bucket counts what is above the last.
 BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
@@ -31,9 +31,9 @@ class Histogram:
         return sum(self.counts)
 
     def percentile_s(self, share: float) -> float | None:
-        """The bound under which so many are, that is a little too long; None when there are none.
+        """The bound of the bucket in which this share of the durations is reached; None for none.
 
-        Over the last bound nothing is known, and that bound is given.
+        That is a little too long. Above the last bound it is too short: then it is that bound.
         """
         wanted = share * self.count
         below = 0
@@ -63,14 +63,14 @@ class Measures:
     delay_seconds: Histogram = field(default_factory=Histogram)
 
     def as_dict(self) -> dict[str, Any]:
-        """As it becomes JSON."""
+        """Ready to become JSON."""
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, told: dict[str, Any]) -> Measures:
-        """As it was before it became JSON."""
+    def from_dict(cls, content: dict[str, Any]) -> Measures:
+        """Read back from JSON. Raises TypeError or KeyError for other content."""
         histograms = {
-            name: Histogram(**told[name])
+            name: Histogram(**content[name])
             for name in ("batch_seconds", "commit_seconds", "delay_seconds")
         }
-        return cls(**told | histograms)
+        return cls(**content | histograms)

@@ -1,8 +1,7 @@
 """The rates that calls are priced at: each is kept for good, with the first row that needs it.
 
-A price is known when a call is priced, and the ledger has it when it has the call: they are written
-in one transaction. Until then it waits in memory, and after a transaction that failed it waits on:
-whoever priced a call does not price it again.
+The rates are written in the same transaction as the call that was priced at them. Until then they
+wait in memory. They still wait after a transaction that failed: the call is not priced again.
 """
 
 from __future__ import annotations
@@ -14,8 +13,8 @@ import apsw
 
 from prodlensd.model import PinnedPrice
 
-#: How many prices are kept with the names of the calls they were asked for. Whoever writes the log
-#: can make up names without end; after so many, a price is kept without them, once for them all.
+#: How many prices are kept with the names of the calls that they were asked for. A log may hold any
+#: number of made-up names; beyond this, a price is kept once, without names.
 MOST_NAMED: Final = 10_000
 
 _FIELDS: Final = ", ".join(PinnedPrice._fields)
@@ -25,7 +24,7 @@ _WRITE: Final = f"""
     VALUES ({",".join("?" * len(PinnedPrice._fields))}, ?, ?)
     ON CONFLICT DO UPDATE SET confirmed_us = excluded.confirmed_us
 """
-# A price that the book no longer has held for as long as the book was known to say so.
+# A price that is in the book no more held until the book was last known to have it.
 FIND: Final = f"""
     SELECT {_FIELDS.replace("until_us", "min(until_us, confirmed_us + 1)")}
     FROM price
@@ -40,7 +39,7 @@ _Call = tuple[str, str, str]
 class Pins:
     """The prices of a ledger. The mutable state: those that wait, by call and by id, and `_room`.
 
-    `_room` is how many more are kept with names; None: not counted since the last were written.
+    `_room` is how many more may be kept with names; None: not counted since the last were written.
     """
 
     def __init__(self, db: apsw.Connection) -> None:
@@ -50,13 +49,13 @@ class Pins:
 
     @property
     def are_waiting(self) -> bool:
-        """Whether there is anything to write."""
+        """Whether any are yet to be written."""
         return bool(self._waiting)
 
     def keep(self, price: PinnedPrice, unnamed: Callable[[], PinnedPrice], now_us: int) -> int:
-        """Has the price written with the next transaction, as confirmed now; the id of what is.
+        """Keeps the price, confirmed now, for the next transaction; returns the id it is kept by.
 
-        That is the price itself while there is room for names, and after that the unnamed one.
+        Once there is no room for more names, the unnamed price is kept in its place.
         """
         if not self._is_known(price):
             if self._count_room() > 0:
@@ -64,14 +63,14 @@ class Pins:
             else:
                 price = unnamed()
         of_call = self._waiting.setdefault(price[2:5], {})
-        of_call.pop(price.price_id, None)  # the last one heard of comes last
+        of_call.pop(price.price_id, None)  # the last one confirmed comes last
         of_call[price.price_id] = price, now_us
         return price.price_id
 
     def find(self, provider: str, model: str, tier: str, at_us: int) -> PinnedPrice | None:
-        """The list price last heard of for such a call, for as long as a book was known to say so.
+        """The price of a table that was last confirmed for such a call, while it held.
 
-        Raises apsw.Error.
+        It held until its book was last known to have it. Raises apsw.Error.
         """
         call = (provider, model, tier)
         for price, confirmed_us in reversed(self._waiting.get(call, {}).values()):
@@ -82,7 +81,7 @@ class Pins:
         return None if row is None else PinnedPrice(*row)
 
     def write(self) -> None:
-        """Writes what waits, within a transaction."""
+        """Writes the prices that wait, within a transaction."""
         self._db.executemany(
             _WRITE,
             [
@@ -93,7 +92,7 @@ class Pins:
         )
 
     def settle(self) -> None:
-        """To be called when a transaction that has written them is committed."""
+        """Forgets those that wait: the transaction that wrote them is committed."""
         if self._waiting:
             self._waiting = {}
             self._room = None

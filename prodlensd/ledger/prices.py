@@ -1,6 +1,6 @@
-"""What calls were priced at, and what changed about it: pinned rates, repricings and their history.
+"""What calls were priced at, and what repricings changed of it.
 
-No cost changes but by a repricing, and each change is kept.
+The cost of a call changes by repricing only, and each change is kept.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from prodlensd.ledger.connection import ReadOnly, translated
+from prodlensd.ledger.connection import Database, translated
 from prodlensd.ledger.pins import FIND
 from prodlensd.ledger.rows import LOGGED
 from prodlensd.ledger.sums import exact_sums, joined
-from prodlensd.ledger.tallies import TOTALLED, TotalsBySource, count_disputed
+from prodlensd.ledger.tallies import TOTALLED, TallyReader, TotalsBySource, count_disputed
 from prodlensd.ledger.writing import Ledger
 from prodlensd.model import US_PER_DAY, PinnedPrice, Price, Trace
 
@@ -30,9 +30,9 @@ _CALLS: Final = f"""
         AND (? IS NULL OR model GLOB ?) AND (? IS NULL OR provider = ?)
     ORDER BY started_us, key LIMIT ?
 """
-#: Comes before every key: SQLite orders numbers before texts, and texts before blobs.
+#: Sorts before every key: SQLite orders numbers before texts, and texts before blobs.
 _BEFORE_ANY_KEY: Final = 0
-# What the tallies and totals need is given as it is now, not as it was when the call was looked at.
+# Returns what the tallies and totals need: the call may have changed since it was read.
 _CHANGE: Final = f"""
     UPDATE trace SET cost_nanousd = ?, cost_source = ?, table_nanousd = ?, price_id = ?
     WHERE started_us = ? AND key = ?
@@ -43,7 +43,7 @@ _NOTE: Final = """
     INSERT INTO repricing (version, selection, started_us) VALUES (?, ?, ?) RETURNING repricing_id
 """
 _KEEP: Final = "INSERT INTO cost_change VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-#: What GLOB takes for a pattern, but for the `*` that is meant so.
+# What GLOB takes for a pattern, except `*`, which is one in a selection too.
 _LITERALLY: Final = str.maketrans({"[": "[[]", "?": "[?]"})
 
 
@@ -74,7 +74,7 @@ Selected = tuple[Trace, int | None, Price]
 
 
 class Doubtful(NamedTuple):
-    """Calls of one model and tier that are unpriced, or disputed; costs in nano-dollars."""
+    """The unpriced calls, or the disputed ones, of one model and tier; costs in nano-dollars."""
 
     provider: str | None
     model: str | None
@@ -87,61 +87,51 @@ class Doubtful(NamedTuple):
 
 
 class Prices:
-    """The writing side. Pins rates, and writes the changes of a repricing.
-
-    `now` is the time in microseconds since 1970.
-    """
+    """Keeps rates, and notes what was priced again. `now` is in microseconds since 1970."""
 
     def __init__(self, ledger: Ledger, now: Callable[[], int]) -> None:
         self._ledger = ledger
         self._now = now
 
     def pin(self, price: PinnedPrice, unnamed: Callable[[], PinnedPrice]) -> int:
-        """Keeps the rates for good, or notes that the book still says so; the id they are kept by.
+        """Keeps the rates, or notes that the book still has them; returns the id they are kept by.
 
-        They are written with the next transaction (see `pins`): that of the call's row.
+        They are written with the next transaction: that of the call's row (see `pins`).
         """
         with translated(self._ledger.path):
             return self._ledger.pins.keep(price, unnamed, self._now())
 
     def pinned(self, provider: str, model: str, tier: str, at_us: int) -> PinnedPrice | None:
-        """The newest list price kept for such a call, from when a book still knew it."""
+        """The price of a table that was last confirmed for such a call, while it held."""
         with translated(self._ledger.path):
             return self._ledger.pins.find(provider, model, tier, at_us)
 
     def write_pins(self) -> None:
-        """Writes the pins that no row has taken along: a book was asked, and no cost changed."""
+        """Writes the rates that wait although no row was written: no cost changed."""
         if self._ledger.pins.are_waiting:
             with self._ledger.transaction():
                 pass
 
     def fingerprint(self) -> str | None:
-        """What the calls that nobody could price were last priced by."""
-        with translated(self._ledger.path):
-            row = self._ledger.db.execute("SELECT fingerprint FROM pricing").fetchone()
+        """The fingerprint of the prices that unpriced calls were last tried with; None: of none."""
+        row = self._ledger.one("SELECT fingerprint FROM pricing")
         return None if row is None else str(row[0])
 
     def unpriced_calls(self) -> int:
         """How many calls have no price."""
-        with translated(self._ledger.path):
-            row = self._ledger.db.execute(
-                "SELECT traces FROM tally WHERE column = 'cost_source' AND value = 'unpriced'"
-            ).fetchone()
-        return 0 if row is None else int(row[0])
+        return TallyReader(self._ledger).tally("cost_source").get("unpriced", 0)
 
     def note_fingerprint(self, fingerprint: str) -> None:
-        """Notes what the unpriced calls have now been priced by."""
-        with self._ledger.transaction():
-            self._ledger.db.execute("INSERT OR REPLACE INTO pricing VALUES (1, ?)", (fingerprint,))
+        """Notes the prices that all unpriced calls have now been tried with."""
+        self._ledger.write("INSERT OR REPLACE INTO pricing VALUES (1, ?)", (fingerprint,))
 
     def repricing(self, version: str, selection: Selection, started_us: int) -> Repricing:
         """A repricing, which is noted with the first change that it makes."""
-        noted = (version, json.dumps(selection._asdict()), started_us)
-        return Repricing(self._ledger, noted)
+        return Repricing(self._ledger, (version, json.dumps(selection._asdict()), started_us))
 
 
 class Repricing:
-    """One run of `reprice`. Its only state: as which it is noted, once it has changed anything."""
+    """One run of `reprice`. The mutable state: its id, once it has changed anything."""
 
     def __init__(self, ledger: Ledger, noted: tuple[str, str, int]) -> None:
         self._ledger = ledger
@@ -151,7 +141,7 @@ class Repricing:
     def write(self, day: int, changes: Sequence[Change]) -> list[Change]:
         """Writes changes of one day in one transaction; returns those that were made.
 
-        A call that changed since it was looked at is passed over.
+        A call that has changed since it was read is passed over.
         """
         with self._ledger.transaction():
             found = self._update(changes)
@@ -166,7 +156,7 @@ class Repricing:
         return made
 
     def _update(self, changes: Sequence[Change]) -> dict[Any, list[Any]]:
-        """The gateway's cost and the tokens of each call that could be changed, by its key."""
+        """Changes the calls; returns gateway cost and tokens of each that was changed, by key."""
         rows = self._ledger.db.executemany(
             _CHANGE, [(*change.new, *_key(change), *change.old[:3]) for change in changes]
         )
@@ -213,15 +203,15 @@ def _kept(price: Price) -> tuple[int | None, str, int | None]:
 class PriceReader:
     """The prices that are kept, the calls to price again, and those whose price is in doubt."""
 
-    ledger: ReadOnly
+    ledger: Database
 
     def pin(self, price: PinnedPrice, unnamed: Callable[[], PinnedPrice]) -> int:
-        """Keeps nothing: this side only reads."""
+        """Keeps nothing, since this connection cannot write."""
         del unnamed
         return price.price_id
 
     def pinned(self, provider: str, model: str, tier: str, at_us: int) -> PinnedPrice | None:
-        """The newest list price kept for such a call, from when a book still knew it."""
+        """The price of a table that was last confirmed for such a call, while it held."""
         row = self.ledger.one(FIND, (provider, model, tier, at_us))
         return None if row is None else PinnedPrice(*row)
 
@@ -232,7 +222,7 @@ class PriceReader:
         return [day for (day,) in self.ledger.all(sql, (first, last))]
 
     def pruned(self, days: list[int]) -> int:
-        """How many calls of these days are in snapshots only: they keep their prices."""
+        """How many calls of these days are in snapshots only: they are not priced again."""
         sql = (
             "SELECT coalesce(sum(pruned), 0) FROM partition "
             "WHERE day IN (SELECT value FROM json_each(?))"
@@ -240,10 +230,10 @@ class PriceReader:
         return int(self.ledger.value(sql, (json.dumps(days),)))
 
     def calls(self, day: int, selection: Selection, most: int) -> Iterator[list[Selected]]:
-        """The calls of one day in time order, so many at most at once, each read as one view.
+        """The selected calls of one day in time order, `most` at once, each read as one view.
 
-        In between no view is held open: the write-ahead log can be emptied while calls are priced.
-        Later calls than the last one there is now are left out: they may come without end.
+        Between two reads no view is held open, so that the write-ahead log can be emptied while
+        calls are priced. Calls after the last one there is now are left out: more may always come.
         """
         after: tuple[int, Any] = (max(day * US_PER_DAY, selection.since_us), _BEFORE_ANY_KEY)
         until = min((day + 1) * US_PER_DAY, selection.until_us)
@@ -261,7 +251,7 @@ class PriceReader:
         return self._doubtful("cost_source = 'unpriced'")
 
     def disputed(self) -> list[Doubtful]:
-        """The models whose price the gateway and the table do not agree on, most calls first."""
+        """The models whose cost by gateway and by table is disputed, most calls first."""
         return self._doubtful("disputed = 'yes'")
 
     def _doubtful(self, which: str) -> list[Doubtful]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from prodlensd.ledger.connection import ReadOnly, translated
+from prodlensd.ledger.connection import Database
 from prodlensd.ledger.days import Partition
 from prodlensd.ledger.writing import Ledger
 
@@ -40,7 +40,7 @@ _FAILED: Final = "SELECT failures, since_us, next_us, fault FROM publishing"
 class PublishingReader:
     """What was copied, and what is yet to be."""
 
-    ledger: ReadOnly
+    ledger: Database
 
     def due(self, url: str) -> list[Partition]:
         """The days whose snapshot is up to date and is yet to be copied there, oldest first."""
@@ -66,32 +66,26 @@ class Publishing:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._db = ledger.db
+        self._reader = PublishingReader(ledger)
 
     def has_work(self, url: str, now_us: int) -> bool:
         """Whether there is anything to copy there, and an attempt is due."""
-        with translated(self._ledger.path):
-            failed = self._db.execute(_FAILED).fetchone()
-            if failed is not None and now_us < FailedAttempts(*failed).next_us:
-                return False
-            return self._db.execute(f"SELECT 1 {_DUE} LIMIT 1", (url,)).get is not None
+        failed = self._reader.failed()
+        return (failed is None or now_us >= failed.next_us) and bool(self._reader.due(url))
 
     def note_copied(self, url: str, partition: Partition, now_us: int) -> None:
         """Notes that the file of this day that the manifest names was copied there."""
-        with self._ledger.transaction():
-            self._db.execute(
-                "INSERT OR REPLACE INTO publication VALUES (?, ?, ?, ?, ?)",
-                (url, partition.day, partition.sha256, partition.file_bytes, now_us),
-            )
+        copied = (url, partition.day, partition.sha256, partition.file_bytes, now_us)
+        self._ledger.write("INSERT OR REPLACE INTO publication VALUES (?, ?, ?, ?, ?)", copied)
 
     def forget_copies(self, url: str) -> None:
         """Makes everything due to be copied there again."""
-        with self._ledger.transaction():
-            self._db.execute("DELETE FROM publication WHERE url = ?", (url,))
+        self._ledger.write("DELETE FROM publication WHERE url = ?", (url,))
 
     def note_failed(self, failed: FailedAttempts | None) -> None:
         """Notes the attempts that failed; None: the last one did not."""
-        with self._ledger.transaction():
-            self._db.execute("DELETE FROM publishing")
-            if failed is not None:
-                self._db.execute("INSERT INTO publishing VALUES (1, ?, ?, ?, ?)", failed)
+        if failed is None:
+            self._ledger.write("DELETE FROM publishing")
+        else:
+            sql = "INSERT OR REPLACE INTO publishing VALUES (1, ?, ?, ?, ?)"
+            self._ledger.write(sql, failed)

@@ -19,7 +19,7 @@ COLUMNS: Final = (
     *PRICE,
     *("anomalies", "source_id", "source_offset"),
 )
-#: Columns of a row by place: what tells it, how a line logged it, and its price.
+#: Slices of a row: its key; all but its key and its place; the part that is logged; its price.
 KEY: Final = slice(0, 2)
 FACTS: Final = slice(2, len(COLUMNS) - 2)
 AS_LOGGED: Final = slice(2, len(LOGGED) + 1)

@@ -230,7 +230,7 @@ CREATE TABLE pruned (
 -- What many pruned calls have in common.
 CREATE TABLE fact (
     fact_id INTEGER PRIMARY KEY,
-    facts TEXT NOT NULL UNIQUE      -- JSON: see partitions.FACTS
+    facts TEXT NOT NULL UNIQUE      -- JSON: see partitions.SHARED
 ) STRICT;
 
 -- The manifest: the file of a day is <parquet.directory>/event_date=<day>/<host>.parquet, for good,

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
-from prodlensd.ledger.connection import ReadOnly, translated
+from prodlensd.ledger.connection import Database
 from prodlensd.ledger.transactions import Writer
 from prodlensd.model import Checkpoint, Doubt, Gap, Sighting
 
@@ -41,7 +41,7 @@ class Counts(NamedTuple):
 
 
 class OpenGaps(NamedTuple):
-    """Places whose bytes are gone, as far as anybody knows, and how many bytes that is at least."""
+    """How many open gaps there are, and how many bytes they had at least."""
 
     number: int
     known_bytes: int
@@ -58,9 +58,9 @@ class Source(NamedTuple):
 #: Where a line was first read: source id, offset.
 Place = tuple[int, int]
 
-#: Sources that are read to their end, last before a time, and not looked at since another. Not
-#: those with a line of which only the head is kept, unless somebody has purged that too.
-FINISHED: Final = (
+# Read to the end, the last time before a moment, and not kept as unproven since another. Not those
+# with a line of which only the head is kept, unless that was purged too.
+_FINISHED: Final = (
     "WHERE state = 'live' AND offset > 0 AND offset >= size_bytes AND last_read_us < ? "
     "AND coalesce(kept_us, 0) < ? AND source_id NOT IN (SELECT source_id FROM dead_letter "
     "WHERE reason = 'too_long' AND length > length(raw) AND state <> 'purged')"
@@ -80,9 +80,9 @@ _TAILS: Final = """
 
 @dataclass(frozen=True, slots=True)
 class SourceReader:
-    """What the ledger knows of the sources."""
+    """How far each source is read, and what it counts."""
 
-    ledger: ReadOnly
+    ledger: Database
 
     def tails(self) -> list[Tail]:
         """Every live source."""
@@ -92,13 +92,14 @@ class SourceReader:
         """Every source, live or not."""
         return self._chosen("ORDER BY source_id")
 
-    def finished(self, read_before_us: int, kept_before_us: int) -> list[Source]:
-        """The live sources that are read to their end, the last time before then, and not empty.
+    def finished(self, read_before_us: int, kept_before_us: int, most: int = -1) -> list[Source]:
+        """The live sources that are not empty, and read to their end, last before this moment.
 
-        Not those of whose lines only the head is kept, nor those that could lately not be proven.
+        Without those with a line of which only the head is kept, and without those that could not
+        be proven and were noted as kept at `kept_before_us` or later.
         """
-        which = f"{FINISHED} ORDER BY last_read_us"
-        return self._chosen(which, (read_before_us, kept_before_us))
+        which = f"{_FINISHED} ORDER BY last_read_us LIMIT ?"
+        return self._chosen(which, (read_before_us, kept_before_us, most))
 
     def _chosen(self, which: str, bindings: tuple[object, ...] = ()) -> list[Source]:
         sql = f"SELECT {_CHECKPOINT}, state, {_COUNTED} FROM source {which}"
@@ -150,8 +151,7 @@ class Sources:
 
     def checkpoints(self) -> list[Checkpoint]:
         """The committed place in every live source."""
-        with translated(self._ledger.path):
-            return [Checkpoint(*row) for row in self._ledger.db.execute(_CHECKPOINTS)]
+        return [Checkpoint(*row) for row in self._ledger.all(_CHECKPOINTS)]
 
     def register(self, sightings: Sequence[Sighting], now_us: int) -> list[Checkpoint]:
         """New sources at offset 0, one for each sighting, known before their first byte is read."""
@@ -172,20 +172,15 @@ class Sources:
 
     def open_gaps(self) -> list[Gap]:
         """The gaps whose bytes have not turned up."""
-        with translated(self._ledger.path):
-            return [Gap(*row) for row in self._ledger.db.execute(_OPEN_GAPS)]
+        return [Gap(*row) for row in self._ledger.all(_OPEN_GAPS)]
 
     def resolve(self, gap: Gap) -> None:
         """Notes that a gap's bytes were found in a copy, and read there."""
-        with self._ledger.transaction():
-            sql = "UPDATE gap SET state = 'resolved' WHERE gap_id = ?"
-            self._ledger.db.execute(sql, (gap.gap_id,))
+        self._ledger.write("UPDATE gap SET state = 'resolved' WHERE gap_id = ?", (gap.gap_id,))
 
     def acknowledge_gaps(self) -> int:
         """Accepts the open gaps as lost, so that `status` no longer warns of them; how many."""
-        with self._ledger.transaction():
-            self._ledger.db.execute("UPDATE gap SET state = 'acknowledged' WHERE state = 'open'")
-            return self._ledger.db.changes()
+        return self._ledger.write("UPDATE gap SET state = 'acknowledged' WHERE state = 'open'")
 
     def relocate(self, checkpoints: Iterable[Checkpoint]) -> None:
         """Notes where these sources' files are now."""
@@ -194,6 +189,15 @@ class Sources:
                 "UPDATE source SET path = ?, dev = ? WHERE source_id = ?",
                 [(moved.path, moved.dev, moved.source_id) for moved in checkpoints],
             )
+
+    def has_finished(self, read_before_us: int, kept_before_us: int) -> bool:
+        """Whether `SourceReader.finished` has any."""
+        return bool(SourceReader(self._ledger).finished(read_before_us, kept_before_us, most=1))
+
+    def note_kept(self, source_id: int, now_us: int) -> None:
+        """Notes that this log is old but not proven, so that it is not read again and again."""
+        sql = "UPDATE source SET kept_us = ? WHERE source_id = ?"
+        self._ledger.write(sql, (now_us, source_id))
 
     def _register(self, sighting: Sighting, now_us: int) -> Checkpoint:
         start = Checkpoint(0, sighting.path, sighting.dev, sighting.inode)

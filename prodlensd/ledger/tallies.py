@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from operator import add
 from typing import Any, Final, NamedTuple
 
-from prodlensd.ledger.connection import ReadOnly
+from prodlensd.ledger.connection import Database
 from prodlensd.ledger.rows import Row, value_of
 from prodlensd.ledger.sums import exact_sums, joined
 from prodlensd.ledger.transactions import Writer
@@ -48,7 +48,7 @@ class Group(NamedTuple):
 class TallyReader:
     """The ledger's tallies and totals, as they are kept and as they are counted again."""
 
-    ledger: ReadOnly
+    ledger: Database
 
     def tally(self, column: str) -> dict[str, int]:
         """How many traces have each value of a column, or open dead letters each `reason`."""

@@ -1,4 +1,4 @@
-"""The connection that writes, its transactions, and whose it is. What is written, others know."""
+"""The connection that writes, its transactions, and which daemon may use it."""
 
 from __future__ import annotations
 
@@ -9,24 +9,23 @@ from typing import Self
 
 import apsw
 
-from prodlensd.ledger.connection import LedgerLostError, open_writer, translated
+from prodlensd.ledger.connection import Database, LedgerLostError, open_writer, translated
 from prodlensd.ledger.heartbeat import WRITE, Heartbeat
 from prodlensd.ledger.pins import Pins
 
 
-class Writer:
+class Writer(Database):
     """The connection that writes, a context manager. `host` is noted with each new source.
 
-    The mutable state: the connection, and as which daemon it was taken over. `pins` are the prices
-    that wait for the next transaction.
+    The mutable state: the connection, and the daemon that has taken it over, by pid and start.
+    `pins` are the prices that wait for the next transaction.
     """
 
     pins: Pins
 
     def __init__(self, path: Path, *, host: str = "", durability: str = "full") -> None:
-        self.path = path
+        super().__init__(path)
         self.host = host
-        self.db: apsw.Connection
         self._durability = durability
         self._owner: tuple[int, int] | None = None
         self._file: tuple[int, int] = (0, 0)
@@ -37,14 +36,11 @@ class Writer:
         self.pins = Pins(self.db)
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.db.close()
-
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """BEGIN IMMEDIATE to COMMIT, or ROLLBACK when anything raises.
 
-        Prices that wait go along, before the rows that were priced at them.
+        It also writes the prices that wait, before the rows that were priced at them.
         """
         with translated(self.path), _first_error(), self.db:
             self._check_ours()
@@ -52,15 +48,19 @@ class Writer:
             yield
         self.pins.settle()
 
+    def write(self, sql: str, bindings: tuple[object, ...] = ()) -> int:
+        """Runs one statement in a transaction of its own; returns how many rows it changed."""
+        with self.transaction():
+            self.db.execute(sql, bindings)
+            return self.db.changes()
+
     def take_over(self, *, pid: int, version: str, started_us: int) -> None:
         """Makes this daemon the only one that may write, and shuts out any that wrote before.
 
-        The lock beside the database should have kept others out; this holds even when somebody
-        deleted the lock.
+        The lock beside the database keeps other daemons out; this still does when that file was
+        deleted.
         """
-        with self.transaction():
-            beat = Heartbeat(pid, version, started_us, started_us, "starting", "ok")
-            self.db.execute(WRITE, beat)
+        self.write(WRITE, Heartbeat(pid, version, started_us, started_us, "starting", "ok"))
         self._owner = (pid, started_us)
 
     def beat(self, beat: Heartbeat) -> None:
@@ -69,8 +69,7 @@ class Writer:
             synchronous = self.db.pragma("synchronous")
             self.db.execute("PRAGMA synchronous = NORMAL")
             try:
-                with self.transaction():
-                    self.db.execute(WRITE, beat)
+                self.write(WRITE, beat)
             finally:
                 self.db.execute(f"PRAGMA synchronous = {synchronous}")
 
@@ -94,9 +93,9 @@ class Writer:
 
 @contextmanager
 def _first_error() -> Iterator[None]:
-    """Raises what went wrong first, not what apsw says of it.
+    """Raises the error that came first, instead of one that followed from it.
 
-    When the disk is full SQLite rolls back by itself, and apsw's own ROLLBACK finds nothing to do.
+    When the disk is full SQLite rolls back by itself, and apsw's own ROLLBACK then fails.
     """
     try:
         yield

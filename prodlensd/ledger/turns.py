@@ -1,19 +1,19 @@
-"""Takes turns with other programs at something that only one can have, such as a write lock."""
+"""Takes turns with other programs at what only one can have at a time, such as a write lock."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Final
 
-#: Nobody is left more time in a row than this.
+#: The longest turn that others are left.
 _LONGEST_S: Final = 0.1
 
 
 class Turns:
-    """Leaves others as much time between our turns as these take: a context manager for each.
+    """A context manager for each of our turns: others are left as much time as it took.
 
     `now_s` is a clock that never goes back, `wait` sleeps; both in seconds. The mutable state: when
-    our turn began, and until when it is theirs.
+    our turn began, and when theirs ends.
     """
 
     def __init__(self, now_s: Callable[[], float], wait: Callable[[float], object]) -> None:
@@ -22,13 +22,13 @@ class Turns:
         self._began_s = self._theirs_until_s = now_s()
 
     def __enter__(self) -> None:
-        """Waits for what is left of their turn, and begins ours."""
+        """Waits until their turn ends, and begins ours."""
         if (left_s := self._theirs_until_s - self._now_s()) > 0:
             self._wait(left_s)
         self._began_s = self._now_s()
 
     def __exit__(self, *_: object) -> None:
-        """Ends our turn; what we do from now on without it is their time as well."""
+        """Ends our turn and begins theirs, whatever else we do meanwhile."""
         now_s = self._now_s()
         self._theirs_until_s = now_s + min(now_s - self._began_s, _LONGEST_S)
 

@@ -1,6 +1,6 @@
 """What the calls of a span of time add up to: the SQL behind `report`.
 
-Every span is [from, until) in microseconds since 1970, and is found by the primary key.
+Every span is [from, until) in microseconds since 1970: a range of the primary key.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from prodlensd.ledger.calls import CallReader
-from prodlensd.ledger.connection import ReadOnly, translated
+from prodlensd.ledger.connection import Database, translated
 from prodlensd.ledger.days import Span
 from prodlensd.ledger.sums import exact_sums, joined
 
-#: What calls can be told apart by → its column, and the column that says how it was found.
+#: What calls can be grouped by → its column, and the column of how the value was found.
 COLUMNS: Final[dict[str, tuple[str, str | None]]] = {
     "developer": ("developer_id", "developer_via"),
     "model": ("model", None),
@@ -28,13 +28,13 @@ Key = tuple[str | None, ...]
 
 # ruff: noqa: S608 - statements are put together from names of columns
 _SPAN: Final = "WHERE started_us >= ? AND started_us < ?"
-# The gateway's id of the client's request, which its retries and fallbacks share. A call that has
-# none is a request of its own, known by its digest.
+# The proxy's id of the client's request, which its retries and fallbacks share. A call without one
+# is a request of its own, identified by its digest.
 _REQUEST: Final = (
     "coalesce(call_id, iif(typeof(key) = 'text', substr(key, 1, instr(key, ' ') - 1), key))"
 )
 _ALL_TOKENS: Final = "coalesce(total_tokens, tokens_in + tokens_out, tokens_in, tokens_out)"
-#: What is summed up, in the order of the fields of `Sums` from `tokens_in` on.
+#: What is added up, in the order of the fields of `Sums` from `tokens_in` on.
 _SUMMED: Final = (
     *("tokens_in", "tokens_out", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens"),
     "cost_nanousd",
@@ -64,14 +64,14 @@ class Sums(NamedTuple):
 
 
 class Requests(NamedTuple):
-    """Requests of clients, each one call or more, and those of which no call succeeded."""
+    """How many requests clients made, each of one call or more, and how many had no success."""
 
     requests: int = 0
     failed_requests: int = 0
 
 
 class Cost(NamedTuple):
-    """What the calls with one key cost, and how many there are; None when no cost is known."""
+    """How many calls one key has, and what they cost; None when no cost is known."""
 
     key: Key
     calls: int
@@ -97,7 +97,7 @@ class UsageReader:
     `calls` narrows an answer to SHOWN or to REST; None: all calls.
     """
 
-    ledger: ReadOnly
+    ledger: Database
     all_calls: CallReader
 
     def _from(self, calls: str | None) -> str:
@@ -114,14 +114,14 @@ class UsageReader:
         return False
 
     def costs(self, by: Sequence[str], from_us: int, until_us: int) -> Iterator[Cost]:
-        """What the calls of each key cost, one key after the other: there may be millions."""
+        """What the calls of each key cost, one key at a time: there may be millions."""
         values = ["count(*)", exact_sums(["cost_nanousd"])]
         grouped = self._grouped(_columns(by), values, self._from(None), (from_us, until_us))
         for key, (calls, *halves) in grouped:
             yield Cost(key, calls, *joined(halves))
 
     def show(self, by: Sequence[str], groups: Iterable[tuple[Span, Key]]) -> None:
-        """Parts all calls into those of these groups, SHOWN, and the others, REST: once only."""
+        """Divides all calls into those of these groups, SHOWN, and REST. Can be called once."""
         columns = _columns(by)
         names = ", ".join(columns)
         same = " AND ".join(f"shown.{column} IS call.{column}" for column in columns)

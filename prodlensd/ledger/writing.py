@@ -85,7 +85,7 @@ class Ledger(Writer):
     def redeem(self, letters: Iterable[tuple[bytes, Row]]) -> Redeemed:
         """Moves dead letters to `trace`, by key and as the row that each now is, all or none.
 
-        A letter that somebody else has moved or purged meanwhile is passed over.
+        A letter that another program has moved or purged meanwhile is passed over.
         """
         with self.transaction():
             there: list[tuple[bytes, Row]] = []

@@ -1,12 +1,12 @@
 """One UTC day of the ledger → one Parquet file, atomically.
 
 `<directory>/event_date=YYYY-MM-DD/<host>.parquet`, a hive layout that DuckDB, pandas, Polars and
-Spark read as one table. A file is complete or not there: it is written under a name that no reader
-looks for, flushed to disk, and renamed. Snapshots are derived; the ledger is the truth, but for the
-calls that were pruned from it.
+Spark read as one table. A file is complete or does not exist: it is written under a name that
+readers pass over, flushed to disk, and renamed. Snapshots are derived from the ledger, but for the
+calls that were pruned from it: these are in snapshots only.
 
-A reader of one file, or of any number that need not be of one moment, needs no lock. One that wants
-all days as they were at one moment reads within `shared_lock`.
+To read one file, or several that need not be of one moment, takes no lock. To read all days as they
+were at one moment, read within `shared_lock`.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from prodlensd.model import SnapshotFile
 
 LOCK_NAME: Final = ".prodlensd.lock"
 
-#: The columns of the `traces` view but for `event_date`, which is the folder's, with real types.
-#: Texts are dictionary-encoded in the file only: as a type of the column that would be one that
-#: differs from file to file, which not every reader can put together.
+#: The columns of the `traces` view, with real types; without `event_date`, which is the folder's,
+#: and `started_us`, which is `timestamp`. Strings are dictionary-encoded in the file only: as types
+#: of columns, dictionaries could differ between files, and some readers cannot join those.
 SCHEMA: Final = pa.schema(
     [
         ("session_id", pa.string()),
@@ -64,34 +64,34 @@ SCHEMA: Final = pa.schema(
     ]
 )
 
-#: What the ledger gives for these columns: the exact value instead of the view's text or float.
+#: The ledger's exact columns for those that the view has as text or float.
 _EXACT: Final = {"timestamp": "started_us", "cost_usd": "cost_nanousd"}
 #: The ledger's columns for one row of a snapshot, in the snapshot's order.
 LEDGER_COLUMNS: Final[tuple[str, ...]] = tuple(_EXACT.get(name, name) for name in SCHEMA.names)
 
-#: Rows of a row group, or somewhat more, and of what is held in memory at once.
+#: Rows of a row group, or somewhat more; as many are held in memory at once.
 GROUP_ROWS: Final = 65_536
-#: So many rows are turned into columns at once: few enough to stay in the processor's cache.
+#: Rows that are turned into columns at once: few enough to stay in the processor's cache.
 _SLICE_ROWS: Final = 2048
 
-_NANOUSD: Final = pa.decimal128(19, 0)  # what 64 bits need
-_USD: Final = pa.decimal128(18, 9)  # the same 128 bits, with a point in them
-#: Ascend in small steps, which this says in a few bits each.
-_ENCODINGS: Final = dict.fromkeys(("timestamp", "source_offset"), "DELTA_BINARY_PACKED")
-#: Hardly a value comes twice: a dictionary would only add to them.
-_UNLIKE: Final = ("call_id", "latency_ms", "ttft_ms", "cost_usd")
+_NANOUSD: Final = pa.decimal128(19, 0)  # the digits of 64 bits
+_USD: Final = pa.decimal128(18, 9)  # the same 128 bits, read as dollars
+#: These columns grow by small steps: their differences take a few bits each.
+_DELTA_ENCODED: Final = dict.fromkeys(("timestamp", "source_offset"), "DELTA_BINARY_PACKED")
+#: In these columns hardly any value repeats: a dictionary would make them larger.
+_PLAIN: Final = ("call_id", "latency_ms", "ttft_ms", "cost_usd")
 
 
 class LockedError(Exception):
-    """Somebody else holds the folder: a compaction, or a reader of all days."""
+    """Another program has locked the folder: a compaction, or a reader of all days."""
 
 
 @contextmanager
 def shared_lock(directory: Path) -> Iterator[None]:
-    """Keeps all snapshots as they are: for readers who want one view of all days.
+    """Keeps all snapshots as they are, for one view of all days.
 
-    Waits for a compaction to end, and holds up those that come later, so read and let go. Raises
-    OSError where this user may not open the lock file for writing.
+    Waits for a compaction to end, and later ones wait for this: read and let go. Raises OSError
+    when this user may not open the lock file for writing.
     """
     lock = InterProcessReaderWriterLock(str(directory / LOCK_NAME))
     with lock.read_lock():
@@ -151,7 +151,7 @@ def _slices(rows: Iterator[Sequence[Any]], most: int) -> Iterator[pa.RecordBatch
 
 
 def _raw(field: pa.Field) -> pa.Field:
-    """What the ledger has of this column."""
+    """The type that the ledger has this column in."""
     if field.name in ("cost_usd", "accepted"):
         return field.with_type(pa.int64())
     return field
@@ -182,8 +182,8 @@ def write_snapshot(
 ) -> SnapshotFile:
     """Writes the row groups in place of the file at `path`, with the metadata in its schema.
 
-    `announce` is told of the file before it takes its place. Raises OSError; what stood at `path`
-    before is then untouched.
+    `announce` is called with the new file before it is renamed. Raises OSError; the file that was
+    at `path` is then untouched.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with replacing(path) as file:
@@ -196,27 +196,27 @@ def write_snapshot(
 
 def _write(file: _Output, groups: Iterable[pa.Table], metadata: Mapping[str, str]) -> int:
     rows = 0
-    names = [name for name in SCHEMA.names if name not in (*_ENCODINGS, *_UNLIKE)]
+    names = [name for name in SCHEMA.names if name not in (*_DELTA_ENCODED, *_PLAIN)]
     with pq.ParquetWriter(
         file,
         SCHEMA,
         compression="zstd",
         use_dictionary=names,
-        column_encoding=_ENCODINGS,
+        column_encoding=_DELTA_ENCODED,
         write_statistics=True,
-        store_schema=False,  # Parquet's own types say it all, in 2 kB less
+        store_schema=False,  # Parquet's own types are enough, and 2 kB smaller
         sorting_columns=[pq.SortingColumn(SCHEMA.get_field_index("timestamp"))],
     ) as writer:
         for group in groups:
             writer.write_table(group, row_group_size=group.num_rows)
             rows += group.num_rows
-        told = {**metadata, "rows": str(rows)}
-        writer.add_key_value_metadata({f"prodlensd.{name}": text for name, text in told.items()})
+        noted = {**metadata, "rows": str(rows)}
+        writer.add_key_value_metadata({f"prodlensd.{name}": text for name, text in noted.items()})
     return rows
 
 
 class _Output:
-    """A file to write to, which is digested on its way."""
+    """Writes to a file, and digests what is written."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -240,7 +240,7 @@ class _Output:
 
 
 def count(path: Path) -> int:
-    """How many rows the snapshot at `path` says it holds. Raises OSError or ValueError."""
+    """How many rows the snapshot at `path` has by its metadata. Raises OSError or ValueError."""
     with path.open("rb") as opened, pq.ParquetFile(opened) as file:
         return int(file.metadata.num_rows)
 
@@ -248,7 +248,7 @@ def count(path: Path) -> int:
 def measure(path: Path) -> tuple[int, int]:
     """How many rows the snapshot at `path` holds, and the sum of their costs in nano-dollars.
 
-    Every cost is read, group by group. Raises OSError, or ValueError when it is no such file.
+    Every cost is read, group by group. Raises OSError, or ValueError for another kind of file.
     """
     rows = nanousd = 0
     for table in read_groups(path, ["cost_usd"]):
@@ -260,7 +260,7 @@ def measure(path: Path) -> tuple[int, int]:
 def read_groups(path: Path, names: Sequence[str] | None = None) -> Iterator[pa.Table]:
     """The rows of a snapshot (these columns of them), a row group at a time.
 
-    Raises OSError, or ValueError when it is no such file.
+    Raises OSError, or ValueError for another kind of file.
     """
     with path.open("rb") as opened, pq.ParquetFile(opened) as file:
         for batch in file.iter_batches(GROUP_ROWS, columns=names):
@@ -270,7 +270,7 @@ def read_groups(path: Path, names: Sequence[str] | None = None) -> Iterator[pa.T
 def ledger_rows(path: Path, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
     """These of LEDGER_COLUMNS, for each row of a snapshot, as the ledger had them.
 
-    Raises OSError, or ValueError when it is no such file.
+    Raises OSError, or ValueError for another kind of file.
     """
     columns = [_FILED[name] for name in names]
     for table in read_groups(path, columns):
@@ -281,7 +281,7 @@ _FILED: Final = dict(zip(LEDGER_COLUMNS, SCHEMA.names, strict=True))
 
 
 def _values(column: pa.ChunkedArray) -> list[Any]:
-    """What the ledger had of this column. In a tenth of the time that `to_pylist` takes."""
+    """The ledger's values of this column, in a tenth of the time that `to_pylist` takes."""
     array = _untyped(column)
     if pa.types.is_string(array.type):
         array = array.dictionary_encode()
@@ -293,7 +293,7 @@ def _values(column: pa.ChunkedArray) -> list[Any]:
 
 
 def _numbers(array: pa.Array, code: Literal["i", "q", "d"]) -> list[Any]:
-    """Numbers of one of struct's formats, which is that of the array; None where there is none."""
+    """The numbers of an array, which has this format of `struct`; None for its nulls."""
     if not len(array):
         return []
     held: memoryview[Any] = memoryview(array.buffers()[1]).cast(code)
@@ -304,7 +304,7 @@ def _numbers(array: pa.Array, code: Literal["i", "q", "d"]) -> list[Any]:
 
 
 def _untyped(column: pa.ChunkedArray) -> pa.Array:
-    """Costs and times as the whole numbers that they are in the ledger."""
+    """The column; costs and times as the whole numbers that they are in the ledger."""
     array = _one(column)
     if array.type == _USD:
         bits = (array.buffers(), array.null_count, array.offset)
@@ -318,13 +318,14 @@ def _untyped(column: pa.ChunkedArray) -> pa.Array:
 
 
 def merged(ours: Iterator[pa.Table], theirs: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """The rows of two streams of tables, both in order of time, in order of time.
+    """The rows of two streams of tables, each in order of time, in one order of time.
 
-    Holds a table or two of each at a time.
+    Holds a table or two of each stream at a time.
     """
     one, other = next(ours, None), next(theirs, None)
     while one is not None and other is not None:
-        # What comes up to here can have nothing before it any more.
+        # Each stream's next table begins at or after the end of its present one: up to the earlier
+        # of the two ends, all rows are here.
         until = min(one["timestamp"][-1].as_py(), other["timestamp"][-1].as_py())
         (first, one), (second, other) = _split(one, until), _split(other, until)
         yield pa.concat_tables([first, second]).sort_by("timestamp")
@@ -337,17 +338,18 @@ def merged(ours: Iterator[pa.Table], theirs: Iterator[pa.Table]) -> Iterator[pa.
 
 
 def _split(table: pa.Table, until: Any) -> tuple[pa.Table, pa.Table]:  # noqa: ANN401 - a time
-    """Its rows up to and with a time, and those after it."""
+    """The rows until a time, which is included, and those after it."""
     upto = pc.sum(pc.less_equal(table["timestamp"], until)).as_py() or 0
     return table.slice(0, upto), table.slice(upto)
 
 
-def only(
+def rows_at(
     tables: Iterable[pa.Table], places: Callable[[int, int], set[tuple[int, int]]]
 ) -> Iterator[pa.Table]:
-    """Of the rows of these tables those that stand at one of the `places` of a span of time.
+    """The rows of these tables that were read at one of `places`.
 
-    The span is [from, to], in microseconds; a place is (source_id, source_offset).
+    `places` gives those of a span of time: from and to, both included, in microseconds. A place is
+    (source_id, source_offset).
     """
     for table in tables:
         times = _values(table["timestamp"])

@@ -23,6 +23,7 @@ from prodlensd.ledger.sources import Sources
 from prodlensd.logs import content, tailer
 from prodlensd.model import Checkpoint, Part, Sighting, SnapshotFile
 from prodlensd.snapshots import destinations as publish
+from prodlensd.snapshots import files
 
 SetAttr = Callable[[Any, str, Any], None]
 
@@ -167,7 +168,7 @@ def written_in_place(set_attribute: SetAttr) -> None:
             os.fsync(file.fileno())
             yield file
 
-    set_attribute(snapshots, "replacing", replacing)
+    set_attribute(files, "replacing", replacing)
 
 
 def appended_to(set_attribute: SetAttr) -> None:
@@ -211,7 +212,7 @@ def pruned_calls_not_copied(set_attribute: SetAttr) -> None:
 
 def pruned_calls_copied_blindly(set_attribute: SetAttr) -> None:
     """All of the old file is copied into the new one, what is still in the ledger too."""
-    set_attribute(snapshots, "only", lambda tables, _places: tables)
+    set_attribute(snapshots, "rows_at", lambda tables, _places: tables)
     set_attribute(Partitions, "prune", _prune_some(Partitions.prune))
 
 

@@ -405,7 +405,7 @@ def delete(
 
     with Reader(world.ledger) as reader:
         verdicts = delete_logs(
-            Partitions(world.store),
+            world.store.sources,
             reader,
             prove,
             untouched_us=10 * US_PER_DAY,
