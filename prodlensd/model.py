@@ -1,7 +1,7 @@
 """The values that flow through the program, all immutable, none knowing where it came from.
 
 A line's way: `Chunk` (complete lines of one source) → `Trace` (one normalised call) → `Price` →
-`Part` (a chunk's outcome: rows, dead letters and the checkpoint after them) → one transaction.
+`Outcome` (of a chunk: rows, dead letters and the checkpoint after them) → one transaction.
 Traces are named tuples rather than dataclasses because their fields are bound to SQL as they stand.
 """
 
@@ -231,7 +231,7 @@ class DeadLetter(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Outcome:
     """What became of one chunk: every line up to `end` is a row, a dead letter or a blank.
 
     Which rows are new and which are duplicates, only the ledger can tell. `chains` has the chain
@@ -300,7 +300,7 @@ class Gap:
 
 
 @dataclass(frozen=True, slots=True)
-class Doubt:
+class Mismatch:
     """A source whose bytes are no longer those that were committed: it must be read again from 0.
 
     `known_bytes` were seen and not yet read; they are gone unless a copy turns up.

@@ -1,4 +1,4 @@
-"""Chunk → Part: parses, prices, sets bad lines aside, and gives every line its key. Pure.
+"""Chunk → Outcome: parses, prices, sets bad lines aside, and gives every line its key. Pure.
 
 The key of a line. A trace that carries the gateway's two ids identifies itself, wherever it stands.
 Any other line (a trace without ids, a dead letter) is known by what it is and where in the story of
@@ -25,7 +25,7 @@ from prodlensd.model import (
     BadLine,
     Chunk,
     DeadLetter,
-    Part,
+    Outcome,
     Price,
     Trace,
 )
@@ -46,7 +46,7 @@ def build(
     parse: Callable[[bytes], Trace],
     price: Callable[[Trace], Price],
     expect: Callable[[list[Trace]], None] = lambda _traces: None,
-) -> Part:
+) -> Outcome:
     """The outcome of every line of the chunk, and the checkpoint after them.
 
     `expect` is given the traces before they are priced, some at a time.
@@ -90,7 +90,7 @@ def build(
         record_bytes=chunk.record_bytes,
         record_digest=chunk.record_digest,
     )
-    return Part(start, end, rows, chains, dead_letters, blanks)
+    return Outcome(start, end, rows, chains, dead_letters, blanks)
 
 
 def _read(

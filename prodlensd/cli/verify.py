@@ -29,7 +29,7 @@ from prodlensd.cli import as_json, config_option, fail, load_config
 from prodlensd.cli.bar import Progress, bar
 from prodlensd.config import Config
 from prodlensd.ledger import Ledger, LedgerError
-from prodlensd.model import Chunk, Part, Price, Trace
+from prodlensd.model import Chunk, Outcome, Price, Trace
 from prodlensd.pipeline import build
 from prodlensd.text import printable
 
@@ -94,7 +94,7 @@ class Rereading(TypedDict):
     """How logs are read again."""
 
     follow: Follow
-    build: Callable[[Chunk], Part]
+    build: Callable[[Chunk], Outcome]
 
 
 def rereading(config: Config) -> Rereading:

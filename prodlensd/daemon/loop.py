@@ -25,7 +25,7 @@ from prodlensd.daemon.meter import Meter
 from prodlensd.daemon.notify import Notifier
 from prodlensd.ledger import Heartbeat, Ledger, LedgerError
 from prodlensd.logs import READ_BYTES, Bell, GapSearch, Tailer
-from prodlensd.model import US_PER_S, Chunk, Doubt, Fault, Part
+from prodlensd.model import US_PER_S, Chunk, Fault, Mismatch, Outcome
 from prodlensd.process import Signals, wait
 
 BEAT_INTERVAL_S: Final = 10.0
@@ -76,7 +76,7 @@ class Daemon:
         ledger: Ledger,
         tailer: Tailer,
         bell: Bell,
-        build: Callable[[Chunk], Part],
+        build: Callable[[Chunk], Outcome],
         log: FilteringBoundLogger,
         signals: Signals,
         pace: Pace = Pace(),
@@ -208,26 +208,26 @@ class Daemon:
         """At most one chunk of every source, so that a huge file does not starve the small ones."""
         batch = _Batch(self._clock())
         found_work = False
-        for outcome in self._tailer.read(self._now() * 1000):
+        for found in self._tailer.read(self._now() * 1000):
             found_work = True
-            if isinstance(outcome, Chunk):
-                batch.add(outcome, self._build(outcome))
+            if isinstance(found, Chunk):
+                batch.add(found, self._build(found))
                 if batch.lines >= self._pace.batch_max_lines or batch.size_bytes >= READ_BYTES:
                     self._commit(batch)
                     batch = _Batch(self._clock())
-            elif isinstance(outcome, Doubt):
-                self._begin_again(outcome)
+            elif isinstance(found, Mismatch):
+                self._begin_again(found)
         self._commit(batch)
         return found_work
 
     def _commit(self, batch: _Batch) -> None:
-        if not batch.parts:
+        if not batch.outcomes:
             return
         built_s = self._clock()
-        committed = self._ledger.commit(batch.parts, self._now())
-        for part in batch.parts:
-            self._tailer.adopt(part.end)
-            self._search.read_on(part.start, part.end)
+        committed = self._ledger.commit(batch.outcomes, self._now())
+        for outcome in batch.outcomes:
+            self._tailer.adopt(outcome.end)
+            self._search.read_on(outcome.start, outcome.end)
         self._log.debug("committed", **committed._asdict())
         now_s = self._clock()
         self._meter.committed(committed.lines, now_s - batch.began_s, now_s - built_s)
@@ -248,15 +248,15 @@ class Daemon:
             self._ledger.sources.resolve(gap)
         return True
 
-    def _begin_again(self, doubt: Doubt) -> None:
+    def _begin_again(self, mismatch: Mismatch) -> None:
         self._log.info(
             "reading again from the start: known lines are not counted twice",
-            path=doubt.sighting.path,
-            reason=doubt.reason,
+            path=mismatch.sighting.path,
+            reason=mismatch.reason,
         )
-        checkpoint = self._ledger.sources.replace(doubt, self._now())
-        self._are_gaps_known &= not doubt.known_bytes
-        self._tailer.drop(doubt.source_id)
+        checkpoint = self._ledger.sources.replace(mismatch, self._now())
+        self._are_gaps_known &= not mismatch.known_bytes
+        self._tailer.drop(mismatch.source_id)
         self._tailer.adopt(checkpoint)
 
     # Chores and heartbeat
@@ -389,13 +389,13 @@ class _Batch:
     """What one transaction is to write."""
 
     def __init__(self, began_s: float) -> None:
-        self.parts: list[Part] = []
+        self.outcomes: list[Outcome] = []
         self.lines = self.size_bytes = 0
         self.began_s = began_s
         self.appended_us: list[int] = []  # of files that are now read to their end
 
-    def add(self, chunk: Chunk, part: Part) -> None:
-        self.parts.append(part)
+    def add(self, chunk: Chunk, outcome: Outcome) -> None:
+        self.outcomes.append(outcome)
         self.lines += len(chunk.lines)
         self.size_bytes += chunk.end - chunk.start.offset
         if chunk.end == chunk.size_bytes:

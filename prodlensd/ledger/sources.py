@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from prodlensd.ledger.connection import Database
 from prodlensd.ledger.transactions import Writer
-from prodlensd.model import Checkpoint, Doubt, Gap, Sighting
+from prodlensd.model import Checkpoint, Gap, Mismatch, Sighting
 
 
 class Tail(NamedTuple):
@@ -158,11 +158,11 @@ class Sources:
         with self._ledger.transaction():
             return [self._register(sighting, now_us) for sighting in sightings]
 
-    def replace(self, doubt: Doubt, now_us: int) -> Checkpoint:
-        """Ends a source that is in doubt and begins a new one at 0 for the same file."""
+    def replace(self, mismatch: Mismatch, now_us: int) -> Checkpoint:
+        """Ends a source that its file no longer matches, and begins another at 0 for that file."""
         with self._ledger.transaction():
-            self._end(doubt.source_id, "replaced", doubt.reason, doubt.known_bytes, now_us)
-            return self._register(doubt.sighting, now_us)
+            self._end(mismatch.source_id, "replaced", mismatch.reason, mismatch.known_bytes, now_us)
+            return self._register(mismatch.sighting, now_us)
 
     def retire(self, gone: Iterable[tuple[int, int]], now_us: int) -> None:
         """Ends sources whose files are gone: each with how many bytes were seen and never read."""

@@ -32,7 +32,7 @@ from prodlensd.ledger.rows import (
 from prodlensd.ledger.sources import Counts, Sources
 from prodlensd.ledger.tallies import Tallies
 from prodlensd.ledger.transactions import Writer
-from prodlensd.model import US_PER_DAY, DeadLetter, Part
+from prodlensd.model import US_PER_DAY, DeadLetter, Outcome
 
 _ADVANCE: Final = """
     UPDATE source SET path = ?, size_bytes = ?, offset = ?, chain = ?,
@@ -69,17 +69,17 @@ class Redeemed(NamedTuple):
 
 
 class Ledger(Writer):
-    """The ledger, to be written to. `sources` and `tallies` are parts of it."""
+    """The ledger, to be written to. `sources` and `tallies` belong to it."""
 
     def __init__(self, path: Path, *, host: str = "", durability: str = "full") -> None:
         super().__init__(path, host=host, durability=durability)
         self.sources = Sources(self)
         self.tallies = Tallies(self)
 
-    def commit(self, parts: Iterable[Part], now_us: int) -> Counts:
+    def commit(self, outcomes: Iterable[Outcome], now_us: int) -> Counts:
         """Writes the outcome of every line and moves the sources' offsets over them, or nothing."""
         with self.transaction():
-            written = [self._commit_part(part, now_us) for part in parts]
+            written = [self._commit_outcome(outcome, now_us) for outcome in outcomes]
         return Counts(*map(sum, zip(*written, strict=True))) if written else Counts()
 
     def redeem(self, letters: Iterable[tuple[bytes, Row]]) -> Redeemed:
@@ -107,31 +107,31 @@ class Ledger(Writer):
                 duplicates += len(rows) - new
         return Redeemed([key for key, _ in there], duplicates)
 
-    def _commit_part(self, part: Part, now_us: int) -> Counts:
-        self._drop_purged(part.rows)
-        changed, replaced = self._insert(part.rows)
+    def _commit_outcome(self, outcome: Outcome, now_us: int) -> Counts:
+        self._drop_purged(outcome.rows)
+        changed, replaced = self._insert(outcome.rows)
         new = len(changed) - len(replaced)
         refused = Counter(
             letter.reason
-            for letter in part.dead_letters
+            for letter in outcome.dead_letters
             if self._insert_dead_letter(letter, now_us)
         )
         letters = refused.total()
-        lines = len(part.rows) + len(part.dead_letters) + part.blanks
-        done = Counts(lines, new, lines - new - letters - part.blanks, letters, part.blanks)
-        end = part.end
+        lines = len(outcome.rows) + len(outcome.dead_letters) + outcome.blanks
+        done = Counts(lines, new, lines - new - letters - outcome.blanks, letters, outcome.blanks)
+        end = outcome.end
         self.db.execute(
             _ADVANCE,
             (
                 *(end.path, end.size_bytes, end.offset, end.chain),
                 *(end.record_bytes, end.record_digest),
                 *done,
-                *(now_us, end.source_id, part.start.offset),
+                *(now_us, end.source_id, outcome.start.offset),
             ),
         )
         if self.db.changes() != 1:
             raise AssertionError(
-                f"source {end.source_id} ({end.path!a}) is not at offset {part.start.offset}"
+                f"source {end.source_id} ({end.path!a}) is not at offset {outcome.start.offset}"
             )
         self._mark(changed, replaced)
         self.tallies.count("reason", refused)

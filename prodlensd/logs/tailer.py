@@ -3,8 +3,8 @@
 One file is told from another by device and inode, which is a guess and only a guess: before reading
 on, the last committed record must still stand before the offset, byte for byte. Where it does not
 (the file was truncated, rewritten, replaced, or its inode given to another), the answer is a
-`Doubt`, and the file is read again from 0 as a new source. Reading too often is harmless; the keys
-make it so.
+`Mismatch`, and the file is read again from 0 as a new source. Reading too often is harmless; the
+keys make it so.
 
 A file that loses its name, or moves out of the folders, is read to its end through the descriptor
 that is still open, and let go when nobody can write to it any more.
@@ -48,7 +48,7 @@ from prodlensd.logs.content import (
 )
 from prodlensd.logs.folders import FileId, Folders, PassedOver, sighting_of
 from prodlensd.logs.gunzip import is_gzip
-from prodlensd.model import Checkpoint, Chunk, Doubt, Fault, Gap, Sighting, file_id
+from prodlensd.model import Checkpoint, Chunk, Fault, Gap, Mismatch, Sighting, file_id
 
 READ_BYTES: Final = 4 << 20
 _BEFORE_ZEROS_BYTES: Final = 64 << 10
@@ -403,10 +403,10 @@ class Tailer:
 
     # Reading
 
-    def read(self, now_ns: int) -> Iterator[Chunk | Doubt | Busy]:
+    def read(self, now_ns: int) -> Iterator[Chunk | Mismatch | Busy]:
         """One chunk, at most, of every source that has changed since it was last read to its end.
 
-        Yields a Doubt for a source that must begin again. What cannot be read is among `faults`,
+        Yields a Mismatch for a source that must begin again. What cannot be read is among `faults`,
         and tried again after the next scan. `now_ns` is since 1970.
         """
         for source_id, followed in list(self._changed.items()):
@@ -416,7 +416,7 @@ class Tailer:
             else:
                 yield outcome
 
-    def _read_changed(self, followed: _Followed, now_ns: int) -> Chunk | Doubt | Busy | None:
+    def _read_changed(self, followed: _Followed, now_ns: int) -> Chunk | Mismatch | Busy | None:
         sighting, source_id = followed.sighting, followed.checkpoint.source_id
         if sighting is None or sighting == followed.read_sighting:
             return None
@@ -493,7 +493,7 @@ class Tailer:
 
     def _read(
         self, followed: _Followed, sighting: Sighting, file: int
-    ) -> Chunk | Doubt | Busy | None:
+    ) -> Chunk | Mismatch | Busy | None:
         if is_gzip(file):
             return self._read_gzip(followed, sighting, file)
         start = followed.checkpoint
@@ -513,7 +513,7 @@ class Tailer:
         if proof != start.record_digest:
             followed.long_read, followed.zeros = None, _Zeros()
             reason = "truncated" if size_bytes < start.offset else "rewritten"
-            return Doubt(start.source_id, sighting, reason, followed.unread_bytes)
+            return Mismatch(start.source_id, sighting, reason, followed.unread_bytes)
         if not isinstance(outcome, Chunk):
             return outcome
         if outcome.end < size_bytes and pread(1, outcome.end) == b"\0":
@@ -522,7 +522,7 @@ class Tailer:
 
     def _read_gzip(
         self, followed: _Followed, sighting: Sighting, file: int
-    ) -> Chunk | Doubt | Busy | None:
+    ) -> Chunk | Mismatch | Busy | None:
         """A gzip file is read when it is whole. Half-read ones begin again after a restart."""
         start = followed.checkpoint
         proof = gzip_proof(file)
@@ -530,7 +530,7 @@ class Tailer:
             return None
         if followed.unzipped is None or followed.unzipped_sighting != sighting:
             if start.offset:
-                return Doubt(start.source_id, sighting, "rewritten", 0)
+                return Mismatch(start.source_id, sighting, "rewritten", 0)
             followed.unzipped, followed.unzipped_sighting = Unzipped(file), sighting
         unzipped = followed.unzipped
         try:

@@ -21,7 +21,7 @@ from prodlensd.ledger.pins import Pins
 from prodlensd.ledger.rows import COLUMNS, INSERT
 from prodlensd.ledger.sources import Sources
 from prodlensd.logs import content, tailer
-from prodlensd.model import Checkpoint, Part, Sighting, SnapshotFile
+from prodlensd.model import Checkpoint, Outcome, Sighting, SnapshotFile
 from prodlensd.snapshots import destinations as publish
 from prodlensd.snapshots import files
 
@@ -86,13 +86,13 @@ def offset_later(set_attribute: SetAttr) -> None:
     """Rows in one transaction, the offset in the next."""
     real = Ledger.commit
 
-    def commit(self: Ledger, parts: Sequence[Part], now_us: int) -> Counts:
+    def commit(self: Ledger, outcomes: Sequence[Outcome], now_us: int) -> Counts:
         with self.transaction():
-            changed = [row for part in parts for row in self._insert(part.rows)[0]]
+            changed = [row for outcome in outcomes for row in self._insert(outcome.rows)[0]]
         with self.transaction():  # so that it is right as long as nobody dies
             keys = [row[:2] for row in changed]
             self.db.executemany("DELETE FROM trace WHERE started_us = ? AND key = ?", keys)
-            return real(_Within(self), parts, now_us)
+            return real(_Within(self), outcomes, now_us)
 
     set_attribute(Ledger, "commit", commit)
 
@@ -101,21 +101,21 @@ def offset_sooner(set_attribute: SetAttr) -> None:
     """The offset in one transaction, the rows in the next."""
     real = Ledger.commit
 
-    def commit(self: Ledger, parts: Sequence[Part], now_us: int) -> Counts:
+    def commit(self: Ledger, outcomes: Sequence[Outcome], now_us: int) -> Counts:
         with self.transaction():
-            for end in (part.end for part in parts):
+            for end in (outcome.end for outcome in outcomes):
                 self.db.execute(
                     "UPDATE source SET offset = ?, record_bytes = ?, record_digest = ? "
                     "WHERE source_id = ?",
                     (end.offset, end.record_bytes, end.record_digest, end.source_id),
                 )
         with self.transaction():  # so that it is right as long as nobody dies
-            for start in (part.start for part in parts):
+            for start in (outcome.start for outcome in outcomes):
                 self.db.execute(
                     "UPDATE source SET offset = ? WHERE source_id = ?",
                     (start.offset, start.source_id),
                 )
-            return real(_Within(self), parts, now_us)
+            return real(_Within(self), outcomes, now_us)
 
     set_attribute(Ledger, "commit", commit)
 
@@ -124,9 +124,9 @@ def prices_later(set_attribute: SetAttr) -> None:
     """Rows in one transaction, the prices that they were priced at in the next."""
     real, write = Ledger.commit, Pins.write
 
-    def commit(self: Ledger, parts: Sequence[Part], now_us: int) -> Counts:
+    def commit(self: Ledger, outcomes: Sequence[Outcome], now_us: int) -> Counts:
         with patch.object(Pins, "write", lambda _pins: None), patch.object(Pins, "settle"):
-            committed = real(self, parts, now_us)
+            committed = real(self, outcomes, now_us)
         with self.transaction():
             write(self.pins)
         return committed

@@ -108,11 +108,11 @@ def test_zeros_that_are_no_hole_do_not_hold_up_the_other_files(
         rounds += 1
         return bool(real_round())
 
-    def commit(parts: Any, *more: Any) -> Any:
-        parts = list(parts)
-        for part in parts:
-            committed.setdefault(f"{part.end.path[-7:]}:{part.start.offset}", rounds)
-        return real_commit(parts, *more)
+    def commit(outcomes: Any, *more: Any) -> Any:
+        outcomes = list(outcomes)
+        for outcome in outcomes:
+            committed.setdefault(f"{outcome.end.path[-7:]}:{outcome.start.offset}", rounds)
+        return real_commit(outcomes, *more)
 
     monkeypatch.setattr(world.daemon, "_ingest_round", ingest_round)
     monkeypatch.setattr(world.store, "commit", commit)

@@ -173,10 +173,10 @@ def commits(world: Any, monkeypatch: pytest.MonkeyPatch) -> list[set[str]]:
     commits: list[set[str]] = []
     real = world.store.commit
 
-    def commit(parts: Any, *more: Any) -> Any:
-        parts = list(parts)
-        commits.append({Path(part.end.path).name for part in parts})
-        return real(parts, *more)
+    def commit(outcomes: Any, *more: Any) -> Any:
+        outcomes = list(outcomes)
+        commits.append({Path(outcome.end.path).name for outcome in outcomes})
+        return real(outcomes, *more)
 
     monkeypatch.setattr(world.store, "commit", commit)
     return commits

@@ -11,7 +11,7 @@ import pytest
 
 from prodlensd.ledger import Ledger, LedgerError, PriceReader, Reader, rows
 from prodlensd.ledger.schema import TRACES_COLUMNS
-from prodlensd.model import Checkpoint, DeadLetter, Part, Price, Sighting, Trace
+from prodlensd.model import Checkpoint, DeadLetter, Outcome, Price, Sighting, Trace
 from prodlensd.pipeline import row
 
 
@@ -64,10 +64,10 @@ def test_a_commit_from_another_place_than_the_ledger_is_at_is_refused_whole(tmp_
         (start,) = store.sources.register([Sighting("a.jsonl", 1, 2, 10, 0, 0)], 0)
         letter = DeadLetter(b"k" * 16, start.source_id, 0, 4, "invalid_json", "", b"oops")
         end = Checkpoint(start.source_id, "a.jsonl", 1, 2, offset=5)
-        store.commit([Part(start, end, [], [], [letter], 0)], 0)
+        store.commit([Outcome(start, end, [], [], [letter], 0)], 0)
         other = DeadLetter(b"l" * 16, start.source_id, 0, 4, "invalid_json", "", b"oops")
         with pytest.raises(AssertionError, match="is not at offset 0"):
-            store.commit([Part(start, end, [], [], [other], 0)], 0)
+            store.commit([Outcome(start, end, [], [], [other], 0)], 0)
         assert list(store.db.execute("SELECT count(*) FROM dead_letter")) == [(1,)]
 
 

@@ -23,7 +23,7 @@ from prodlensd.answers.verify.ledger import LedgerChecks
 from prodlensd.answers.verify.rereading import Follow, Places, Replay, Rereading, Unread, reread
 from prodlensd.ledger import Counts, LedgerError, Partition, Reader, Source
 from prodlensd.logs import PassedOver
-from prodlensd.model import Checkpoint, Chunk, Part, Sighting
+from prodlensd.model import Checkpoint, Chunk, Outcome, Sighting
 
 COMPLETE: Final = "complete"
 GAPS: Final = "gaps"
@@ -72,7 +72,7 @@ def verify(
     ledger_path: Path,
     *,
     follow: Follow,
-    build: Callable[[Chunk], Part],
+    build: Callable[[Chunk], Outcome],
     snapshot_path: Callable[[Partition], Path] | None,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Verdict:
@@ -130,7 +130,7 @@ def proven(
     sources: list[Source],
     *,
     follow: Follow,
-    build: Callable[[Chunk], Part],
+    build: Callable[[Chunk], Outcome],
 ) -> set[int]:
     """Of these live sources, those whose file is there and holds nothing that the ledger lacks.
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from prodlensd.answers.verify.differences import NOTHING, Difference, Differences
 from prodlensd.ledger import Counts, Place, Reader, Source
 from prodlensd.logs import PassedOver, Tailer
-from prodlensd.model import CHAIN_ROOT, Checkpoint, Chunk, Doubt, Fault, Part, Sighting
+from prodlensd.model import CHAIN_ROOT, Checkpoint, Chunk, Fault, Mismatch, Outcome, Sighting
 
 # Each unpacks a window of its own when it is compressed.
 SOURCES_AT_ONCE: Final = 16
@@ -119,12 +119,12 @@ class Replay:
         """Whether all that was committed has been read."""
         return self.cursor.offset == self.goal.offset
 
-    def take(self, part: Part, reader: Reader) -> None:
-        """Counts the lines of one part, and looks each of them up in the ledger."""
-        places = reader.calls.places(row[:2] for row in part.rows)
-        for row, chain, place in zip(part.rows, part.chains, places, strict=True):
+    def take(self, outcome: Outcome, reader: Reader) -> None:
+        """Counts the lines of one chunk, and looks each of them up in the ledger."""
+        places = reader.calls.places(row[:2] for row in outcome.rows)
+        for row, chain, place in zip(outcome.rows, outcome.chains, places, strict=True):
             self._take_trace(row, chain, place, reader)
-        for letter in part.dead_letters:
+        for letter in outcome.dead_letters:
             place = reader.letters.place(letter.key)
             here = self._is_here(place, letter.source_offset)
             self.dead_letters += here
@@ -132,9 +132,9 @@ class Replay:
             if place is None:
                 name = f"dead letter {letter.key.hex()}"
                 self._differs(letter.source_offset, "line", name, NOTHING)
-        self.blanks += part.blanks
-        self.lines += len(part.rows) + len(part.dead_letters) + part.blanks
-        self.cursor = part.end
+        self.blanks += outcome.blanks
+        self.lines += len(outcome.rows) + len(outcome.dead_letters) + outcome.blanks
+        self.cursor = outcome.end
         self._note()
 
     def _take_trace(
@@ -169,7 +169,7 @@ class Replay:
         self._unnoted.append((offset, what, expected, found))
 
     def _note(self) -> None:
-        """Notes the differences of one part in the order of its lines."""
+        """Notes the differences of one chunk in the order of its lines."""
         for offset, what, expected, found in sorted(self._unnoted):
             self.first_different = min(self.first_different, offset)
             self.differences.add(Difference(self.path, offset, what, expected, found))
@@ -207,7 +207,7 @@ class Rereading:
     """Reads groups of sources again, with the daemon's own tailer and pipeline."""
 
     def __init__(
-        self, reader: Reader, follow: Follow, build: Callable[[Chunk], Part], find: Find
+        self, reader: Reader, follow: Follow, build: Callable[[Chunk], Outcome], find: Find
     ) -> None:
         self._reader = reader
         self._follow = follow
@@ -220,13 +220,13 @@ class Rereading:
         """Compares these sources; yields those that could not be read again."""
         faults = self._read(replays, advance)
         # Asked after the reading, so that what changed under us counts as changed.
-        doubts = self._doubts(replay for replay in replays if replay.goal.offset)
+        mismatches = self._mismatches(replay for replay in replays if replay.goal.offset)
         for replay in replays:
             source_id, path = replay.goal.source_id, replay.path
-            if source_id in doubts and not replay.only_its_last_record_was_edited:
-                yield Unread(source_id, path, doubts[source_id])
+            if source_id in mismatches and not replay.only_its_last_record_was_edited:
+                yield Unread(source_id, path, mismatches[source_id])
             elif replay.finished or replay.differences.count:
-                replay.compare(edited=source_id in doubts)
+                replay.compare(edited=source_id in mismatches)
                 differences.take(replay.differences)
             elif path in faults:
                 differences.add(Difference(path, None, "file", "readable", faults[path]))
@@ -254,14 +254,14 @@ class Rereading:
     ) -> bool:
         """Reads at most one chunk of each; False when there was nothing more."""
         found_work = False
-        for outcome in tailer.read(_LATER_NS):
+        for found in tailer.read(_LATER_NS):
             found_work = True
-            if isinstance(outcome, Chunk):
-                replay = going[outcome.start.source_id]
-                self._take(replay, outcome, tailer)
-                advance(replay.cursor.offset - outcome.start.offset)
-            elif isinstance(outcome, Doubt):
-                tailer.drop(outcome.source_id)
+            if isinstance(found, Chunk):
+                replay = going[found.start.source_id]
+                self._take(replay, found, tailer)
+                advance(replay.cursor.offset - found.start.offset)
+            elif isinstance(found, Mismatch):
+                tailer.drop(found.source_id)
         return found_work
 
     def _take(self, replay: Replay, chunk: Chunk, tailer: Tailer) -> None:
@@ -275,7 +275,7 @@ class Rereading:
             replay.overrun()
             tailer.drop(replay.goal.source_id)
 
-    def _doubts(self, replays: Iterable[Replay]) -> dict[int, str]:
+    def _mismatches(self, replays: Iterable[Replay]) -> dict[int, str]:
         """Sources whose last committed record no longer stands before the offset, and why."""
         tailer = self._follow(())
         try:
@@ -283,8 +283,8 @@ class Rereading:
                 now = tailer.sight(replay.path)
                 if now is not None and now.inode == replay.goal.inode:
                     tailer.adopt(replace(replay.goal, path=now.path), now)
-            outcomes = tailer.read(_LATER_NS)
-            return {doubt.source_id: doubt.reason for doubt in outcomes if isinstance(doubt, Doubt)}
+            found = tailer.read(_LATER_NS)
+            return {one.source_id: one.reason for one in found if isinstance(one, Mismatch)}
         finally:
             tailer.close()
 
