@@ -18,7 +18,7 @@ import apsw
 import orjson
 
 from prodlensd.cli.run import command as run_command
-from prodlensd.logs.tailer import READ_BYTES
+from prodlensd.logs import READ_BYTES
 
 _COLUMNS: Final = (
     "timestamp id litellm_call_id cost_usd model provider call_type status status_code latency_ms "

@@ -1,14 +1,15 @@
-"""The values that flow through the program, all immutable, none knowing where it came from.
+"""The values that flow through the program, all immutable; nothing here reads or writes anything.
 
 A line's way: `Chunk` (complete lines of one source) → `Trace` (one normalised call) → `Price` →
-`Outcome` (of a chunk: rows, dead letters and the checkpoint after them) → one transaction.
-Traces are named tuples rather than dataclasses because their fields are bound to SQL as they stand.
+`Outcome` (of a chunk: rows, dead letters and the checkpoint after them) → one transaction. Traces
+are named tuples rather than dataclasses because their fields are bound to SQL as they stand.
 """
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Final, NamedTuple
 
 NANOUSD_PER_USD: Final = 1_000_000_000
@@ -21,23 +22,25 @@ DIGEST_BYTES: Final = 16
 CHAIN_ROOT: Final = bytes(DIGEST_BYTES)
 
 
+def link(chain: bytes, line: bytes = b"") -> blake2b:
+    """The hash whose digest is the line's chain digest; `update` adds the rest of a longer line."""
+    return blake2b(chain + line, digest_size=DIGEST_BYTES)
+
+
 #: Why a line was refused: the whole vocabulary. A new reason is a new word here.
 REASONS: Final = (
-    "invalid_utf8",  # bytes that are no text
-    "invalid_json",  # text that is no JSON, or nested too deep, or with numbers too long to read
-    "not_an_object",  # JSON, but a list, a text or a number
+    "invalid_utf8",  # bytes that are not text
+    "invalid_json",  # text that is not JSON, or nested too deep, or with numbers too long to read
+    "not_an_object",  # JSON, but a list, a string or a number
     "unknown_format",  # an object that no format knows
-    "bad_timestamp",  # a call that does not say when it was
-    "too_long",  # over the limit of the configuration; of a very long one only the head is kept
+    "bad_timestamp",  # a call without a time
+    "too_long",  # over the configured limit; of a very long line only the head is kept
     "unterminated",  # unreadable, and the end of a finished file that has no last newline
 )
 
 
 class BadLine(Exception):
-    """A line that is not a trace: a `reason` out of REASONS, a `detail` for people.
-
-    `detail` never quotes the line: it may hold a prompt.
-    """
+    """A line that is not a trace. `detail` never quotes the line: it may hold a prompt."""
 
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(f"{reason}: {detail}" if detail else reason)
@@ -68,16 +71,15 @@ class Usage(NamedTuple):
 class Trace(NamedTuple):
     """One LLM call, normalised. The order of the fields is the order of the ledger's columns.
 
-    started_us      start of the call, microseconds since 1970 UTC
-    key             what tells it from another call of the same start: the gateway's two ids when
-    the
-                    line carries both, else None, and the pipeline puts the line's chain digest
-                    there
+    started_us        start of the call, microseconds since 1970 UTC
+    key               tells it from other calls of the same start: the proxy's two ids when the line
+                      has both, else None; then the pipeline takes the line's chain digest
     session_via, developer_via
-                    where the value was found, so that a claim is never mistaken for a verified name
-    cost_gateway_usd  as the gateway reported it, 0.0 included; None when it said nothing
-    tags            JSON array, or None;  details: JSON object of rarely asked facts, or None
-    anomalies       what looked wrong and was left NULL rather than guessed, e.g. "repo_slug"
+                      where the value was found, so that a claim is not taken for a verified name
+    cost_gateway_usd  as the proxy reported it, 0.0 included; None when it did not
+    tags              a JSON array, or None
+    details           a JSON object of facts that are rarely asked for, or None
+    anomalies         what looked wrong and was left NULL rather than guessed, e.g. "repo_slug"
     """
 
     started_us: int
@@ -119,7 +121,7 @@ class Trace(NamedTuple):
 class Price(NamedTuple):
     """What a call costs and why. `nanousd` is None exactly when `source` is "unpriced".
 
-    table_nanousd   what a price table asks for it, whoever's cost counts; None: no table knows
+    table_nanousd   its cost by the price table, whichever cost counts; None: in no table
     price_id        the pinned price behind `nanousd`, or else behind `table_nanousd`
     """
 
@@ -133,10 +135,10 @@ class PinnedPrice(NamedTuple):
     """Rates that calls were priced at, as they were when first used; the ledger keeps them.
 
     price_id                a digest of all the rest
-    source                  which `cost_source` it gives
-    provider, model, tier   the call it was asked for, as logged
-    book, entry, match      where it stands, and how that was found to be the model meant
-    from_us, until_us       when the book says that it holds
+    source                  the `cost_source` of those calls
+    provider, model, tier   of the first of them, as logged
+    book, entry, match      where the rates stand, and how the entry was found to be the model meant
+    from_us, until_us       the time for which the book has them
     rates                   JSON (see `pricing.rates`)
     """
 
@@ -165,11 +167,13 @@ class SnapshotFile(NamedTuple):
 class Checkpoint:
     """How far a source is committed, and what to find there before reading on.
 
-    Only a cache: a checkpoint that is lost or doubted costs re-reading from 0, never a row.
+    Only a cache: one that is lost or does not match costs reading from 0 again, never a row.
 
-    offset          the first byte not committed, always the start of a line
-    chain           what the next line is chained to (see `pipeline`)
-    record_bytes, record_digest   the last record before the offset, newline included
+    offset    the first byte not committed, always the start of a line
+    chain     the chain digest of the last line before it
+    record_bytes, record_digest
+              the proof: the last record before the offset, newline included. Of a gzip file they
+              are 0 and, once all of it is committed, a digest of the whole file
     """
 
     source_id: int
@@ -182,10 +186,15 @@ class Checkpoint:
     record_bytes: int = 0
     record_digest: bytes = b""
 
+    @property
+    def is_gzip(self) -> bool:
+        """Whether it is of a gzip file, `offset` and `size_bytes` of its content; False at 0."""
+        return self.offset > 0 and self.record_bytes == 0
+
 
 @dataclass(frozen=True, slots=True)
 class LongLine:
-    """A line over the limit, read through but not held: its head, and the chain digest after it.
+    """A line over the limit, read through but not held: its head, and its chain digest.
 
     `record_digest` is of the line with its newline.
     """
@@ -200,10 +209,9 @@ class LongLine:
 class Chunk:
     """Complete lines of one source, without their newlines, following on from `start`.
 
-    `start` is the committed checkpoint; the chunk ends at `end`, in a file of `size_bytes`. In
-    chunks of their own come a line over the limit, the last line of a finished file that ends
-    without a newline (`unterminated`), and the `zeros` of a hole, which are no line at all. The
-    file was last written to at `appended_ns` (nanoseconds since 1970; 0: not known).
+    `size_bytes` and the record are for the checkpoint at `end`. The file was last written to at
+    `appended_ns` (since 1970; 0: not known). In chunks of their own come a line over the limit, the
+    last line of a finished file without a newline (`unterminated`), and a hole of `zeros` bytes.
     """
 
     start: Checkpoint
@@ -212,10 +220,10 @@ class Chunk:
     size_bytes: int
     record_bytes: int
     record_digest: bytes
+    appended_ns: int = 0
     long_line: LongLine | None = None
     unterminated: bool = False
     zeros: int = 0
-    appended_ns: int = 0
 
 
 class DeadLetter(NamedTuple):
@@ -234,8 +242,8 @@ class DeadLetter(NamedTuple):
 class Outcome:
     """What became of one chunk: every line up to `end` is a row, a dead letter or a blank.
 
-    Which rows are new and which are duplicates, only the ledger can tell. `chains` has the chain
-    digest of each row, by which a line that an older version refused is known again.
+    Only the ledger knows which rows are new. `chains` has the chain digest of each row, by which a
+    line that an older version refused is recognised.
     """
 
     start: Checkpoint
@@ -247,9 +255,9 @@ class Outcome:
 
 
 def file_id(status: os.stat_result) -> tuple[int, int]:
-    """What tells a file from others at a time: device and inode, as SQLite can store them.
+    """Device and inode, which tell a file from all others of the time, as SQLite can store them.
 
-    Both are numbers of 64 bits without a sign, and some file systems use all of these.
+    Both are unsigned numbers of 64 bits, and some file systems use all of the bits.
     """
     return _signed(status.st_dev), _signed(status.st_ino)
 
@@ -279,10 +287,10 @@ class Sighting:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Bytes of a source that were seen and destroyed before they were read.
+    """Bytes of a source that were seen, and destroyed before they were read.
 
-    They began at `offset`, after a record of this digest, and were at least `known_bytes`. Without
-    a record, nothing of the file at `path` was ever read.
+    They began at `offset`, after a record of this digest, and were at least `known_bytes`. When
+    `record_bytes` is 0, nothing of the file at `path` was ever read.
     """
 
     gap_id: int
@@ -295,15 +303,15 @@ class Gap:
 
     @property
     def end(self) -> int:
-        """Where the bytes that are known of end."""
+        """Where the known bytes end."""
         return self.offset + self.known_bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """A source whose bytes are no longer those that were committed: it must be read again from 0.
+    """A source whose bytes are not those that were committed: it must be read again from 0.
 
-    `known_bytes` were seen and not yet read; they are gone unless a copy turns up.
+    `known_bytes` were seen and not yet read; they are gone unless a copy is found.
     """
 
     source_id: int

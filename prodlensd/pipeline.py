@@ -16,27 +16,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from hashlib import blake2b
 from itertools import islice
 from typing import Final
 
 from prodlensd.model import (
-    DIGEST_BYTES,
     BadLine,
     Chunk,
     DeadLetter,
     Outcome,
     Price,
     Trace,
+    link,
 )
 from prodlensd.pricing import nanousd_of
 
-#: May begin a file, and is no part of its first line.
+#: May begin a file; not part of its first line.
 BOM: Final = b"\xef\xbb\xbf"
 _BLANK = b" \t\r"
 #: How many lines are read before the first of them is priced: few enough to hold twice.
 _LINES_AHEAD: Final = 1000
-#: So many fields of a Trace are columns as they are.
+#: The fields of a Trace before this one are columns as they are.
 _FACTS = Trace._fields.index("cost_gateway_usd")
 
 
@@ -60,11 +59,11 @@ def build(
     for line, content, trace in _read(chunk, parse, expect):
         begin = offset + len(line) - len(content)
         if type(trace) is Trace:
-            chain = _next_link(chain, content)
+            chain = link(chain, content).digest()
             rows.append(row(trace, chain, price(trace), source_id, begin))
             chains.append(chain)
         elif isinstance(trace, BadLine):
-            chain = _next_link(chain, content)
+            chain = link(chain, content).digest()
             reason = "unterminated" if chunk.unterminated else trace.reason
             place = (chain, source_id, begin, len(content))
             dead_letters.append(DeadLetter(*place, reason, trace.detail, content))
@@ -119,10 +118,6 @@ def _parsed(
         return parse(content)
     except BadLine as bad:
         return bad if content.strip(_BLANK) else None
-
-
-def _next_link(chain: bytes, line: bytes) -> bytes:
-    return blake2b(chain + line, digest_size=DIGEST_BYTES).digest()
 
 
 def row(

@@ -126,8 +126,7 @@ def _untouched(source: Source, before_us: int) -> os.stat_result | None:
     with suppress(OSError):
         status = os.lstat(checkpoint.path)
         same = (file_id(status)[1], stat.S_ISREG(status.st_mode)) == (checkpoint.inode, True)
-        is_gzip = checkpoint.record_bytes == 0  # then both sizes are those of its content
-        whole = is_gzip or status.st_size == checkpoint.offset
+        whole = checkpoint.is_gzip or status.st_size == checkpoint.offset
         if same and whole and status.st_mtime_ns // 1000 < before_us:
             return status
     return None

@@ -70,7 +70,7 @@ _CHECKPOINT: Final = (
     "source_id, path, dev, inode, offset, size_bytes, chain, record_bytes, record_digest"
 )
 _COUNTED: Final = ", ".join(Counts._fields)
-# Only in a gzip file the last record is not known by its length.
+# The last column is `Checkpoint.is_gzip`.
 _TAILS: Final = """
     SELECT path, inode, size_bytes, offset, last_read_us, coalesce(last_read_us, first_seen_us),
         source_id, dev, offset > 0 AND record_bytes = 0

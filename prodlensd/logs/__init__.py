@@ -1,10 +1,12 @@
 """Finds, follows and reads log files; proofs that bytes are the same; the bell."""
 
 from prodlensd.logs.bell import Bell
-from prodlensd.logs.content import keeping_writers_out
 from prodlensd.logs.folders import PassedOver
 from prodlensd.logs.gap_search import GapSearch
-from prodlensd.logs.tailer import READ_BYTES, ZEROS_WAIT_NS, Tailer
+from prodlensd.logs.source import READ_BYTES
+from prodlensd.logs.tailer import Tailer
+from prodlensd.logs.writers import keeping_writers_out
+from prodlensd.logs.zeros import ZEROS_WAIT_NS
 
 __all__ = [
     "READ_BYTES",

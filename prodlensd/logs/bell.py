@@ -1,7 +1,7 @@
-"""watchdog → a wake-up, and which files to look at. Never what happened to them.
+"""watchdog's events → a wake-up, and which files to look at. Never what happened to them.
 
 Events may be lost, doubled or late: the daemon looks at everything at its own pace as well, so a
-lost one costs latency and never a line.
+lost one costs time and never a line.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from typing import TYPE_CHECKING, Final, Self
 
 from prodlensd.process import Wakeup, wait
 
-#: What changes a log. Opening and closing a file are events too, and some of them are our own.
-if TYPE_CHECKING:  # `status` follows the same files, and is not to load what watches them
+if TYPE_CHECKING:  # `status` follows the same files, and does not need to load watchdog
     from watchdog.events import FileSystemEvent
     from watchdog.observers.api import BaseObserver
 
+#: What changes a log. Opening and closing a file are events too, and some of them are our own.
 _CHANGES: Final = frozenset({"created", "modified", "moved", "deleted"})
 _OF_ONE_FILE: Final = frozenset({"created", "modified"})
-#: More files than this at once, and all are looked at.
+#: When more files than this have changed, all are looked at.
 _MAX_CHANGED: Final = 1000
-#: Where watching fails it is tried again after this time, then after twice as long, up to the most.
+#: Where watching fails it is tried again after the first time, then after twice as long each time.
 _FIRST_RETRY_S: Final = 5.0
-_LAST_RETRY_S: Final = 600.0
+_LONGEST_RETRY_S: Final = 600.0
 
 
 class Bell:
-    """Rings when something changes in the directories. A context manager.
+    """Rings when something changes in the folders. A context manager.
 
     The mutable state: which files changed since they were last taken, watchdog's observer, and when
     to try again where it fails.
@@ -82,14 +82,14 @@ class Bell:
             self._observer = observer
             self._fault = self._unwatched() if self._recursive else ""
         except (OSError, RuntimeError) as error:
-            # No instance, watch, descriptor or thread left, or no such folder. Then we look at our
-            # own pace only.
+            # No instance, watch, descriptor or thread left, or no such folder. Then new lines are
+            # only seen at the daemon's own pace.
             self._fault = str(error)
             if observer is not None:
                 observer.stop()  # the watches that it did get, and their threads
 
     def _unwatched(self) -> str:
-        """Says how many folders have no watch: watchdog passes over those that it gets none for."""
+        """How many folders have no watch, as text: watchdog passes over those that get none."""
         watches = 0
         for info in Path("/proc/self/fdinfo").glob("*"):  # Linux; nothing elsewhere
             with suppress(OSError):
@@ -98,7 +98,7 @@ class Bell:
         return f"{folders - watches} folders are not watched" if 0 < watches < folders else ""
 
     def _seen_folders(self) -> list[tuple[int, int] | None]:
-        """Which folders the paths lead to now."""
+        """The folders that the paths lead to now, by device and inode; None for a missing one."""
         seen: list[tuple[int, int] | None] = []
         for directory in self._directories:
             try:
@@ -112,8 +112,8 @@ class Bell:
     def repair(self) -> None:
         """Watches anew where watching has stopped, or a folder was removed and made again.
 
-        watchdog says nothing of either, and of a folder made again it never speaks. Where there are
-        no watches to be had, each attempt costs as much as the first: they become rarer.
+        watchdog reports neither, nor anything in a folder made again. Where no watches can be had,
+        each attempt costs as much as the first: they become rarer.
         """
         is_same = self._seen_folders() == self._folders
         now_s = self._clock()
@@ -123,7 +123,7 @@ class Bell:
         if is_same and now_s < self._next_retry_s:
             return
         self._next_retry_s = now_s + self._retry_s
-        self._retry_s = min(2 * self._retry_s, _LAST_RETRY_S)
+        self._retry_s = min(2 * self._retry_s, _LONGEST_RETRY_S)
         self._stop()
         self._watch()
         self._note(None)  # whatever went unseen
@@ -139,7 +139,7 @@ class Bell:
 
     @property
     def state(self) -> str:
-        """Says "ok", or "degraded: " and why: new lines are then seen by rescanning only."""
+        """Either "ok", or "degraded: " and why: then new lines are seen only by rescans."""
         if self._observer is None or self._fault:
             return f"degraded: {self._fault}"
         emitters = self._observer.emitters
@@ -148,7 +148,7 @@ class Bell:
         return "ok"
 
     def wait(self, timeout_s: float) -> bool:
-        """Waits for a ring; says whether there was one."""
+        """Waits for a ring; False after the timeout."""
         return wait(timeout_s, self.wakeup)
 
     def take(self) -> set[str] | None:
@@ -158,7 +158,7 @@ class Bell:
         return changed
 
     def _note(self, path: str | None) -> None:
-        """Has this file looked at, or everything, and rings."""
+        """Notes that this file has changed (None: anything may have), and rings."""
         with self._lock:
             if path is None or self._changed is None or len(self._changed) >= _MAX_CHANGED:
                 self._changed = None
@@ -169,16 +169,16 @@ class Bell:
     def on_any_event(self, event: FileSystemEvent) -> None:
         """Called by watchdog, in its thread."""
         kind = event.event_type
-        # Linux says the same of the file that came or went in it.
+        # Linux reports the file that came or went in it as well.
         is_echo = event.is_directory and kind == "modified" and sys.platform == "linux"
         if kind not in _CHANGES or is_echo:
             return
-        # What moves or goes is rare, and may concern more than one file.
+        # A move or a deletion is rare, and may concern more than one file.
         of_one = kind in _OF_ONE_FILE and not event.is_directory
         self._note(self._path(event) if of_one else None)
 
     def _path(self, event: FileSystemEvent) -> str | None:
-        """The file's path by the names of the configuration; None when it is in none of these."""
+        """The file's path under the configured folder's name; None when it is in none of them."""
         path = os.fsdecode(event.src_path)
         for folder, name in self._named.items():
             if path.startswith(f"{folder}/"):

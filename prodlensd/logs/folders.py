@@ -1,7 +1,7 @@
 """Finds log files: which stand in the folders now, which are passed over, and why.
 
-Symbolic links are not followed, and nothing but regular files is a log. The program's own files
-are never logs, whatever their names.
+Symbolic links are not followed, and only regular files are logs. The program's own files are never
+logs, whatever their names.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Final
 
 from prodlensd.model import Fault, Sighting, file_id
 
-#: Of the files that a rule passes over so many are named, the others counted.
+#: How many of the files that a rule passes over are named; the others are counted.
 _MAX_NAMED: Final = 3
 _OUR_STREAMS: Final = (1, 2)
 
@@ -33,13 +33,13 @@ class PassedOver:
     names: list[str] = field(default_factory=list)
 
     def add(self, path: str) -> None:
-        """Counts one."""
+        """Counts a file, and names it if it is among the first in order."""
         self.count += 1
         self.names = sorted([*self.names, path])[:_MAX_NAMED]
 
     @property
     def named(self) -> str:
-        """The first few names without their folders, as they are: not fit to print."""
+        """The first few names without their folders, unescaped: not to be printed as they are."""
         more = ["…"] if self.count > len(self.names) else []
         return ", ".join([*map(os.path.basename, self.names), *more])
 
@@ -60,7 +60,7 @@ class Found:
     passed_over: dict[str, PassedOver] = field(default_factory=dict)
 
 
-#: Opens a folder, as can be done just now.
+#: os.scandir, or what does the same when descriptors are scarce.
 ScanFolder = Callable[[str], AbstractContextManager[Iterator[os.DirEntry[str]]]]
 
 
@@ -86,7 +86,7 @@ class Folders:
         self._own_ids: set[FileId] = set()
 
     def look(self, scandir: ScanFolder) -> Found:
-        """Looks at every file."""
+        """Looks at every file in the folders."""
         found = Found()
         self._own_ids = self._see_own()
         folders = list(self._directories)
@@ -128,7 +128,7 @@ class Folders:
                 found.files[file] = sighting
 
     def sight(self, path: str) -> Sighting | None:
-        """The log at this path; None when there is none, or it is none of ours to read."""
+        """The log at this path; None when there is none, or it is not to be followed."""
         folder, name = os.path.split(path)
         within = folder in self._directories or (
             self._recursive and any(folder.startswith(f"{root}/") for root in self._directories)
@@ -143,7 +143,7 @@ class Folders:
         return None if is_own or not stat.S_ISREG(status.st_mode) else sighting_of(path, status)
 
     def _see_own(self) -> set[FileId]:
-        """Also where our output goes, when that is a file."""
+        """The program's own files, and the file that its output goes to, if it is one."""
         files: list[str | int] = [*self._own, *_OUR_STREAMS]
         seen = set()
         for file in files:
@@ -155,12 +155,12 @@ class Folders:
 
 
 def sighting_of(path: str, status: os.stat_result) -> Sighting:
-    """The file as `status` says that it is."""
+    """The sighting of a file with this status."""
     return Sighting(path, *file_id(status), status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 def is_text(path: str) -> bool:
-    """Whether the path can be stored: Python stands surrogates in for bytes that are not UTF-8."""
+    """Whether the path is UTF-8 and can be stored: Python decodes other bytes to surrogates."""
     try:
         path.encode()
     except UnicodeEncodeError:

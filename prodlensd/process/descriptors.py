@@ -1,4 +1,4 @@
-"""The descriptors of the standard streams: never free for a file of ours."""
+"""The descriptors of the standard streams: never given to a file of ours."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from contextlib import suppress
 
 
 def occupy_standard_descriptors() -> None:
-    """Opens /dev/null in place of each standard stream that is closed; only reading, as in gnulib.
+    """Opens /dev/null in place of each standard stream that is closed.
 
-    So a write still fails, and is not taken for a success.
+    Only for reading, as gnulib does: a write still fails, and is not taken for a success.
     """
     with suppress(OSError):  # no /dev/null here
         while (descriptor := os.open(os.devnull, os.O_RDONLY)) <= 2:  # noqa: PLR2004 - stderr

@@ -1,4 +1,4 @@
-"""One daemon to a ledger: a lock beside the database, freed by the kernel whatever kills us."""
+"""One daemon per ledger: a lock file beside it, released by the kernel however the daemon ends."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final, Self
 if TYPE_CHECKING:
     from fasteners import InterProcessLock
 
-#: Longer than anybody's look at whether the lock is held.
-_PATIENCE_S: Final = 0.5
+#: Longer than `is_held` holds the lock to see whether it can.
+_ACQUIRE_S: Final = 0.5
 
 
 class AlreadyRunningError(Exception):
@@ -23,7 +23,7 @@ def lock_path(ledger_path: Path) -> Path:
 
 
 class InstanceLock:
-    """Held for as long as the daemon runs. A context manager; raises AlreadyRunningError."""
+    """Held while the daemon runs. A context manager; entering it raises AlreadyRunningError."""
 
     def __init__(self, ledger_path: Path) -> None:
         self._path = lock_path(ledger_path)
@@ -31,7 +31,7 @@ class InstanceLock:
 
     def __enter__(self) -> Self:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not self._lock.acquire(timeout=_PATIENCE_S, delay=0.05, max_delay=0.05):
+        if not self._lock.acquire(timeout=_ACQUIRE_S, delay=0.05, max_delay=0.05):
             raise AlreadyRunningError(f"another prodlensd is running: it holds {self._path}")
         return self
 
@@ -40,7 +40,7 @@ class InstanceLock:
 
 
 def is_held(ledger_path: Path) -> bool | None:
-    """Whether a daemon runs on this ledger; None where another user's lock may not be asked."""
+    """Whether a daemon runs on this ledger; None where the lock is another user's to open."""
     path = lock_path(ledger_path)
     if not path.exists():
         return False

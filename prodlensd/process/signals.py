@@ -1,8 +1,8 @@
-"""Signals → facts that the loop looks at in its own time.
+"""Signals, noted for the loop to look at in its own time.
 
 The interpreter's own handler, which is in C, writes to a pipe that ends any wait; what it then
-calls is a method in C as well. So no line of Python ever runs in a handler: none can meet a lock
-that the interrupted code holds, and no burst of signals can nest.
+calls is a method in C as well. So no line of Python ever runs in a handler: none can wait for a
+lock that the interrupted code holds, and no burst of signals can nest.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ _STOP: Final = (signal.SIGTERM, signal.SIGINT)
 class Signals:
     """SIGTERM and SIGINT ask to stop, SIGHUP to read the configuration again. A context manager.
 
-    Of the main thread only. The handlers that stood before come back at exit. The mutable state:
-    which signals came, by number.
+    Only in the main thread. The previous handlers are restored at exit. The mutable state: the
+    signals that came, by number.
     """
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class Signals:
         self._fd_before = -1
 
     def __enter__(self) -> Self:
-        # Nothing is said of a full pipe: it wakes whoever waits all the same.
+        # A full pipe is no reason for a warning: it ends the wait all the same.
         self._fd_before = signal.set_wakeup_fd(self.wakeup.write_end, warn_on_full_buffer=False)
         for number in (*_STOP, signal.SIGHUP):
             self._before[number] = signal.signal(number, self._came.__setitem__)
@@ -42,16 +42,16 @@ class Signals:
 
     @property
     def stop_asked(self) -> bool:
-        """Whether a signal to stop has come."""
+        """Whether SIGTERM or SIGINT has come."""
         return not self._came.keys().isdisjoint(_STOP)
 
     @property
     def reload_asked(self) -> bool:
-        """Whether a reload is waiting to be taken."""
+        """Whether SIGHUP has come since the last `take_reload`."""
         return signal.SIGHUP in self._came
 
     def take_reload(self) -> bool:
-        """Whether a reload was asked for since the last call."""
+        """Whether SIGHUP has come since the last call."""
         asked = self.reload_asked
         self._came.pop(signal.SIGHUP, None)
         return asked

@@ -1,7 +1,7 @@
 """What ends a wait: a pipe, rung from any thread or signal handler, without a lock.
 
-A lock in a signal handler can wait for the very code that the signal interrupted. A write to a pipe
-waits for nobody, and a ring stays in the pipe until somebody has waited for it.
+A lock in a signal handler can wait for the very code that the signal interrupted. A write to this
+pipe never waits, and a ring stays in the pipe until a wait has ended by it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _PIPE_BYTES: Final = 1 << 16
 
 
 class Wakeup:
-    """Rings that are kept until `clear`. Its pipe is closed with it. Raises OSError without one."""
+    """Rings that are kept until `clear`. Raises OSError when there is no pipe to be had."""
 
     def __init__(self) -> None:
         self._read, self.write_end = os.pipe()
@@ -26,16 +26,16 @@ class Wakeup:
             weakref.finalize(self, os.close, end)
 
     def fileno(self) -> int:
-        """The end to wait on."""
+        """The descriptor to wait on."""
         return self._read
 
     def ring(self) -> None:
-        """Ends the wait, now or at its next beginning."""
+        """Ends the wait; the next one, when none is under way."""
         with suppress(BlockingIOError):  # full of rings
             os.write(self.write_end, b"\0")
 
     def clear(self) -> None:
-        """Forgets the rings so far. To be called before looking at what they were for."""
+        """Forgets the rings so far. To be called before looking for what they announce."""
         with suppress(BlockingIOError):
             os.read(self._read, _PIPE_BYTES)
 

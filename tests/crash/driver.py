@@ -27,7 +27,7 @@ import click
 
 from prodlensd.cli import compact, publish, run
 from prodlensd.daemon import loop as daemon
-from prodlensd.logs import tailer
+from prodlensd.logs import source
 from prodlensd.moments import now_us
 from tests.crash.mutants import MUTANTS  # imports the snapshots as well: no child has to
 
@@ -149,7 +149,7 @@ def _run_case(case: dict[str, Any]) -> int:
     said = os.open(home / "said.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(said, 1)
     os.dup2(said, 2)
-    for module in (tailer, daemon):
+    for module in (source, daemon):
         setattr(module, "READ_BYTES", _READ_BYTES)  # noqa: B010 - a Final, but not for us
     commands = {"compact": compact.command, "publish": publish.command}
     run._start = lambda _config, name: _Child(commands[name])  # type: ignore[assignment,return-value]

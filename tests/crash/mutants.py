@@ -20,7 +20,7 @@ from prodlensd.ledger.days import Partition
 from prodlensd.ledger.pins import Pins
 from prodlensd.ledger.rows import COLUMNS, INSERT
 from prodlensd.ledger.sources import Sources
-from prodlensd.logs import content, tailer
+from prodlensd.logs import source, zeros
 from prodlensd.model import Checkpoint, Outcome, Sighting, SnapshotFile
 from prodlensd.snapshots import destinations as publish
 from prodlensd.snapshots import files
@@ -44,7 +44,7 @@ class _Alike(bytes):
 
 def inode_trusted(set_attribute: SetAttr) -> None:
     """Whoever has the inode is the file."""
-    set_attribute(tailer, "proof_at", lambda *_: _Alike())
+    set_attribute(source, "proof_at", lambda *_: _Alike())
 
 
 def last_record_not_checked(set_attribute: SetAttr) -> None:
@@ -54,17 +54,17 @@ def last_record_not_checked(set_attribute: SetAttr) -> None:
         there = not record_bytes or pread(1, offset + record_bytes - 1)
         return _Alike() if there else b"shorter"
 
-    set_attribute(tailer, "proof_at", proof_at)
+    set_attribute(source, "proof_at", proof_at)
 
 
 def half_lines_taken(set_attribute: SetAttr) -> None:
     """What stands at the end of a file is a line, with or without its newline."""
-    real = tailer.Tailer._next_chunk
+    real = source.Source._next_chunk
 
     def lines_chunk(self: Any, *arguments: Any, **_final: bool) -> Any:
         return real(self, *arguments, final=True)
 
-    set_attribute(tailer.Tailer, "_next_chunk", lines_chunk)
+    set_attribute(source.Source, "_next_chunk", lines_chunk)
 
 
 def keys_of_each_source(set_attribute: SetAttr) -> None:
@@ -274,14 +274,14 @@ def published_before_copied(set_attribute: SetAttr) -> None:
 
 def zeros_proven_by_the_file(set_attribute: SetAttr) -> None:
     """Zeros are a hole, whatever may still be written there, and so is what stands there then."""
-    real = content.after_zeros
+    real = zeros.after_zeros
 
     def after_zeros(*arguments: Any) -> tuple[int, bool | None]:
         end, is_followed = real(*arguments)
         return end, is_followed is None or True
 
-    set_attribute(tailer, "after_zeros", after_zeros)
-    set_attribute(tailer, "proof_of_zeros", lambda _count: _Alike())
+    set_attribute(zeros, "after_zeros", after_zeros)
+    set_attribute(source, "proof_of_zeros", lambda _count: _Alike())
 
 
 #: Those that show when the process dies, and those that show when files change.

@@ -16,7 +16,7 @@ import pytest
 
 from prodlensd.daemon import loop as daemon_module
 from prodlensd.ledger import Ledger
-from prodlensd.logs import tailer as tailer_module
+from prodlensd.logs import source as source_module
 from tests.crash.block_log import HOWS, Op, Recorder, committed_before, left_by_power_loss
 from tests.crash.ledger import wrong_in_ledger
 from tests.scenario.conftest import World
@@ -120,7 +120,7 @@ class Restarted(World):
 
 @pytest.fixture(autouse=True)
 def small_reads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tailer_module, "READ_BYTES", 1000)
+    monkeypatch.setattr(source_module, "READ_BYTES", 1000)
     monkeypatch.setattr(daemon_module, "READ_BYTES", 1000)
 
 

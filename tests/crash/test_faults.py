@@ -20,7 +20,7 @@ import pytest
 
 from prodlensd.daemon import loop as daemon_module
 from prodlensd.ledger import LedgerError, Reader
-from prodlensd.logs import tailer as tailer_module
+from prodlensd.logs import source as source_module
 from tests.crash.ledger import wrong_in_ledger
 from tests.scenario.conftest import World
 from tests.scenario.file_actions import KINDS, Files, Totals, Written
@@ -64,7 +64,7 @@ class Rotated:
 
 @pytest.fixture
 def worlds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rotated]:
-    monkeypatch.setattr(tailer_module, "READ_BYTES", 700)
+    monkeypatch.setattr(source_module, "READ_BYTES", 700)
     monkeypatch.setattr(daemon_module, "READ_BYTES", 700)
 
     def each() -> Iterator[Rotated]:

@@ -33,7 +33,7 @@ from hypothesis.stateful import (
 )
 
 from prodlensd.daemon import loop as daemon_module
-from prodlensd.logs import tailer as tailer_module
+from prodlensd.logs import source as source_module
 
 MAX_LINE_BYTES = 1500
 MODEL = "acme/m"
@@ -275,7 +275,7 @@ class Machine(RuleBasedStateMachine):
         batch=st.sampled_from([1, 2, 3, 5, 1000]),
     )
     def sizes(self, read_bytes: int, batch: int) -> None:
-        self.patch.setattr(tailer_module, "READ_BYTES", read_bytes)
+        self.patch.setattr(source_module, "READ_BYTES", read_bytes)
         self.patch.setattr(daemon_module, "READ_BYTES", read_bytes)
         self.world.batch_max_lines = batch
         self._start_again()

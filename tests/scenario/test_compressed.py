@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from prodlensd.logs import tailer
+from prodlensd.logs import source
 from tests.scenario.proving import PROVEN, verdict
 
 _BOMB_BYTES = 256 << 20
@@ -137,7 +137,7 @@ def test_a_file_of_which_nothing_can_be_read_is_let_go_when_it_is_deleted(
 def test_an_unreadable_file_that_is_written_anew_is_read(
     world: Any, make_line: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tailer, "_INCOMPLETE_NS", -1)
+    monkeypatch.setattr(source, "_INCOMPLETE_NS", -1)
     path = world.logs / "a.jsonl"
     for content in (lzma.compress(make_line(1)), gzip.compress(make_line(1))[:-4]):
         path.write_bytes(content)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from prodlensd.logs import tailer
+from prodlensd.logs import source
 from tests.scenario.proving import PROVEN, verdict
 
 _A_MINUTE_NS = 61_000_000_000
@@ -61,7 +61,7 @@ def test_a_writer_of_single_bytes_is_waited_for(world: Any) -> None:
 def test_a_read_may_end_anywhere_in_a_line(
     world: Any, make_line: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tailer, "READ_BYTES", _READ_BYTES)
+    monkeypatch.setattr(source, "READ_BYTES", _READ_BYTES)
     split = set()
     for number in range(_READ_BYTES + 10):
         line = make_line(number, model="é€😀").replace(b"\n", b"\r\n")

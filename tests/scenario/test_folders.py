@@ -163,7 +163,7 @@ def test_a_folder_that_cannot_be_listed_keeps_no_deleted_file_of_another_folder(
     writer.close()
     settle(world)
     assert world.query("SELECT state FROM sources") == ["gone"]
-    assert world.tailer._followed == {}
+    assert world.tailer._sources == {}
 
 
 @pytest.mark.scenario(63)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from prodlensd.logs import content, tailer
+from prodlensd.logs import source, writers
 
 
 @pytest.fixture
@@ -161,7 +161,7 @@ def test_a_gzip_file_still_being_written_waits_until_it_is_whole(
 def test_a_damaged_gzip_file_gives_no_line_and_is_said(
     world: Any, make_line: Any, damage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tailer, "READ_BYTES", 1000)  # the damage lies behind what is read first
+    monkeypatch.setattr(source, "READ_BYTES", 1000)  # the damage lies behind what is read first
     good = gzip.compress(b"".join(make_line(n, pad=str(n)) for n in range(200)))
     bad = {
         "header": good[:2] + b"\xff" + good[3:],
@@ -173,7 +173,7 @@ def test_a_damaged_gzip_file_gives_no_line_and_is_said(
     world.append("a.jsonl.gz", bad)
     world.step()
     assert world.faults() == set()
-    monkeypatch.setattr(tailer, "_INCOMPLETE_NS", -1)
+    monkeypatch.setattr(source, "_INCOMPLETE_NS", -1)
     world.restart()
     world.step()
     assert world.sessions() == []
@@ -187,7 +187,7 @@ def test_a_damaged_gzip_file_gives_no_line_and_is_said(
 def test_a_gzip_file_read_in_many_pieces_and_interrupted_is_exact(
     world: Any, make_line: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tailer, "READ_BYTES", 1000)
+    monkeypatch.setattr(source, "READ_BYTES", 1000)
     whole = b"".join(make_line(n, ids=n % 2 == 0) for n in range(1, 101))
     world.append("a.jsonl.gz", gzip.compress(whole.rstrip(b"\n")))
     world.daemon._survey()
@@ -272,6 +272,6 @@ def test_a_lease_tells_whether_anybody_can_still_write(tmp_path: Path) -> None:
     with path.open("wb"):
         reader = os.open(path, os.O_RDONLY)
         path.unlink()
-        assert content.has_writer(reader) is True
-    assert content.has_writer(reader) is False
+        assert writers.has_writer(reader) is True
+    assert writers.has_writer(reader) is False
     os.close(reader)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from prodlensd.daemon import loop as daemon_module
-from prodlensd.logs import tailer as tailer_module
+from prodlensd.logs import source as source_module
 
 _FILES = 10_000
 _ACTIVE = 100
@@ -116,7 +116,7 @@ def come_and_go(world: Any, make_line: Any, rounds: int, files: int) -> None:
         for path, line in zip(paths, lines, strict=True):
             path.write_bytes(line)
         world.daemon.ingest()
-        assert len(world.tailer._followed) >= files
+        assert len(world.tailer._sources) >= files
         for path in paths:
             path.unlink()
         for _ in range(3):
@@ -133,14 +133,14 @@ def leaves_nothing_behind(world: Any, make_line: Any, rounds: int, files: int) -
     assert world.query("SELECT state, count(*) FROM sources GROUP BY 1") == [("gone", sources)]
     assert world.query("SELECT count(*) FROM traces") == [files]
     assert world.query("SELECT count(*) FROM gaps") == [0]
-    assert world.tailer._followed == {}
+    assert world.tailer._sources == {}
     assert world.tailer._open == {}
     assert open_logs(world) == []
     assert resident_bytes() - resident_before < 16 << 20
     bytes_after = world.store.db.pragma("page_count") * world.store.db.pragma("page_size")
     assert bytes_after - bytes_before < (sources - 2 * files) * _SOURCE_ROW_BYTES
     world.restart()
-    assert world.tailer._followed == {}
+    assert world.tailer._sources == {}
 
 
 @pytest.mark.scenario(57)
@@ -163,7 +163,7 @@ def test_fifty_five_thousand_files_that_come_and_go_leave_a_row_each(
 
 @pytest.fixture
 def small_reads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tailer_module, "READ_BYTES", 16 << 10)
+    monkeypatch.setattr(source_module, "READ_BYTES", 16 << 10)
     monkeypatch.setattr(daemon_module, "READ_BYTES", 16 << 10)
 
 

@@ -19,7 +19,8 @@ import structlog
 from prodlensd.daemon.loop import _MAX_FAULT_CHARS, Work, _Chore
 from prodlensd.logs import folders as sightings
 from prodlensd.logs import tailer as tailer_module
-from prodlensd.logs.content import Unzipped
+from prodlensd.logs.gap_search import GapSearch
+from prodlensd.logs.gunzip import Unzipped
 from prodlensd.logs.tailer import Tailer
 from prodlensd.model import Sighting
 from prodlensd.model import file_id as file_id_of
@@ -63,13 +64,13 @@ def test_an_open_gap_is_searched_for_once_in_each_file_and_not_again(
     world.step()
     make_gap(world, make_line)
     searched = []
-    real = Tailer.search
+    real = GapSearch._search
 
-    def noting(self: Tailer, source_id: int, gap: Any) -> Any:
+    def noting(self: GapSearch, source_id: int, gap: Any) -> Any:
         searched.append((source_id, gap.gap_id))
         return real(self, source_id, gap)
 
-    monkeypatch.setattr(Tailer, "search", noting)
+    monkeypatch.setattr(GapSearch, "_search", noting)
     for number in range(2000, 2020):
         world.append("other.jsonl", make_line(number))
         world.step()

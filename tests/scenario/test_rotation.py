@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from prodlensd.logs import tailer
+from prodlensd.logs import source
 from tests.scenario.proving import PROVEN, verdict
 
 _KEPT = [".1", ".2", ".3", ".4", ".5"]
@@ -126,7 +126,7 @@ def test_a_file_renamed_while_the_daemon_is_down_is_read_on(world: Any, make_lin
 def test_lines_that_were_seen_and_rotated_away_before_they_were_read_are_a_gap(
     world: Any, make_line: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tailer, "READ_BYTES", 1000)
+    monkeypatch.setattr(source, "READ_BYTES", 1000)
     path = world.logs / "a.jsonl"
     world.append("a.jsonl", *(make_line(n) for n in range(1, 51)))
     size = path.stat().st_size

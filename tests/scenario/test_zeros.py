@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from prodlensd.logs import tailer as tailer_module
-from prodlensd.logs.tailer import ZEROS_WAIT_NS
+from prodlensd.logs import source as source_module
+from prodlensd.logs import zeros
+from prodlensd.logs.zeros import ZEROS_WAIT_NS
 from tests.scenario.proving import PROVEN, verdict
 
 
@@ -93,7 +94,7 @@ def test_lines_in_a_preallocated_log_cost_what_they_cost_elsewhere(
     log.close()
     assert world.counts() == (2100, 2100, 0, 0, 0)
     # What follows each line is looked at in blocks, and all of the zeros once a second.
-    assert read_bytes < 100 * 3 * tailer_module.READ_BYTES + 10 * (64 << 20)
+    assert read_bytes < 100 * 3 * source_module.READ_BYTES + 10 * (64 << 20)
 
 
 @pytest.mark.scenario(92)
@@ -246,7 +247,7 @@ def test_holes_of_any_size_one_after_another_swallow_no_line_between_them(
     world: Any, make_line: Any, monkeypatch: pytest.MonkeyPatch, read_bytes: int
 ) -> None:
     """What is known of one run of zeros says nothing of another."""
-    monkeypatch.setattr(tailer_module, "READ_BYTES", read_bytes)
+    monkeypatch.setattr(source_module, "READ_BYTES", read_bytes)
     path = world.logs / "a.jsonl"
     world.append("a.jsonl", *lines(make_line, 1, 5))
     for number in range(6, 12):
@@ -257,6 +258,24 @@ def test_holes_of_any_size_one_after_another_swallow_no_line_between_them(
     assert world.counts() == (11, 11, 0, 0, 0)
     assert world.query("SELECT state FROM sources") == ["live"]
     assert verdict(world) == PROVEN
+
+
+@pytest.mark.scenario(20)
+@pytest.mark.parametrize("max_line_bytes", [1000, 1 << 20])
+def test_zeros_within_a_line_are_passed_however_many_looks_that_takes(
+    world: Any, make_line: Any, monkeypatch: pytest.MonkeyPatch, max_line_bytes: int
+) -> None:
+    """The file is at rest: nothing else would have it looked at again."""
+    monkeypatch.setattr(zeros, "_BLOCK_BYTES", 1000)
+    monkeypatch.setattr(zeros, "_BLOCKS_AT_ONCE", 1)
+    monkeypatch.setattr(source_module, "READ_BYTES", 1000)
+    world.max_line_bytes = max_line_bytes
+    world.restart()
+    world.append("a.jsonl", b'{"half', bytes(50_000), b'"}\n', make_line(1))
+    os.utime(world.logs / "a.jsonl", (1_700_000_000, 1_700_000_000))
+    world.step()
+    assert world.sessions() == ["s1"]
+    assert world.counts() == (2, 1, 0, 1, 0)
 
 
 @pytest.mark.scenario(92)
@@ -274,7 +293,7 @@ def test_a_long_line_is_proven_by_the_bytes_that_were_read(
     def fstat(file: int) -> os.stat_result:
         nonlocal is_changed
         if not is_changed and Path(f"/proc/self/fd/{file}").readlink() == path:
-            is_changed = world.tailer._followed != {} and world.tailer._open != {}
+            is_changed = world.tailer._sources != {} and world.tailer._open != {}
             if is_changed:  # the long line was read; now something else stands there
                 path.write_bytes(make_line(3) + make_line(4))
         return real(file)
