@@ -76,7 +76,7 @@ class Trace(NamedTuple):
                       has both, else None; then the pipeline takes the line's chain digest
     session_via, developer_via
                       where the value was found, so that a claim is not taken for a verified name
-    cost_gateway_usd  as the proxy reported it, 0.0 included; None when it did not
+    gateway_nanousd   the cost as the proxy reported it, 0 included; None when it did not
     tags              a JSON array, or None
     details           a JSON object of facts that are rarely asked for, or None
     anomalies         what looked wrong and was left NULL rather than guessed, e.g. "repo_slug"
@@ -114,8 +114,14 @@ class Trace(NamedTuple):
     diff_ratio: float | None
     accepted_lines: int | None
     details: str | None
-    cost_gateway_usd: float | None
+    gateway_nanousd: int | None
     anomalies: tuple[str, ...]
+
+
+def provider_in(model: str | None) -> str:
+    """The prefix of a model's name, which stands for its provider; "" when it has none."""
+    prefix, slash, _ = (model or "").partition("/")
+    return prefix if slash else ""
 
 
 class Price(NamedTuple):

@@ -1,54 +1,39 @@
 """Chunk → Outcome: parses, prices, sets bad lines aside, and gives every line its key. Pure.
 
-The key of a line. A trace that carries the gateway's two ids identifies itself, wherever it stands.
-Any other line (a trace without ids, a dead letter) is known by what it is and where in the story of
-its file it stands: the chain digest
+The key of a line. A trace that carries both of LiteLLM's ids identifies itself, wherever it stands.
+Any other line (a trace without ids, a dead letter) is identified by what it is and where in the
+story of its file it stands: the chain digest
 
     c = H(c of the line before ‖ line)
 
 So two byte-identical lines without ids are two traces, while re-reading the same bytes (after a
 rename, a copy, a restore, a lost checkpoint) finds the same keys again and adds nothing. Lines that
 identify themselves are links of the chain as well: whether a line can be read, which an upgrade may
-change, must not change the key of any other. Blank lines do not enter.
+change, must not change the key of any other. Blank lines are not links.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 from typing import Final
 
-from prodlensd.model import (
-    BadLine,
-    Chunk,
-    DeadLetter,
-    Outcome,
-    Price,
-    Trace,
-    link,
-)
-from prodlensd.pricing import nanousd_of
+from prodlensd.formats import parse
+from prodlensd.model import BadLine, Chunk, DeadLetter, Outcome, Price, Trace, link
+from prodlensd.pricing import Pricer
 
 #: May begin a file; not part of its first line.
-BOM: Final = b"\xef\xbb\xbf"
-_BLANK = b" \t\r"
+_BOM: Final = b"\xef\xbb\xbf"
+_BLANK: Final = b" \t\r"
 #: How many lines are read before the first of them is priced: few enough to hold twice.
 _LINES_AHEAD: Final = 1000
-#: The fields of a Trace before this one are columns as they are.
-_FACTS = Trace._fields.index("cost_gateway_usd")
 
 
-def build(
-    chunk: Chunk,
-    *,
-    parse: Callable[[bytes], Trace],
-    price: Callable[[Trace], Price],
-    expect: Callable[[list[Trace]], None] = lambda _traces: None,
-) -> Outcome:
+def build(chunk: Chunk, pricer: Pricer) -> Outcome:
     """The outcome of every line of the chunk, and the checkpoint after them.
 
-    `expect` is given the traces before they are priced, some at a time.
+    Raises OSError when a price book cannot be asked just now.
     """
     start = chunk.start
     source_id, offset, chain = start.source_id, start.offset, start.chain
@@ -56,7 +41,8 @@ def build(
     chains: list[bytes] = []
     dead_letters: list[DeadLetter] = []
     blanks = 0
-    for line, content, trace in _read(chunk, parse, expect):
+    price = pricer.price
+    for line, content, trace in _read(chunk, pricer):
         begin = offset + len(line) - len(content)
         if type(trace) is Trace:
             chain = link(chain, content).digest()
@@ -77,7 +63,7 @@ def build(
         offset += long.length + 1
     offset += chunk.zeros - chunk.unterminated
     if offset != chunk.end:
-        # Its traceback goes to a terminal or a journal, and the path may be anything.
+        # Escaped: the traceback goes to a terminal or a journal, and the path may be anything.
         raise AssertionError(
             f"{start.path!a}: lines end at byte {offset}, the chunk at {chunk.end}"
         )
@@ -92,28 +78,28 @@ def build(
     return Outcome(start, end, rows, chains, dead_letters, blanks)
 
 
-def _read(
-    chunk: Chunk, parse: Callable[[bytes], Trace], expect: Callable[[list[Trace]], None]
-) -> Iterator[tuple[bytes, bytes, Trace | BadLine | None]]:
-    """Each line, the same without zeros before it, and what it says: None when it is blank."""
+def _read(chunk: Chunk, pricer: Pricer) -> Iterator[tuple[bytes, bytes, Trace | BadLine | None]]:
+    """Each line, the same without leading zeros, and what it holds (see `read_line`)."""
     is_first = chunk.start.offset == 0
     lines = iter(chunk.lines)
     while some := list(islice(lines, _LINES_AHEAD)):
         read = []
         for line in some:
-            # Zeros before a line are a hole, no part of it, however they happened to be read.
+            # Zeros before a line are a hole and not part of it, however they happened to be read.
             content = line.lstrip(b"\0") if line[:1] == b"\0" else line
-            read.append((line, content, _parsed(content, parse, is_first=is_first)))
+            read.append((line, content, read_line(content, is_first=is_first)))
             is_first = False
-        expect([trace for *_, trace in read if type(trace) is Trace])
+        pricer.expect([trace for *_, trace in read if type(trace) is Trace])
         yield from read
 
 
-def _parsed(
-    content: bytes, parse: Callable[[bytes], Trace], *, is_first: bool
-) -> Trace | BadLine | None:
+def read_line(content: bytes, *, is_first: bool) -> Trace | BadLine | None:
+    """The trace on a line, or why it holds none; None when it is blank.
+
+    `is_first`: at the start of a file, where a byte order mark may stand.
+    """
     if is_first:
-        content = content.removeprefix(BOM)
+        content = content.removeprefix(_BOM)
     try:
         return parse(content)
     except BadLine as bad:
@@ -124,11 +110,9 @@ def row(
     trace: Trace, chain: bytes, price: Price, source_id: int, source_offset: int
 ) -> tuple[object, ...]:
     """The trace as the ledger's columns; `chain` is its key where it has none of its own."""
-    gateway_usd = trace.cost_gateway_usd
     anomalies = trace.anomalies
-    facts = trace[:_FACTS] if trace.key else (trace.started_us, chain, *trace[2:_FACTS])
+    facts = trace[:-1] if trace.key else (trace.started_us, chain, *trace[2:-1])
     return facts + (  # noqa: RUF005 - twice as fast as unpacking
-        None if gateway_usd is None else nanousd_of(gateway_usd),
         *price,
         ",".join(anomalies) if anomalies else None,
         source_id,

@@ -10,7 +10,6 @@ from typing import Final
 
 from prodlensd import __version__
 from prodlensd import config as configuration
-from prodlensd.model import Trace
 from prodlensd.pricing import ChildBook, Override, Pins, Pricer, flat_rates
 
 _LITELLM_FILE: Final = "prodlensd.pricing.litellm_file"
@@ -20,11 +19,10 @@ class Books:
     """The pricer of a configuration and its price books, each in a child process of its own."""
 
     def __init__(self, pricing: configuration.Pricing, pins: Pins | None = None) -> None:
-        book, second = ChildBook(now_s=time.monotonic), None
-        self._children = [book]
+        self._children = [ChildBook(now_s=time.monotonic)]
         if pricing.litellm_prices is not None:
-            second = ChildBook(_LITELLM_FILE, str(pricing.litellm_prices), now_s=time.monotonic)
-            self._children.append(second)
+            file = str(pricing.litellm_prices)
+            self._children.append(ChildBook(_LITELLM_FILE, file, now_s=time.monotonic))
         fallback = pricing.fallback
         self.pricer = Pricer(
             prefer=pricing.prefer,
@@ -33,16 +31,9 @@ class Books:
             if fallback is None
             else flat_rates(fallback.input_usd_per_million, fallback.output_usd_per_million),
             overrides=[_override(override) for override in pricing.override],
-            book=book,
-            second_book=second,
+            books=self._children,
             pins=pins,
         )
-
-    def expect(self, traces: list[Trace]) -> None:
-        """Asks the books at once for what these calls need. Raises OSError as pricing them does."""
-        if questions := self.pricer.questions(traces):
-            for child in self._children:
-                child.expect(questions)
 
     def start(self) -> None:
         """Starts the children, without waiting until they can answer."""

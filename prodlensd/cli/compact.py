@@ -170,7 +170,7 @@ def _delete_logs(config: Config, sources: Sources, reader: Reader) -> Iterator[s
     for verdict in retention.delete_logs(
         sources,
         reader,
-        partial(proven, reader, **rereading(config)),
+        partial(proven, reader, follow=rereading(config)),
         untouched_us=config.retention.log_days * US_PER_DAY,
         patience_us=LOG_PATIENCE_US,
         now_us=now_us(),

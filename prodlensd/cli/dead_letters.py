@@ -18,7 +18,6 @@ from typing import Any, Final
 
 import click
 
-from prodlensd import formats
 from prodlensd.app.books import Books
 from prodlensd.cli import as_json, config_option, fail, load_config
 from prodlensd.cli.accepting import dismiss, purge
@@ -27,8 +26,8 @@ from prodlensd.config import Config
 from prodlensd.jobs import retrying as dead_letters
 from prodlensd.jobs.retrying import Retried
 from prodlensd.ledger import LETTER_STATES, Ledger, Prices, Reader, Redeemed, Refused
-from prodlensd.model import Price, Trace
 from prodlensd.moments import iso_time, now_us, short_time
+from prodlensd.pricing import Pricer
 from prodlensd.text import printable, table
 
 _MIN_SHOWN_DIGITS: Final = 8
@@ -204,7 +203,7 @@ def _retry(config: Config, reason: str | None, *, dry_run: bool) -> Iterator[Ret
     """What becomes of the dead letters, batch by batch."""
     path = config.store.path
     with told_errors(), ExitStack() as stack:
-        price: Callable[[Trace], Price] = _no_price
+        pricer = Pricer()
         redeem: Callable[[list[dead_letters.Read]], Redeemed] = _no_move
         if not dry_run:
             if not path.exists():
@@ -212,18 +211,13 @@ def _retry(config: Config, reason: str | None, *, dry_run: bool) -> Iterator[Ret
             ledger = stack.enter_context(Ledger(path, durability=config.store.durability))
             books = Books(config.pricing, Prices(ledger, now_us))
             stack.callback(books.close)
-            price, redeem = books.pricer.price, ledger.redeem
+            pricer, redeem = books.pricer, ledger.redeem
         yield from dead_letters.retry(
             stack.enter_context(Reader(path)).letters.with_bytes(reason),
-            parse=formats.parse,
-            price=price,
+            pricer=pricer,
             redeem=redeem,
             max_line_bytes=config.logs.max_line_bytes,
         )
-
-
-def _no_price(_trace: Trace) -> Price:
-    return Price(None, "unpriced")
 
 
 def _no_move(letters: list[dead_letters.Read]) -> Redeemed:

@@ -124,8 +124,7 @@ def _reprice(config: Config, selection: Selection, *, dry_run: bool, quiet: bool
         repriced = reprice(
             reader,
             selection,
-            price=books.pricer.price,
-            expect=books.expect,
+            pricer=books.pricer,
             write=write,
             turn=Turns(time.monotonic, threading.Event().wait),
             progress=progress,

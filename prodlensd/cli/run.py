@@ -14,7 +14,7 @@ import click
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from prodlensd import __version__, child, formats
+from prodlensd import __version__, child
 from prodlensd.app.books import Books, fingerprint
 from prodlensd.app.following import follow, own_files
 from prodlensd.app.metrics import http_server
@@ -26,7 +26,6 @@ from prodlensd.daemon import Daemon, Notifier, Pace, Work, configure_log, log_ou
 from prodlensd.ledger import Ledger, LedgerError, LedgerLostError, Prices
 from prodlensd.logs import Bell
 from prodlensd.moments import now_us
-from prodlensd.pipeline import build
 from prodlensd.process import AlreadyRunningError, InstanceLock, Signals
 
 
@@ -109,9 +108,7 @@ def _run(
             ledger=ledger,
             tailer=tailer,
             bell=bell,
-            build=partial(
-                build, parse=formats.parse, price=books.pricer.price, expect=books.expect
-            ),
+            pricer=books.pricer,
             log=log,
             signals=signals,
             pace=Pace(

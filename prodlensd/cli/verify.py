@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TypedDict
 
 import click
 
-from prodlensd import formats
 from prodlensd.answers.verify import (
     BROKEN,
     COMPLETE,
@@ -29,8 +26,6 @@ from prodlensd.cli import as_json, config_option, fail, load_config
 from prodlensd.cli.bar import Progress, bar
 from prodlensd.config import Config
 from prodlensd.ledger import Ledger, LedgerError
-from prodlensd.model import Chunk, Outcome, Price, Trace
-from prodlensd.pipeline import build
 from prodlensd.text import printable
 
 _SAID = {
@@ -84,30 +79,15 @@ def _acknowledge_gaps(config: Config) -> None:
 def _verify(config: Config, progress: Progress) -> Verdict:
     return verify(
         config.store.path,
-        **rereading(config),
+        follow=rereading(config),
         snapshot_path=partial(snapshot_path, config) if config.parquet.enabled else None,
         progress=progress,
     )
 
 
-class Rereading(TypedDict):
-    """How logs are read again."""
-
-    follow: Follow
-    build: Callable[[Chunk], Outcome]
-
-
-def rereading(config: Config) -> Rereading:
-    """How `verify` reads the logs again: as the daemon does, but for prices."""
-
-    def unpriced(_trace: Trace) -> Price:
-        """No key depends on a price."""
-        return Price(None, "unpriced")
-
-    return {
-        "follow": partial(follow, config, zeros_wait_ns=0),
-        "build": partial(build, parse=formats.parse, price=unpriced),
-    }
+def rereading(config: Config) -> Follow:
+    """How the logs are read again: as the daemon reads them."""
+    return partial(follow, config, zeros_wait_ns=0)
 
 
 def _print(verdict: Verdict) -> None:

@@ -26,6 +26,8 @@ from prodlensd.daemon.notify import Notifier
 from prodlensd.ledger import Heartbeat, Ledger, LedgerError
 from prodlensd.logs import READ_BYTES, Bell, GapSearch, Tailer
 from prodlensd.model import US_PER_S, Chunk, Fault, Mismatch, Outcome
+from prodlensd.pipeline import build
+from prodlensd.pricing import Pricer
 from prodlensd.process import Signals, wait
 
 BEAT_INTERVAL_S: Final = 10.0
@@ -76,7 +78,7 @@ class Daemon:
         ledger: Ledger,
         tailer: Tailer,
         bell: Bell,
-        build: Callable[[Chunk], Outcome],
+        pricer: Pricer,
         log: FilteringBoundLogger,
         signals: Signals,
         pace: Pace = Pace(),
@@ -92,7 +94,7 @@ class Daemon:
         self._ledger = ledger
         self._tailer = tailer
         self._bell = bell
-        self._build = build
+        self._pricer = pricer
         self._log = log
         self._signals = signals
         self._pace = pace
@@ -211,7 +213,7 @@ class Daemon:
         for found in self._tailer.read(self._now() * 1000):
             found_work = True
             if isinstance(found, Chunk):
-                batch.add(found, self._build(found))
+                batch.add(found, build(found, self._pricer))
                 if batch.lines >= self._pace.batch_max_lines or batch.size_bytes >= READ_BYTES:
                     self._commit(batch)
                     batch = _Batch(self._clock())

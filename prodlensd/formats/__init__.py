@@ -1,25 +1,27 @@
 """Log formats: one file each, pure. To add one: a file, and a line in FORMATS.
 
-A format answers None for a line that is not its own, and raises `BadLine` for one that is its own
-and cannot be used.
+A format is given a decoded line. It answers None when the line is in another format, and raises
+`BadLine` for a line of its own that holds no call. The two formats that LiteLLM writes also have a
+quick way from the bytes (`parse_strict`), which is tried first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
-from prodlensd.formats import decoding, litellm_payload, otel_span, trace_line
+from prodlensd.formats import litellm_payload, otel_span, trace_line
+from prodlensd.formats.decoding import check_utf8, decode
 from prodlensd.model import BadLine, Trace
 
-FORMATS: Final[dict[str, Callable[[bytes], Trace | None]]] = {
+FORMATS: Final[dict[str, Callable[[dict[str, Any]], Trace | None]]] = {
     "trace_line": trace_line.parse,
     "litellm_payload": litellm_payload.parse,
     "otel_span": otel_span.parse,
 }
 
 
-def _beginning_with(*names: str) -> tuple[Callable[[bytes], Trace | None], ...]:
+def _beginning_with(*names: str) -> tuple[Callable[[dict[str, Any]], Trace | None], ...]:
     """All formats, these first."""
     return tuple(FORMATS[name] for name in dict.fromkeys((*names, *FORMATS)))
 
@@ -29,13 +31,22 @@ _PAYLOAD_FIRST: Final = _beginning_with("litellm_payload", "trace_line")
 
 
 def parse(line: bytes) -> Trace:
-    """The trace that this line holds; raises BadLine and nothing else, whatever the bytes."""
-    # A trace line usually begins with its time. Guessing wrong costs a second look, no more.
-    for parse_as in _TRACE_LINE_FIRST if b'"timestamp"' in line[:64] else _PAYLOAD_FIRST:
-        trace = parse_as(line)
+    """The trace on this line; raises BadLine and nothing else, whatever the bytes."""
+    if not line.isascii():
+        check_utf8(line)  # the typed decoders do not look into what they skip
+    # A trace line usually begins with its time. A wrong guess costs time and nothing else.
+    looks_like_trace_line = b'"timestamp"' in line[:64]
+    trace = None if looks_like_trace_line else litellm_payload.parse_strict(line)
+    if trace is None:
+        trace = trace_line.parse_strict(line)
+    if trace is not None:
+        return trace
+    record = decode(line)
+    for parse_record in _TRACE_LINE_FIRST if looks_like_trace_line else _PAYLOAD_FIRST:
+        trace = parse_record(record)
         if trace is not None:
             return trace
-    raise decoding.why_unread(line)
+    raise BadLine("unknown_format", "neither a trace line, nor a LiteLLM payload, nor a span")
 
 
 __all__ = ["FORMATS", "BadLine", "parse"]

@@ -1,8 +1,8 @@
-"""JSON bytes → a dict, for lines that people and gateways really write.
+"""JSON bytes → a dict, for lines that people and LiteLLM really write.
 
-Strict JSON goes through orjson. What LiteLLM writes beside it (`NaN`, numbers beyond a double, lone
-surrogates: LiteLLM copies a client's metadata as it came) goes through the standard library, slower
-and more forgiving, and only the values that cannot be used are lost.
+Strict JSON goes through orjson. LiteLLM copies a client's metadata as it came, and so also writes
+`NaN`, numbers beyond a double and lone surrogates. Such lines go through the standard library,
+which is slower and more forgiving, and only the unusable values are lost.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def decode(line: bytes) -> dict[str, Any]:
 
 
 def decode_forgiving(line: bytes) -> object:
-    """As JSON with NaN and Infinity; raises BadLine when it is not even that."""
+    """The value of JSON that may hold NaN and Infinity; raises BadLine for any other text."""
     check_utf8(line)
     try:
         return json.loads(line.decode("utf-8-sig"))
@@ -40,17 +40,8 @@ def decode_forgiving(line: bytes) -> object:
 
 
 def check_utf8(line: bytes) -> None:
-    """Raises BadLine for bytes that are no UTF-8."""
+    """Raises BadLine for bytes that are not UTF-8."""
     try:
         line.decode()
     except UnicodeDecodeError as error:
         raise BadLine("invalid_utf8", f"byte {error.start}") from None
-
-
-def why_unread(line: bytes) -> BadLine:
-    """The reason why no format took this line."""
-    try:
-        decode(line)
-    except BadLine as bad:
-        return bad
-    return BadLine("unknown_format", "neither a trace line, nor a LiteLLM payload, nor a span")

@@ -1,30 +1,31 @@
-"""Reads one value of a hostile record: the value in our terms, or None when it is not one.
+"""One value of a hostile record → the value in our types and units, or None.
 
-Nothing here raises, guesses or repairs: what is not plainly a number is not a number. The callers
-count what was sent but could not be used as an anomaly.
+Nothing here raises, guesses or repairs: what is not plainly a number is not a number. Callers note
+a value that was sent and could not be read as an anomaly.
 """
 
 from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from decimal import ROUND_HALF_EVEN, Decimal
 from functools import lru_cache
 from typing import Final
 
 import msgspec
 import orjson
 
-from prodlensd.model import US_PER_S, Usage
+from prodlensd.model import NANOUSD_PER_USD, US_PER_S, Usage, provider_in
 
-#: Longer names are not names; a session or developer this long is somebody's payload.
+#: Longer names are not names: a session or developer this long is a misplaced payload.
 MAX_TEXT_CHARS: Final = 512
 INT64_MAX: Final = 2**63 - 1
 MAX_EXACT_FLOAT: Final = 2**53
 MAX_DIGITS: Final = 32
 MAX_KEY_CHARS: Final = 2048
 MAX_TAGS: Final = 64
-#: Dearer than any call: more is nonsense, and read as an anomaly. It fits 64 bits of nano-dollars
-#: and the decimal128(18, 9) of a snapshot; the sum of many need not (see store.sums).
+#: More than any call costs: a larger amount is an anomaly. It fits 64 bits of nano-dollars and the
+#: decimal128(18, 9) of a snapshot; the sum of many calls need not (see ledger.sums).
 MAX_COST_USD: Final = 1e6
 #: 9999-12-31: the last day that ISO 8601 dates and Python's datetime both know.
 MAX_EPOCH_S: Final = 253_402_300_799
@@ -53,7 +54,7 @@ PROVIDERS: Final = frozenset(
 def text(value: object) -> str | None:
     """A short text without surrounding space; None for anything else.
 
-    A whole number becomes its digits, also as 12.0: pandas makes that of 12 in a column with gaps.
+    A whole number becomes its digits, 12.0 too: pandas writes 12 so in a column with gaps.
     """
     if type(value) is int and abs(value) <= INT64_MAX:
         return str(value)
@@ -77,7 +78,7 @@ def _storable(value: str) -> bool:
 
 
 def number(value: object) -> float | None:
-    """A number from 0 to 2**53 (more is no time, share or cost); digits in quotes count too."""
+    """A number from 0 to 2**53 (a larger one is not a time, share or cost), in quotes too."""
     if type(value) is int and 0 <= value <= INT64_MAX:
         value = float(value)  # first of all, as the decoder does: it may round down to the bound
     if type(value) is float:
@@ -101,14 +102,24 @@ def integer(value: object) -> int | None:
     return None
 
 
-def cost_usd(value: object) -> float | None:
-    """A sum of money for one call, in US dollars."""
+def nanousd(value: object) -> int | None:
+    """The cost of one call in nano-dollars, of an amount in US dollars."""
     usd = number(value)
-    return usd if usd is not None and usd <= MAX_COST_USD else None
+    return nanousd_of(usd) if usd is not None and usd <= MAX_COST_USD else None
+
+
+def nanousd_of(usd: float) -> int:
+    """An amount in nano-dollars, rounded half to even of the number as it is printed."""
+    scaled = usd * NANOUSD_PER_USD
+    nearest = round(scaled)
+    # The product is off by less than its last bit, which matters only next to a half.
+    if scaled < 2**42 and -0.49 < scaled - nearest < 0.49:  # noqa: PLR2004
+        return nearest
+    return int((Decimal(repr(usd)) * NANOUSD_PER_USD).to_integral_value(ROUND_HALF_EVEN))
 
 
 def flag(value: object) -> bool | None:
-    """True or False, and nothing else."""
+    """True or False; None for anything else."""
     return value if type(value) is bool else None
 
 
@@ -134,7 +145,7 @@ def epoch_us(value: object) -> int | None:
 
 
 def _moment(value: str) -> datetime:
-    """As the decoder of trace lines reads it, which rounds nanoseconds; else as Python does."""
+    """A time as the decoder of trace lines reads it (nanoseconds are rounded), else as Python."""
     try:
         return msgspec.convert(value, datetime)
     except msgspec.ValidationError:
@@ -146,7 +157,7 @@ def _utc(moment: datetime) -> datetime:
 
 
 def session_id(value: object) -> str | None:
-    """A session's name; the word "session" before it says nothing and is dropped."""
+    """A session's name, without "session-" or "session_" before it."""
     name = text(value)
     if (
         name is not None
@@ -158,7 +169,7 @@ def session_id(value: object) -> str | None:
 
 
 def session_of_user(value: object) -> str | None:
-    """The session inside Claude Code's user id, in its older form or as JSON."""
+    """The session in Claude Code's user id, in the id's older form or as JSON."""
     if type(value) is str and value.lstrip().startswith("{"):
         try:
             value = orjson.loads(value) if len(value) <= MAX_TEXT_CHARS * 4 else None
@@ -192,32 +203,30 @@ def _repo_slug(value: str) -> str | None:
 
 
 def key_hash(value: object) -> str | None:
-    """The SHA-256 of a key, as LiteLLM names one. Where it could not hash, it logs the key itself.
+    """The SHA-256 of a key, by which LiteLLM names it; None for anything that is not a hash.
 
-    So whatever does not look like a hash is not kept, nor said anywhere.
+    Where LiteLLM could not hash, it logs the key itself, which must not be kept or shown.
     """
     return value if type(value) is str and _KEY_HASH.match(value) else None
 
 
 def provider_of(model: str | None) -> str | None:
-    """The provider named before the model, when it is one LiteLLM knows."""
-    if model is None:
-        return None
-    first, slash, _ = model.partition("/")
-    return first if slash and first in PROVIDERS else None
+    """The prefix of the model's name, when it is one of LiteLLM's providers."""
+    prefix = provider_in(model)
+    return prefix if prefix in PROVIDERS else None
 
 
 def reported(usage: Usage, model: str | None) -> Usage:
-    """Without the reasoning tokens of Claude models: they are LiteLLM's estimate, no report."""
+    """Usage without the reasoning tokens of Claude models, which are LiteLLM's own estimate."""
     if usage.reasoning_tokens is None or model is None or "claude" not in model:
         return usage
     return usage._replace(reasoning_tokens=None)
 
 
 def identity(call_id: object, response_id: object) -> str | None:
-    """The key of a line that carries both of the gateway's ids, else None.
+    """The key of a line that has both of LiteLLM's ids: the two with a space between; else None.
 
-    A space stands between the two and in neither, so different pairs have different keys.
+    An id with a space in it is refused, so that different pairs have different keys.
     """
     if type(call_id) is not str or type(response_id) is not str or not call_id or not response_id:
         return None
@@ -234,9 +243,9 @@ def details(**facts: object) -> str | None:
 
 
 def tags(value: object) -> str | None:
-    """A list of short texts as a JSON array, without LiteLLM's echoes of the user agent.
+    """A list of short texts as a JSON array, without LiteLLM's copies of the user agent.
 
-    And without the `user:password@` of addresses: git remotes are known to carry access tokens.
+    The `user:password@` of addresses is left out too: git remotes may hold access tokens.
     """
     if type(value) is not list or not value:
         return None

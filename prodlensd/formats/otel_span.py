@@ -2,11 +2,10 @@
 
 As SDKs print it (attributes by dotted names), as Phoenix and Arize export it (the same nested, or
 as columns of a data frame), and as OTLP/JSON has it (attributes as a list of typed values). All are
-brought into one form, of which only what is listed below is ever looked at: what was said to the
-model and by it stands beside that, and is passed over.
+brought into one form, which keeps only the attributes listed below: no prompts or answers.
 
-A span is a call only if its kind or its operation says so. Spans around calls (agents, chains)
-repeat the tokens of the calls inside them, and would count them twice.
+A span is a call only if its kind or its operation is that of one. Spans around calls (agents,
+chains) repeat the tokens of the calls inside them, which would then count twice.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from prodlensd.formats.decoding import decode
 from prodlensd.formats.fields import (
     INT64_MAX,
     details,
@@ -36,14 +34,13 @@ from prodlensd.formats.usage import read_usage
 from prodlensd.model import US_PER_S, BadLine, Trace
 
 _CALL_KINDS: Final = frozenset({"LLM", "EMBEDDING"})
-#: OpenTelemetry's own kinds say how a span was made, and Phoenix's UNKNOWN nothing at all.
+#: Not here: OpenTelemetry's own kinds and Phoenix's UNKNOWN, which do not tell what a span is.
 _OTHER_KINDS: Final = frozenset(
     "AGENT CHAIN DECISION EVALUATOR GUARDRAIL PROMPT RERANKER RETRIEVER TOOL".split()
 )
 _CALL_OPERATIONS: Final = frozenset({"chat", "embeddings", "generate_content", "text_completion"})
 
-# Whichever of the names is there, first named first believed: what the provider answered with
-# before what it was asked for.
+# Of several names the first counts: the provider's answer comes before the request.
 _MODEL: Final = (
     "llm.response.model_name",
     "gen_ai.response.model",
@@ -58,7 +55,7 @@ _SERVICE_TIER: Final = ("openai.response.service_tier", "gen_ai.openai.response.
 _REPO: Final = "vcs.repository.url.full"
 
 #: OpenTelemetry's and OpenInference's names of providers → LiteLLM's, by which prices are found.
-#: "aws" and "google" are not here: each sells through more than one door, at different prices.
+#: Not here: "aws" and "google", which sell the same models under two names at different prices.
 _PROVIDER_NAMES: Final = {
     "aws.bedrock": "bedrock",
     "az.ai.inference": "azure_ai",
@@ -75,8 +72,8 @@ _PROVIDER_NAMES: Final = {
     "x_ai": "xai",
 }
 
-#: Both conventions count as OpenAI does: the input with what the cache read and wrote, the output
-#: with the reasoning. So each count goes to OpenAI's name, and is checked like any other.
+#: Both conventions count as OpenAI does: the input includes cache reads and writes, the output the
+#: reasoning. So each count gets OpenAI's name, and is checked like any other.
 _COUNTS: Final = {
     "prompt_tokens": (
         "llm.token_count.prompt",
@@ -113,7 +110,7 @@ _COUNTS_OUT: Final = {
 _TTFT_S: Final = "gen_ai.response.time_to_first_chunk"
 _STREAM: Final = "gen_ai.request.stream"
 
-#: All the attributes that are read. Whatever else there is does not get past `_flat`.
+#: All the attributes that are read; `_flat` drops the others.
 _READ: Final = frozenset(
     {
         *("openinference.span.kind", "gen_ai.operation.name", "gen_ai.response.id"),
@@ -143,12 +140,11 @@ _MAX_EVENTS: Final = 64
 _Attributes = dict[str, Any]
 
 
-def parse(line: bytes) -> Trace | None:
-    """The trace of a span that is a call of a model; None when the object is no span.
+def parse(record: dict[str, Any]) -> Trace | None:
+    """The trace of a span that is a call; None when the object is not a span.
 
-    Any other span is of this format and yet no trace: BadLine.
+    Raises BadLine for any other span.
     """
-    record = decode(line)
     if not _is_span(record):
         return None
     attributes = _flat(record.get("attributes")) or _flat(
@@ -161,7 +157,7 @@ def parse(line: bytes) -> Trace | None:
     if not _is_call(record, attributes):
         raise BadLine("unknown_format", "a span that is not the call of a model")
     started_us = _moment_us(record, "startTimeUnixNano", "start_time")
-    if not started_us:  # to OTLP 0 is a time that is not known
+    if not started_us:  # in OTLP, 0 is an unknown time
         raise BadLine("bad_timestamp", "start of a span: expected ISO 8601 or nanoseconds")
     ended_us = _moment_us(record, "endTimeUnixNano", "end_time")
     return _trace(record, attributes, started_us, ended_us)
@@ -172,7 +168,7 @@ def _trace(
 ) -> Trace:
     get = attributes.get
     trace_id, span_id = _ids(record)
-    # The span's id first: what stands before the space is shown as the call's id.
+    # The span's id first: the part before the space is shown as the call's id.
     key = identity(span_id, trace_id)
     sent_session, sent_model = _first(attributes, _SESSION), _first(attributes, _MODEL)
     sent_repo = get(_REPO) or _flat(_dict(record.get("resource")).get("attributes")).get(_REPO)
@@ -210,9 +206,9 @@ def _trace(
             stream=flag(get(_STREAM)),
             response_id=text(get("gen_ai.response.id")),
         ),
-        # Not `llm.cost.total`: whoever made the span reckoned it, from prices of which nothing is
-        # said (nor, in practice, in one currency). It is nobody's bill; the price table is dated.
-        cost_gateway_usd=None,
+        # Not `llm.cost.total`: it was computed by the maker of the span, at prices (and, in
+        # practice, in a currency) that the span does not name.
+        gateway_nanousd=None,
         anomalies=anomalies
         + unread(
             session_id=(sent_session, session),
@@ -227,7 +223,7 @@ def _trace(
 
 
 def _is_span(record: dict[str, Any]) -> bool:
-    """A span has a start, an id and attributes, each under one of the names exporters use."""
+    """Whether it has a start, an id and attributes, each under one of the exporters' names."""
     return (
         ("start_time" in record or "startTimeUnixNano" in record)
         and any(span_id is not None for span_id in _both_ids(record)[1])
@@ -243,7 +239,7 @@ def _is_call(record: dict[str, Any], attributes: _Attributes) -> bool:
 
 
 def _kind(record: dict[str, Any], attributes: _Attributes) -> str:
-    """OpenInference's kind of span, in capitals; empty when it says none."""
+    """OpenInference's kind of span, in capitals; "" when it has none."""
     for sent in (attributes.get("openinference.span.kind"), record.get("span_kind")):
         if type(sent) is str and (sent in _CALL_KINDS or sent in _OTHER_KINDS):
             return sent
@@ -251,7 +247,7 @@ def _kind(record: dict[str, Any], attributes: _Attributes) -> str:
 
 
 def _both_ids(record: dict[str, Any]) -> list[tuple[object, ...]]:
-    """What may be the trace's id, and what may be the span's."""
+    """The values in all places of the trace's id, and of the span's id."""
     context, get = _dict(record.get("context")), record.get
     return [
         (context.get(snake), get(f"context.{snake}"), get(camel), get(snake))
@@ -260,7 +256,7 @@ def _both_ids(record: dict[str, Any]) -> list[tuple[object, ...]]:
 
 
 def _ids(record: dict[str, Any]) -> tuple[str | None, str | None]:
-    """Trace and span id, each in the same digits whichever exporter wrote it."""
+    """Trace and span id, each in the same digits from every exporter."""
     trace_id, span_id = (
         next((known for sent in places if (known := _id(sent))), None)
         for places in _both_ids(record)
@@ -291,16 +287,16 @@ def _picked(attributes: _Attributes, table: dict[str, tuple[str, ...]]) -> dict[
 
 
 def _outcome(record: dict[str, Any], attributes: _Attributes) -> tuple[str, int | None, str | None]:
-    """Status, HTTP status and class of the error. UNSET is how spans say that all was well.
+    """Status, HTTP status and class of the error. UNSET is the status of a success.
 
-    Some instrumentations name the error and leave the status alone. An exception among the events
-    is no failure by itself: it may have been handled.
+    Some instrumentations name the error and leave the status unset. An exception among the events
+    is not a failure by itself: it may have been handled.
     """
     status = _dict(record.get("status"))
     error = attributes.get("error.type")
-    said = (record.get("status_code"), status.get("status_code"), status.get("code"))
+    statuses = (record.get("status_code"), status.get("status_code"), status.get("code"))
     failed = error not in (None, "") or any(
-        type(word) in (str, int) and str(word).upper() in _ERRORS for word in said
+        type(sent) in (str, int) and str(sent).upper() in _ERRORS for sent in statuses
     )
     code = attributes.get("http.response.status_code")
     if code is None and type(error) in (str, int) and _HTTP_STATUS.match(str(error)):
@@ -311,7 +307,7 @@ def _outcome(record: dict[str, Any], attributes: _Attributes) -> tuple[str, int 
 
 
 def _exceptions(record: dict[str, Any]) -> Iterator[object]:
-    """The classes of the exceptions that the span's events tell of."""
+    """The classes of the exceptions among the span's events."""
     events = record.get("events")
     for event in events[:_MAX_EVENTS] if type(events) is list else ():
         yield _flat(_dict(event).get("attributes")).get("exception.type")
@@ -330,7 +326,7 @@ def _moment_us(record: dict[str, Any], nanos: str, other: str) -> int | None:
 
 
 def _us(value: object) -> int | None:
-    """The size of a number tells its unit: pandas writes milliseconds unless told otherwise."""
+    """Microseconds since 1970. The size of a number tells its unit: pandas writes milliseconds."""
     if type(value) is not int and type(value) is not float:
         return epoch_us(value)
     for below, us in ((1e11, US_PER_S), (1e14, 1000), (1e17, 1), (INT64_MAX, 1e-3)):
@@ -343,7 +339,7 @@ def _us(value: object) -> int | None:
 
 
 def _flat(attributes: object) -> _Attributes:
-    """What we read of the attributes, by dotted name, however they were nested or listed."""
+    """The attributes that are read, by dotted name, however they were nested or listed."""
     known: _Attributes = {}
     if type(attributes) is dict:
         _add(known, "", attributes)
@@ -355,18 +351,18 @@ def _flat(attributes: object) -> _Attributes:
 
 
 def _add(known: _Attributes, path: str, attributes: _Attributes) -> None:
-    """As deep as the names that are read go, and no deeper."""
+    """Adds to `known` the attributes that are read, no deeper than their names go."""
     for inner, value in attributes.items():
         name = path + inner
         if name in _READ:
-            if value is not None and value == value:  # noqa: PLR0124 - NaN: absent, to pandas
+            if value is not None and value == value:  # noqa: PLR0124 - pandas' NaN is absent
                 known[name] = value
         elif name in _PATHS and type(value) is dict:
             _add(known, f"{name}.", value)
 
 
 def _otlp(value: object) -> object:
-    """The value in OTLP's box of one; of an array its texts and numbers."""
+    """The value of an OTLP value object; of an array the list of its texts."""
     box = _dict(value)
     for kind in ("stringValue", "intValue", "doubleValue", "boolValue"):
         if kind in box:

@@ -1,31 +1,33 @@
 """The documented trace line: what our LiteLLM callback writes, and anyone may (docs/trace-line.md).
 
-What differs from line to line (times, ids, tokens, cost) is read for each. What repeats (who
-called, and which model in what way) is read once and then recognised: `metadata` by its bytes,
-`attributes` by its values. Both are memories of pure functions, and bounded.
+What differs from line to line (times, ids, tokens, cost) is read for each line. What repeats is
+read once and remembered, for a bounded number of values: `metadata` by its bytes, `attributes` by
+its values.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Any, Final, NamedTuple, TypeVar
+from functools import lru_cache
+from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
 import orjson
 from msgspec import Meta
 from msgspec.structs import astuple
 
-from prodlensd.formats.decoding import check_utf8, decode, decode_forgiving
+from prodlensd.formats.decoding import decode_forgiving
 from prodlensd.formats.fields import (
     MAX_COST_USD,
     MAX_EXACT_FLOAT,
-    cost_usd,
     epoch_us,
     flag,
     identity,
     integer,
     key_hash,
+    nanousd,
+    nanousd_of,
     number,
     provider_of,
     repo_slug,
@@ -42,13 +44,13 @@ _REMEMBERED: Final = 4096
 _HTTP_ERROR: Final = 400
 
 
-# A line of other types, or with numbers out of these bounds, takes the long way.
+# A line of other types, or with numbers out of these bounds, is left to `parse`.
 _Number = Annotated[float, Meta(ge=0, le=MAX_EXACT_FLOAT)] | None
 _Cost = Annotated[float, Meta(ge=0, le=MAX_COST_USD)] | None
 
 
 class _Attributes(msgspec.Struct, gc=False):
-    """Typed so that only the same values are equal: to Python 1, 1.0 and True are, too."""
+    """Typed so that equal values are the same value: to Python, 1, 1.0 and True are equal."""
 
     model: str | None = msgspec.field(name="llm.model_name", default=None)
     provider: str | None = None
@@ -86,29 +88,26 @@ _DECODER: Final = msgspec.json.Decoder(_Line)
 _NAMES: Final = _Attributes.__struct_encode_fields__
 
 
-def parse(line: bytes) -> Trace | None:
-    """The trace of a trace line; None when the object has no `usage` and so is something else."""
-    if not line.isascii():
-        check_utf8(line)  # the decoder does not look into what it skips
+def parse_strict(line: bytes) -> Trace | None:
+    """The trace of a line of strict JSON with the usual types, as `parse` reads it; else None."""
     try:
         record = _DECODER.decode(line)
     except (msgspec.DecodeError, RecursionError):
-        return _parse_the_long_way(line)
+        return None
     started_us = epoch_us(record.timestamp)
     if started_us is None:
-        return _parse_the_long_way(line)
-    attributes = record.attributes
-    times = attributes.latency_ms, attributes.ttft_ms
+        return None
+    attributes, usd = record.attributes, record.cost_usd
+    times_ms = attributes.latency_ms, attributes.ttft_ms
     attributes.latency_ms = attributes.ttft_ms = None
-    what = _remembered(_WHATS, astuple(attributes), _what_of_values)
-    who = _remembered(_WHOS, bytes(record.metadata), _who_of_json)
+    cost = None if usd is None else nanousd_of(usd)
+    call, caller = _call_of_values(astuple(attributes)), _caller_of_json(bytes(record.metadata))
     ids = record.litellm_call_id, record.id
-    return _trace(started_us, ids, record.usage, times, record.cost_usd, what, who)
+    return _trace(started_us, ids, record.usage, times_ms, cost, call, caller)
 
 
-def _parse_the_long_way(line: bytes) -> Trace | None:
-    """For lines that are no strict JSON, or where something is of an unexpected type."""
-    record = decode(line)
+def parse(record: dict[str, Any]) -> Trace | None:
+    """The trace of an object of any types; None when it has no time or no `usage`."""
     if "timestamp" not in record or "usage" not in record:
         return None
     started_us = epoch_us(record["timestamp"])
@@ -117,14 +116,14 @@ def _parse_the_long_way(line: bytes) -> Trace | None:
     part = record.get("attributes")
     attributes = dict(part) if type(part) is dict else {}
     sent = {name: attributes.pop(name, None) for name in ("latency_ms", "ttft_ms")}
-    times = number(sent["latency_ms"]), number(sent["ttft_ms"])
-    cost = cost_usd(record.get("cost_usd"))
-    what, who = _what(attributes), _who(record.get("metadata"))
+    times_ms = number(sent["latency_ms"]), number(sent["ttft_ms"])
+    cost = nanousd(record.get("cost_usd"))
+    call, caller = _call(attributes), _caller(record.get("metadata"))
     ids = record.get("litellm_call_id"), record.get("id")
-    trace = _trace(started_us, ids, record["usage"], times, cost, what, who)
+    trace = _trace(started_us, ids, record["usage"], times_ms, cost, call, caller)
     anomalies = unread(
-        latency_ms=(sent["latency_ms"], times[0]),
-        ttft_ms=(sent["ttft_ms"], times[1]),
+        latency_ms=(sent["latency_ms"], times_ms[0]),
+        ttft_ms=(sent["ttft_ms"], times_ms[1]),
         cost_usd=(record.get("cost_usd"), cost),
     )
     return trace._replace(anomalies=trace.anomalies + anomalies)
@@ -134,31 +133,30 @@ def _trace(
     started_us: int,
     ids: tuple[object, object],
     usage_sent: object,
-    times: tuple[float | None, float | None],
-    cost: float | None,
-    what: _What,
-    who: _Who,
+    times_ms: tuple[float | None, float | None],
+    gateway_nanousd: int | None,
+    call: _Call,
+    caller: _Caller,
 ) -> Trace:
     key = identity(*ids)
     usage, anomalies = read_usage(usage_sent)
-    if what.details or who.details:
-        details = f"{{{what.details}{',' if what.details and who.details else ''}{who.details}}}"
-    else:
-        details = None
-    if what.unread or who.unread:
-        anomalies += what.unread + who.unread
+    details = call.details or caller.details
+    if call.details and caller.details:
+        details = f"{call.details},{caller.details}"
+    if call.unread or caller.unread:
+        anomalies += call.unread + caller.unread
     return _new_trace(
         Trace,
         (
             *(started_us, key, None if key else text(ids[0])),
-            *who.names,
-            *what.names,
-            *reported(usage, what.names[0]),
-            *times,
-            *what.outcome,
-            *who.marks,
-            *what.acceptance,
-            *(details, cost, anomalies),
+            *(caller.session_id, caller.session_via, caller.developer_id, caller.developer_via),
+            *(caller.repo_slug, call.model, call.provider, call.call_type),
+            *reported(usage, call.model),
+            *times_ms,
+            *(call.status, call.status_code, call.cache_hit, call.service_tier),
+            *(caller.end_user, caller.tags),
+            *(call.accepted, call.diff_ratio, call.accepted_lines),
+            *(f"{{{details}}}" if details else None, gateway_nanousd, anomalies),
         ),
     )
 
@@ -169,26 +167,41 @@ _new_trace: Final[Callable[[type[Trace], tuple[Any, ...]], Trace]] = tuple.__new
 # What repeats -------------------------------------------------------------------------------------
 
 
-class _What(NamedTuple):
-    """What `attributes` says, but for its times."""
+class _Call(NamedTuple):
+    """What `attributes` says, but for its times; fields as in `Trace`, and in its order.
 
-    names: tuple[str | None, str | None, str | None]  # model, provider, call type
-    outcome: tuple[str, int | None, bool, str | None]  # status, its code, cache hit, service tier
-    acceptance: tuple[bool | None, float | None, int | None]
-    details: str  # the inside of a JSON object
-    unread: tuple[str, ...]
+    details     the inside of a JSON object
+    unread      the fields that were sent and could not be read
+    """
 
-
-class _Who(NamedTuple):
-    """What `metadata` says."""
-
-    names: tuple[str | None, ...]  # session, developer, each with where it was found; repository
-    marks: tuple[str | None, str | None]  # end user, tags
+    model: str | None
+    provider: str | None
+    call_type: str | None
+    status: str
+    status_code: int | None
+    cache_hit: bool
+    service_tier: str | None
+    accepted: bool | None
+    diff_ratio: float | None
+    accepted_lines: int | None
     details: str
     unread: tuple[str, ...]
 
 
-_T = TypeVar("_T")
+class _Caller(NamedTuple):
+    """What `metadata` says; fields as in `Trace` and `_Call`."""
+
+    session_id: str | None
+    session_via: str | None
+    developer_id: str | None
+    developer_via: str | None
+    repo_slug: str | None
+    end_user: str | None
+    tags: str | None
+    details: str
+    unread: tuple[str, ...]
+
+
 _Reader = Callable[[object], object]
 #: The key in a line → the field of a trace, or the name in its details, and how the value is read.
 _ATTRIBUTES: Final[dict[str, tuple[str, _Reader]]] = {
@@ -233,46 +246,60 @@ _METADATA_DETAILS: Final[dict[str, tuple[str, _Reader]]] = {
 }
 
 
-def _what(part: object) -> _What:
+def _call(part: object) -> _Call:
     read, unread = _read(part, _ATTRIBUTES)
     details, unread_details = _read(part, _ATTRIBUTE_DETAILS)
     get = read.get
-    status = get("status") or _status(get("status_code"), has_error="error_class" in details)
-    return _What(
-        (get("model"), get("provider") or provider_of(get("model")), get("call_type")),
-        (status, get("status_code"), get("cache_hit") is True, get("service_tier")),
-        (get("accepted"), get("diff_ratio"), get("accepted_lines")),
+    return _Call(
+        get("model"),
+        get("provider") or provider_of(get("model")),
+        get("call_type"),
+        get("status") or _status(get("status_code"), has_error="error_class" in details),
+        get("status_code"),
+        get("cache_hit") is True,
+        get("service_tier"),
+        get("accepted"),
+        get("diff_ratio"),
+        get("accepted_lines"),
         _inside(details),
         unread + unread_details,
     )
 
 
+@lru_cache(_REMEMBERED)
+def _call_of_values(values: tuple[Any, ...]) -> _Call:
+    return _call(dict(zip(_NAMES, values, strict=True)))
+
+
 def _status(status_code: int | None, *, has_error: bool) -> str:
-    """A line that does not say is judged by its HTTP status, or else by its having an error."""
+    """The status of a line that names none: by its HTTP status, or else by its having an error."""
     if status_code is not None:
         return "failure" if status_code >= _HTTP_ERROR else "success"
     return "failure" if has_error else "success"
 
 
-def _who(part: object) -> _Who:
+def _caller(part: object) -> _Caller:
     read, unread = _read(part, _METADATA)
     details, unread_details = _read(part, _METADATA_DETAILS)
-    names = ("session_id", "session_via", "developer_id", "developer_via", "repo_slug")
-    return _Who(
-        tuple(read.get(name) for name in names),
-        (read.get("end_user"), read.get("tags")),
-        _inside(details),
-        unread + unread_details,
-    )
+    known = [read.get(name) for name in _Caller._fields[:-2]]
+    return _Caller._make([*known, _inside(details), unread + unread_details])
+
+
+@lru_cache(_REMEMBERED)
+def _caller_of_json(json: bytes) -> _Caller:
+    try:
+        return _caller(orjson.loads(json))
+    except orjson.JSONDecodeError:
+        return _caller(decode_forgiving(json))
 
 
 def _read(
     part: object, table: dict[str, tuple[str, _Reader]]
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """What the part has of the table; and the names of what was sent and could not be read.
+    """What the part has of the table, and the names of what was sent and could not be read.
 
-    Both follow the order of the table, not the line's: equal contents are read into equal traces,
-    and of two keys for one name the later in the table wins.
+    Both follow the order of the table, not the line's: equal contents are read into equal traces.
+    Of two keys for one name, the later in the table wins.
     """
     known: dict[str, Any] = {}
     unread: list[str] = []
@@ -290,27 +317,3 @@ def _read(
 
 def _inside(details: dict[str, Any]) -> str:
     return orjson.dumps(details, option=orjson.OPT_SORT_KEYS).decode()[1:-1]
-
-
-_WHATS: Final[dict[Any, _What]] = {}
-_WHOS: Final[dict[Any, _Who]] = {}
-
-
-def _what_of_values(values: tuple[Any, ...]) -> _What:
-    return _what(dict(zip(_NAMES, values, strict=True)))
-
-
-def _who_of_json(json: bytes) -> _Who:
-    try:
-        return _who(orjson.loads(json))
-    except orjson.JSONDecodeError:
-        return _who(decode_forgiving(json))
-
-
-def _remembered(memory: dict[Any, _T], key: object, make: Callable[[Any], _T]) -> _T:
-    value = memory.get(key)
-    if value is None:
-        if len(memory) >= _REMEMBERED:
-            memory.clear()
-        value = memory[key] = make(key)
-    return value

@@ -1,8 +1,8 @@
-"""Reads the token counts of one call from any shape a gateway or a provider logs. Knows no prices.
+"""The token counts of one call, in any shape that LiteLLM or a provider logs. Knows no prices.
 
 The shapes differ in one dangerous way: whether the input count already holds the cached tokens
 (OpenAI, LiteLLM, Gemini: inclusive) or not (Anthropic, Bedrock: exclusive). Each shape's convention
-is checked against its total, and what does not add up is flagged, never repaired in silence.
+is checked against its total. Counts that do not add up are an anomaly, never repaired in silence.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ USAGE_MISMATCH: Final = "usage_mismatch"  # the counts contradict each other
 USAGE_EXCLUSIVE: Final = "usage_exclusive"  # an inclusive shape whose cached tokens came on top
 COARSE_USAGE: Final = "coarse_usage"  # set by callers who only found totals without cache detail
 
-#: More than any call has. What is added up within a call (an input with its cache, a total) fits 64
-#: bits; the sum of many calls need not (see store.sums).
+#: More than any call has. The sums within a call (an input with its cache, a total) fit 64 bits;
+#: those of many calls need not (see ledger.sums).
 MAX_COUNT: Final = 10**12
 
 _NOTHING: Final = Usage()
@@ -25,7 +25,7 @@ _new: Final = tuple.__new__  # makes a Usage in half its constructor's time, onc
 
 
 def read_usage(record: object) -> tuple[Usage, tuple[str, ...]]:
-    """Return the call's tokens in `Usage`'s meaning, and the anomalies seen. Never raises."""
+    """The call's tokens as `Usage` defines them, and the anomalies. Never raises."""
     if not isinstance(record, dict):
         return _NOTHING, () if record is None else (USAGE_TYPE,)
     get = record.get
@@ -52,14 +52,14 @@ def read_usage(record: object) -> tuple[Usage, tuple[str, ...]]:
 
 
 def _count(value: object, odd: list[str]) -> int | None:
-    """`value` as a whole number of tokens; None when absent, None and flagged when nonsense."""
-    if type(value) is int and 0 <= value <= MAX_COUNT:  # `type is`: a bool is no count
+    """A whole number of tokens; None when absent, or, with an anomaly, when it is not one."""
+    if type(value) is int and 0 <= value <= MAX_COUNT:  # `type is`: a bool is not a count
         return value
     if value is None:
         return None
     if isinstance(value, float) and 0 <= value <= MAX_COUNT and value.is_integer():
         return int(value)
-    # int() of an endless digit string would take for ever
+    # int() of many digits takes long
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 16:  # noqa: PLR2004
         return _count(int(value), odd)
     odd.append(USAGE_TYPE)
@@ -67,13 +67,13 @@ def _count(value: object, odd: list[str]) -> int | None:
 
 
 def _sub(record: dict[str, object], name: str) -> dict[str, object]:
-    """The object under `name`, an empty one when there is none."""
+    """The object under `name`; an empty one when there is none."""
     value = record.get(name)
     return value if isinstance(value, dict) else {}
 
 
 def _first(record: dict[str, object], odd: list[str], *names: str) -> int | None:
-    """The first count among `names` that is there."""
+    """The count under the first of `names` that was sent."""
     for name in names:
         if (value := record.get(name)) is not None:
             return _count(value, odd)
@@ -157,7 +157,7 @@ def _gemini(record: dict[str, object], odd: list[str]) -> Usage:
         prompt += tools
     if thoughts and prompt is not None:
         if total is None:
-            odd.append(USAGE_MISMATCH)  # inside the candidates or beside them? Nothing says
+            odd.append(USAGE_MISMATCH)  # whether the candidates include them is not known
         elif total == prompt + (out or 0) + thoughts:
             out = (out or 0) + thoughts
     logged = Usage(
@@ -199,7 +199,7 @@ def _bedrock(record: dict[str, object], odd: list[str]) -> Usage:
 
 
 def _settle(logged: Usage, odd: list[str], *, exclusive: bool) -> Usage:
-    """Make the counts inclusive, believing their total over the shape's convention."""
+    """The counts, made inclusive; where their total contradicts the convention, it is believed."""
     tokens_in, tokens_out, total, read, write, hour, reasoning, audio_in, audio_out = logged
     if write is None:
         write = hour
@@ -232,7 +232,7 @@ def _settle(logged: Usage, odd: list[str], *, exclusive: bool) -> Usage:
 
 
 def _part(part: int, whole: int | None, odd: list[str]) -> int | None:
-    """`part`, unless it is larger than its whole: which of the two is wrong nobody can say."""
+    """`part`; None, with an anomaly, when it is larger than its whole."""
     if whole is not None and part > whole:
         odd.append(USAGE_MISMATCH)
         return None

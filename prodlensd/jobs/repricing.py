@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from prodlensd.ledger import Change, Reader, Selected, Selection
-from prodlensd.model import Price, Trace
+from prodlensd.pricing import Pricer
 
 
 class Kind(NamedTuple):
@@ -67,25 +67,23 @@ def reprice(
     reader: Reader,
     selection: Selection,
     *,
-    price: Callable[[Trace], Price],
+    pricer: Pricer,
     write: Write,
     turn: AbstractContextManager[object],
-    expect: Callable[[list[Trace]], None] = lambda _traces: None,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Repriced:
     """Prices the selected calls again; `progress` is called with the days done and all days.
 
-    `expect` is called with the calls that are priced next. `turn` is entered for each transaction,
-    so that other programs can write in between. Raises LedgerError, or OSError when a price cannot
-    be asked; what was written before is done.
+    `turn` is entered for each transaction, so that other programs can write in between. Raises
+    LedgerError, or OSError when a price cannot be asked; what was written before is done.
     """
     days = reader.prices.days(selection)
     repriced = Repriced(pruned=reader.prices.pruned(days))
     for done, day in enumerate(days):
         progress(done, len(days))
         for calls in reader.prices.calls(day, selection, CALLS_AT_ONCE):
-            expect([trace for trace, *_ in calls])
-            if changes := _changes(calls, price, repriced):
+            pricer.expect(trace for trace, *_ in calls)
+            if changes := _changes(calls, pricer, repriced):
                 with turn:
                     made = write(day, changes)
                 for change in made:
@@ -94,16 +92,14 @@ def reprice(
     return repriced
 
 
-def _changes(
-    calls: list[Selected], price: Callable[[Trace], Price], repriced: Repriced
-) -> list[Change]:
+def _changes(calls: list[Selected], pricer: Pricer, repriced: Repriced) -> list[Change]:
     changes = []
-    for trace, gateway_nanousd, old in calls:
-        new = price(trace)
+    for trace, old in calls:
+        new = pricer.price(trace)
         repriced.seen += 1
         repriced.unpriced += new.nanousd is None
         if new[:3] != old[:3]:
-            changes.append(Change(trace, gateway_nanousd, old, new))
+            changes.append(Change(trace, old, new))
     return changes
 
 

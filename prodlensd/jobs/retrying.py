@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
 from prodlensd.ledger import Accepted, Redeemed, Refused
-from prodlensd.model import BadLine, Price, Trace
-from prodlensd.pipeline import BOM, row
+from prodlensd.model import Trace
+from prodlensd.pipeline import read_line, row
+from prodlensd.pricing import Pricer
 
 BATCH_MAX_LINES: Final = 1000
 #: The bytes of the letters of a batch: accepting writes about as many, in some milliseconds.
@@ -61,8 +62,7 @@ def accept(
 def retry(
     letters: Iterable[tuple[Refused, bytes]],
     *,
-    parse: Callable[[bytes], Trace],
-    price: Callable[[Trace], Price],
+    pricer: Pricer,
     redeem: Callable[[list[Read]], Redeemed],
     max_line_bytes: int,
 ) -> Iterator[Retried]:
@@ -80,12 +80,12 @@ def retry(
         return Retried(Counter(reason_of[key] for key in done.keys), done.duplicates, stayed)
 
     for letter, raw in letters:
-        trace = _read_again(letter, raw, parse, max_line_bytes)
+        trace = _read_again(letter, raw, max_line_bytes)
         if trace is None:
             stayed[letter.reason] += 1
             continue
         place = (letter.source_id, letter.source_offset)
-        moving.append((letter.key, row(trace, letter.key, price(trace), *place)))
+        moving.append((letter.key, row(trace, letter.key, pricer.price(trace), *place)))
         reason_of[letter.key] = letter.reason
         if len(moving) == BATCH_MAX_LINES:
             yield move()
@@ -93,13 +93,9 @@ def retry(
     yield move()
 
 
-def _read_again(
-    letter: Refused, raw: bytes, parse: Callable[[bytes], Trace], max_line_bytes: int
-) -> Trace | None:
+def _read_again(letter: Refused, raw: bytes, max_line_bytes: int) -> Trace | None:
     """The trace; None when the line still is not one, or is over the limit, or is not all kept."""
     if letter.length > min(len(raw), max_line_bytes):
         return None
-    try:
-        return parse(raw.removeprefix(BOM) if letter.source_offset == 0 else raw)
-    except BadLine:
-        return None
+    found = read_line(raw, is_first=letter.source_offset == 0)
+    return found if isinstance(found, Trace) else None

@@ -20,10 +20,9 @@ from prodlensd.ledger.writing import Ledger
 from prodlensd.model import US_PER_DAY, PinnedPrice, Price, Trace
 
 # ruff: noqa: S608 - statements are put together from names of columns
-_NANO: Final = 1e9
 
 _CALLS: Final = f"""
-    SELECT {", ".join(LOGGED)}, gateway_nanousd, cost_nanousd, cost_source, table_nanousd, price_id
+    SELECT {", ".join(LOGGED)}, cost_nanousd, cost_source, table_nanousd, price_id
     FROM trace
     WHERE (started_us, key) > (?, ?) AND started_us < ?
         AND cost_source IN (SELECT value FROM json_each(?))
@@ -64,13 +63,12 @@ class Change(NamedTuple):
     """One call and what it cost before and after."""
 
     trace: Trace
-    gateway_nanousd: int | None
     old: Price
     new: Price
 
 
-#: A call as logged, the gateway's cost, and what it costs so far.
-Selected = tuple[Trace, int | None, Price]
+#: A call as logged, and what it costs so far.
+Selected = tuple[Trace, Price]
 
 
 class Doubtful(NamedTuple):
@@ -269,7 +267,5 @@ class PriceReader:
 
 
 def _selected(row: tuple[Any, ...]) -> Selected:
-    *facts, gateway_nanousd, nanousd, source, table_nanousd, price_id = row
-    gateway_usd = None if gateway_nanousd is None else gateway_nanousd / _NANO
-    price = Price(nanousd, source, table_nanousd, price_id)
-    return Trace._make([*facts, gateway_usd, ()]), gateway_nanousd, price
+    *facts, nanousd, source, table_nanousd, price_id = row
+    return Trace._make([*facts, ()]), Price(nanousd, source, table_nanousd, price_id)

@@ -10,19 +10,19 @@ from prodlensd.model import Trace
 
 Row = tuple[Any, ...]
 #: The fields of a Trace that are columns as they are.
-LOGGED: Final = Trace._fields[:-2]
+LOGGED: Final = Trace._fields[:-1]
 #: What a call costs, in the order of the fields of a Price.
 PRICE: Final = ("cost_nanousd", "cost_source", "table_nanousd", "price_id")
 #: The columns of `trace`, in its order: those of a `pipeline.row`.
 COLUMNS: Final = (
-    *(*LOGGED, "gateway_nanousd"),
+    *LOGGED,
     *PRICE,
     *("anomalies", "source_id", "source_offset"),
 )
 #: Slices of a row: its key; all but its key and its place; the part that is logged; its price.
 KEY: Final = slice(0, 2)
 FACTS: Final = slice(2, len(COLUMNS) - 2)
-AS_LOGGED: Final = slice(2, len(LOGGED) + 1)
+AS_LOGGED: Final = slice(2, len(LOGGED))
 AS_PRICED: Final = slice(AS_LOGGED.stop, AS_LOGGED.stop + len(PRICE))
 
 

@@ -1,10 +1,10 @@
-"""Prices of calls: the books they come from, one a file, and the order of believing them."""
+"""Prices of calls: the price books, one a file, and the order in which they are believed."""
 
 from __future__ import annotations
 
 from prodlensd.pricing.child import BookUnavailableError, ChildBook
 from prodlensd.pricing.overrides import Override
-from prodlensd.pricing.pricer import Pins, Pricer, nanousd_of, provider_of
+from prodlensd.pricing.pricer import Pins, Pricer, provider_of
 from prodlensd.pricing.rates import (
     ALWAYS,
     FOREVER,
@@ -28,6 +28,5 @@ __all__ = [
     "Rates",
     "cost_nanousd",
     "flat_rates",
-    "nanousd_of",
     "provider_of",
 ]

@@ -1,8 +1,8 @@
-"""A price book in a child process, so that its imports never weigh on the daemon.
+"""A price book in a child process, which keeps its imports out of the daemon's memory.
 
-Starting it takes a quarter of a second, so a daemon starts it beforehand and lets it go only when
-nothing has been asked for a while; what it answered is remembered (see `pricer`). If the daemon
-dies, the child's input ends and it goes as well.
+Starting it takes a quarter of a second, so the daemon starts it beforehand and ends it only when it
+has not been asked for a while; its answers are remembered (see `pricer`). When the daemon dies, the
+child's input ends, and with it the child.
 """
 
 from __future__ import annotations
@@ -27,13 +27,14 @@ _QUESTIONS_AT_ONCE: Final = 500
 
 
 class BookUnavailableError(OSError):
-    """The price book could not be asked: this machine's fault, not the call's. Try again later."""
+    """The price book could not be asked, for a reason on this machine. To be tried again later."""
 
 
-class ChildBook:
-    """The PriceBook that a module serves (see `serve`), asked through a pipe.
+class ChildBook(PriceBook):
+    """The price book that a module serves (see `serve`), asked through a pipe.
 
-    `now_s` is a clock in seconds that never goes back: it says for how long nothing was asked.
+    `now_s` is a clock in seconds that never goes back. The mutable state: the child, the answers
+    that were asked for ahead, and when it was last asked.
     """
 
     def __init__(
@@ -49,15 +50,15 @@ class ChildBook:
         self._asked_at_s = now_s()
 
     def quote(self, provider: str, model: str, at_us: int, tier: str | None) -> Quote:
-        """Return the child's quote. Raises BookUnavailableError when there is none to be had."""
+        """The child's quote. Raises BookUnavailableError."""
         question = provider, model, at_us, tier
         quote = self._expected.pop(question, None)
         return quote or next(iter(self._ask([question])))
 
     def expect(self, questions: Collection[Question]) -> None:
-        """Ask for these quotes at once: a journey to the child takes longer than its answer.
+        """Asks for these quotes at once: the way to the child takes longer than its answer.
 
-        Each is had without asking again, once and until the next call.
+        `quote` then has each of them, once and until the next call. Raises BookUnavailableError.
         """
         self._expected = {}
         left = iter(questions)
@@ -69,7 +70,7 @@ class ChildBook:
         self._asked_at_s = self._now_s()
         assert process.stdin and process.stdout  # noqa: S101, PT018 - PIPE below
         try:
-            with suppress(BrokenPipeError):  # it may have gone with a word why
+            with suppress(BrokenPipeError):  # it may have ended, and its last line says why
                 process.stdin.write(json.dumps(questions).encode() + b"\n")
                 process.stdin.flush()
             ready, _, _ = select.select([process.stdout], [], [], _PATIENCE_S)
@@ -83,24 +84,24 @@ class ChildBook:
         return map(_quote, answers)
 
     def close(self) -> None:
-        """End the child and give its memory back; the next question starts another."""
+        """Ends the child and frees its memory; the next question starts another."""
         if self._child is not None:
             self._child.kill()
             self._child.communicate()
             self._child = None
 
     def warm_up(self) -> None:
-        """Wait until the child can answer at once; that it cannot is said when it is needed."""
+        """Waits until the child can answer. That it cannot is an error only when it is needed."""
         with suppress(BookUnavailableError):
             self.quote("anthropic", "claude-sonnet-4-5", 0, None)
 
     def rest(self) -> None:
-        """Close the book if it has not been asked for a minute."""
+        """Ends the child if it has not been asked for a minute."""
         if self._now_s() - self._asked_at_s > _IDLE_S:
             self.close()
 
     def start(self) -> subprocess.Popen[bytes]:
-        """Start the child, without waiting until it can answer. Raises BookUnavailableError."""
+        """Starts the child, without waiting until it can answer. Raises BookUnavailableError."""
         self._asked_at_s = self._now_s()
         try:
             self._child = child.start(
@@ -121,10 +122,10 @@ def _quote(answer: list[Any]) -> Quote:
 
 
 def serve(open_book: Callable[[], PriceBook]) -> None:
-    """Answer each line until the input ends: a list of questions, with a list of their quotes.
+    """Answers each line of standard input, a list of questions, with a line of their quotes.
 
-    All in JSON; a question is [provider, model, at_us, tier]. The only other answer is a text that
-    says why the book cannot be read.
+    All in JSON; a question is [provider, model, at_us, tier]. When the book cannot be read, the
+    only answer is a text with the reason.
     """
     try:
         book = open_book()

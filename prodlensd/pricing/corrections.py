@@ -1,4 +1,4 @@
-"""Dated prices that genai-prices has wrong: few, each with its source, each tested.
+"""Dated prices that are wrong in genai-prices: few, each with its source, each tested.
 
 DeepSeek's API names stand for whatever model is current. genai-prices still bills them as of early
 2025; from September 2025 on the vendor's change log says otherwise (api-docs.deepseek.com/updates).
@@ -31,7 +31,7 @@ _DATED: Final = {
 
 
 def corrected(provider: str, model: str, at_us: int) -> Quote | None:
-    """Return the right quote where genai-prices' own is wrong, else None."""
+    """The right quote where that of genai-prices is wrong, else None."""
     dated = _DATED.get((provider, model), ())
     until_us = FOREVER
     for from_us, picos in reversed(dated):
@@ -46,6 +46,6 @@ def corrected(provider: str, model: str, at_us: int) -> Quote | None:
 
 
 def first_correction_us(provider: str, model: str) -> int:
-    """Return when the book's own price stops being right; FOREVER if it never does."""
+    """When the price in genai-prices stops being right, in microseconds; FOREVER if never."""
     dated = _DATED.get((provider, model))
     return dated[0][0] if dated else FOREVER

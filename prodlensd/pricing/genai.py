@@ -1,8 +1,8 @@
-"""The price book genai-prices: list prices of many providers, with their history.
+"""The price book genai-prices: prices of many providers, with their history.
 
-Run as a module it answers questions on its standard input (see `child`), which keeps the 30 MB that
-this import costs out of the daemon. genai-prices matches names by prefix and by substring; here a
-match only counts when it explains the whole name, so that an invented model has no price.
+Run as a module, this answers questions on its standard input (see `child`): its imports take 30 MB
+that the daemon does without. genai-prices matches names by prefix and by substring; here a match
+only counts when it explains the whole name, so that an invented model has no price.
 """
 
 from __future__ import annotations
@@ -20,10 +20,20 @@ from genai_prices.data_snapshot import get_snapshot
 from prodlensd.moments import moment_of, moment_us
 from prodlensd.pricing.child import serve
 from prodlensd.pricing.corrections import corrected, first_correction_us
-from prodlensd.pricing.rates import ALWAYS, FOREVER, Origin, Quote, Rates, pico, rates_of
+from prodlensd.pricing.rates import (
+    ALWAYS,
+    FOREVER,
+    STANDARD_TIERS,
+    Origin,
+    PriceBook,
+    Quote,
+    Rates,
+    pico,
+    rates_of,
+)
 
-#: LiteLLM's name of a provider → genai-prices' name. Who is not here has no price, least of all the
-#: vendor's: a reseller sets its own.
+#: LiteLLM's name of a provider → genai-prices' name. Other providers have no price here, not even
+#: their vendor's: a reseller sets its own.
 _BOOK_NAMES: Final = {
     **dict.fromkeys(("openai", "text-completion-openai"), "openai"),
     **dict.fromkeys(("azure", "azure_ai", "azure_text"), "azure"),
@@ -52,15 +62,12 @@ _UNITS: Final = {
     "input_audio_mtok": "audio_in",
     "output_audio_mtok": "audio_out",
 }
-#: Extras that are no part of every call's price. Any other unit (images, hours, searches by depth)
-#: is one that our counts cannot bill, and the model stays without a price.
+#: Extras that are not part of every call's price. Models with any other unit (images, hours,
+#: searches by depth) have no price, because no count of it is logged.
 _EXTRAS: Final = {"web_searches_kcount", "storage_searches_kcount", "cache_audio_read_mtok"}
 
 #: Vendors whose models Azure and Google sell at the vendor's own price.
 _SOLD_AT_LIST: Final = {"openai", "anthropic"}
-
-#: Service tiers billed at the list price.
-_STANDARD_TIERS: Final = {"", "standard", "default", "auto", "on_demand"}
 
 _DATE: Final = r"-20\d\d-?(?:0[1-9]|1[0-2])-?(?:0[1-9]|[12]\d|3[01])"
 _SUFFIX: Final = rf"{_DATE}|-latest|@[\w.-]+"
@@ -82,11 +89,11 @@ _AWS_ROUTE: Final = re.compile(
 _BOOK: Final = f"genai-prices {version('genai-prices')}"
 
 
-class GenaiBook:
-    """genai-prices as a PriceBook, at the prices of the call's own time."""
+class GenaiBook(PriceBook):
+    """genai-prices as a price book."""
 
     def quote(self, provider: str, model: str, at_us: int, tier: str | None) -> Quote:
-        """Return the list price; a quote without rates for what the book cannot know exactly."""
+        """The price at the time of the call; without rates when it is not known exactly."""
         book_name = _BOOK_NAMES.get(provider.lower())
         name = _bare_name(book_name, model) if book_name else None
         if book_name is None or name is None:
@@ -100,7 +107,7 @@ class GenaiBook:
         try:
             at = moment_of(at_us)
             from_us, until_us = _window(prices, at)
-        except OverflowError:  # no date the calendar knows
+        except OverflowError:  # beyond the calendar
             return Quote(None)
         until_us = min(until_us, first_correction_us(book_name, name))
         dated = _prices_at(prices, at, tier, own=seller == book_name)
@@ -110,7 +117,7 @@ class GenaiBook:
 
 
 def _bare_name(book_name: str, model: str) -> str | None:
-    """The model without its prefixes, or None for a route that is not billed by the token."""
+    """The model's name without its prefixes; None for a route that is not billed by the token."""
     parts = model.lower().replace("[1m]", "").split("/")
     while len(parts) > 1 and _BOOK_NAMES.get(parts[0]) == book_name:
         del parts[0]
@@ -125,7 +132,7 @@ def _bare_name(book_name: str, model: str) -> str | None:
 
 @lru_cache(maxsize=4096)
 def _find(book_name: str, name: str) -> tuple[genai.ModelInfo, str, str] | None:
-    """The model `name` means, the provider in whose list it stands, and why it is the one."""
+    """The model that `name` means, the provider that the book has it under, and how it matches."""
     dashed = _COMPACT_DATE.sub(r"-\1-\2-\3", name)
     for candidate in dict.fromkeys((name, dashed, _DATE_SUFFIX.sub("", name))):
         stem = _stem_chars(candidate, book_name)
@@ -138,7 +145,7 @@ def _find(book_name: str, name: str) -> tuple[genai.ModelInfo, str, str] | None:
 
 @cache
 def _sellers(book_name: str) -> list[tuple[str, _Shelf]]:
-    """The provider, and the vendors whose models it sells at their price."""
+    """The models of the provider, and of the vendors whose models it sells at their price."""
     books = {provider.id: provider for provider in get_snapshot().providers}
     provider = books[book_name]
     vendors = [books[v] for v in provider.fallback_model_providers or () if v in _SOLD_AT_LIST]
@@ -146,7 +153,7 @@ def _sellers(book_name: str) -> list[tuple[str, _Shelf]]:
 
 
 class _Shelf:
-    """Models in the book's order, by what their clauses look for.
+    """Models in the book's order, found by the texts of their clauses.
 
     Asking every clause takes a millisecond, and a log may name a new model on every line.
     """
@@ -189,7 +196,7 @@ def _leaves(clause: object) -> Iterator[object]:
 
 
 def _text(clause: object) -> str | None:
-    """What a clause looks for in a name, in small letters; None of a kind that explains nothing."""
+    """The text that a clause looks for, in lower case; None of a kind that explains no name."""
     match clause:
         case (
             genai.ClauseEquals(equals=text)
@@ -203,13 +210,13 @@ def _text(clause: object) -> str | None:
 
 
 def _stem_chars(name: str, book_name: str) -> int:
-    """How long the name is without a date, an alias or a version at its end."""
+    """The length of the name without a date, an alias or a version at its end."""
     found = _SUFFIXES.get(book_name, _ANY_SUFFIX).search(name)
     return len(name) if found is None else found.start()
 
 
 def _explains(clause: object, name: str, book_name: str) -> str:
-    """How `clause` matches `name` and leaves of it only a date, an alias or a version; or ""."""
+    """How `clause` matches `name`, but for a date, an alias or a version; "" if it does not."""
     match clause:
         case genai.ClauseOr():
             return next(filter(None, (_explains(p, name, book_name) for p in clause.or_)), "")
@@ -241,21 +248,21 @@ def _explains(clause: object, name: str, book_name: str) -> str:
 def _prices_at(
     model: genai.ModelInfo, at: datetime, tier: str | None, *, own: bool
 ) -> genai.ModelPrice | None:
-    """The model's prices at that time and tier; None where the book cannot tell."""
+    """The model's prices at that time and tier; None when the book does not have them."""
     tier = (tier or "").lower()
     when = [price.constraint for price in (model.prices if isinstance(model.prices, list) else ())]
     if any(isinstance(c, genai.TimeOfDateConstraint) and c.active(at) for c in when) and (
         at.weekday() >= 5 or any(at < start for start in map(_start, when) if start)  # noqa: PLR2004
     ):
-        return None  # the book can neither date its peak hours nor exempt its weekends
-    if tier in _STANDARD_TIERS:
+        return None  # the book does not know when peak hours began, nor that weekends have none
+    if tier in STANDARD_TIERS:
         return model.get_prices(at)
     context = {"processing": "batch"} if tier == "batch" else {"service_tier": tier}
     for variant in model.price_variants or ():
         begun = variant.constraint is None or variant.constraint.active(at)
         if own and begun and variant.when == context:
             return model.get_prices(at, context)
-    return None  # another tier is another price, and an unknown one
+    return None  # another tier has another price, which is unknown
 
 
 def _start(constraint: object) -> datetime | None:
@@ -265,7 +272,7 @@ def _start(constraint: object) -> datetime | None:
 
 
 def _window(model: genai.ModelInfo, at: datetime) -> tuple[int, int]:
-    """The time around `at`, in microseconds, during which no price of the model changes."""
+    """Start and end of the time around `at`, in microseconds, without a change of price."""
     at_us = moment_us(at)
     moments = [moment_us(moment) for moment in _changes(model, at)]
     return (
@@ -299,7 +306,7 @@ def _rates(prices: genai.ModelPrice, book_name: str) -> Rates | None:
 
 
 def _flat(given: Mapping[str, object], book_name: str, tokens_in: int) -> Rates:
-    """The rates of a call with that many input tokens."""
+    """The rates of a call with this number of input tokens."""
     picos = {}
     for unit, price in given.items():
         if isinstance(price, genai.TieredPrices):
@@ -310,7 +317,7 @@ def _flat(given: Mapping[str, object], book_name: str, tokens_in: int) -> Rates:
     return rates_of(picos, book_name)
 
 
-#: The book has few different prices, and a name asks for many of them.
+#: The book has few different prices, and each model has many of them.
 _pico: Final = cache(pico)
 
 

@@ -1,7 +1,7 @@
-"""A price file of LiteLLM's as a price book, by exact name only: today's prices, without history.
+"""LiteLLM's price file as a price book, by exact name only: today's prices, without history.
 
-That is `model_prices_and_context_window.json`, as LiteLLM ships it. Run as a module with the file's
-path it answers questions on its standard input (see `child`).
+The file is `model_prices_and_context_window.json`, as LiteLLM ships it. Run as a module with the
+file's path, this answers questions on its standard input (see `child`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from prodlensd.pricing.child import serve
-from prodlensd.pricing.rates import Origin, Quote, Rates, pico, rates_of
+from prodlensd.pricing.rates import (
+    STANDARD_TIERS,
+    Origin,
+    PriceBook,
+    Quote,
+    Rates,
+    pico,
+    rates_of,
+)
 
 _UNITS: Final = {
     "input_cost_per_token": "input",
@@ -30,18 +38,18 @@ _UNITS: Final = {
     "output_cost_per_audio_token": "audio_out",
 }
 _ABOVE: Final = re.compile(r"input_cost_per_token(_above_(\d+)k_tokens)")
-#: What the file adds to a provider's name to tell its routes apart.
+#: The file's additions to a provider's name, which tell its routes apart.
 _ROUTE: Final = re.compile(r"_converse$|_chat$|-.*$")
-#: Service tier → what follows the name of its price.
+#: Service tier → the end of the names of its prices.
 _TIERS: Final = {
-    **dict.fromkeys(("", "standard", "default", "auto", "on_demand"), ""),
+    **dict.fromkeys(STANDARD_TIERS, ""),
     "flex": "_flex",
     "priority": "_priority",
     "batch": "_batches",
 }
-#: What is billed by the token alone; the rest (images, minutes, searches) our counts cannot bill.
+#: Kinds of models billed by the token alone; others bill images, minutes or searches as well.
 _MODES: Final = ("chat", "completion", "responses", "embedding")
-#: Where one of these is asked as well, the price of the tokens is not the price of the call.
+#: With one of these, the price of the tokens is not the price of the call.
 _NOT_ALL: Final = {
     *("tiered_pricing", "off_peak_pricing", "citation_cost_per_token"),
     *("input_cost_per_request", "input_cost_per_query"),
@@ -49,8 +57,8 @@ _NOT_ALL: Final = {
 _TOKENS_PER_MILLION: Final = 1_000_000
 
 
-class LiteLLMFile:
-    """The file as a PriceBook. Raises OSError, or ValueError when it is no such file."""
+class LiteLLMFile(PriceBook):
+    """The file as a price book. Raises OSError, or ValueError when it is not such a file."""
 
     def __init__(self, path: Path) -> None:
         try:
@@ -62,7 +70,7 @@ class LiteLLMFile:
         self._book = f"LiteLLM price file {path.name}"
 
     def quote(self, provider: str, model: str, at_us: int, tier: str | None) -> Quote:
-        """Return the price in the file, which does not say since when it holds."""
+        """The file's price, for all times: the file has no dates."""
         del at_us
         suffix = _TIERS.get((tier or "").lower())
         bare = model.removeprefix(f"{provider}/")
@@ -76,15 +84,15 @@ class LiteLLMFile:
 
 
 def _sold_by(entry: Mapping[str, Any], provider: str) -> bool:
-    """Whether the entry is this provider's own: a reseller sets its own prices."""
+    """Whether the entry is of this provider: a reseller sets its own prices."""
     seller = str(entry.get("litellm_provider"))
     return provider in (seller, _ROUTE.sub("", seller))
 
 
 def _rates(entry: Mapping[str, Any], suffix: str, provider: str) -> Rates | None:
-    """The rates of a tier; None unless they are all that a call costs, short or long.
+    """The rates of a tier; None unless they are the whole price of short and of long calls.
 
-    Nobody sells input for nothing: a price of 0 is how the file says that it knows none.
+    An input price of 0 means that LiteLLM knows none.
     """
     if entry.get("mode") not in _MODES or not entry.keys().isdisjoint(_NOT_ALL):
         return None
@@ -101,7 +109,7 @@ def _rates(entry: Mapping[str, Any], suffix: str, provider: str) -> Rates | None
 
 
 def _picos(entry: Mapping[str, Any], suffix: str) -> dict[str, int]:
-    """The prices with that suffix, in pico-USD a token, but for what is no price."""
+    """The prices whose names end so, in pico-USD per token; values that are not prices left out."""
     picos = {}
     for name, unit in _UNITS.items():
         price = entry.get(f"{name}{suffix}")

@@ -1,4 +1,4 @@
-"""Prices the user has written down: exact models only, and they win over everything else."""
+"""The user's own prices as a price book: for exact models, and believed before any other."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 
+from prodlensd.model import provider_in
 from prodlensd.moments import moment_us
-from prodlensd.pricing.rates import ALWAYS, FOREVER, Origin, Quote, pico, rates_of
+from prodlensd.pricing.rates import ALWAYS, FOREVER, Origin, PriceBook, Quote, pico, rates_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,8 +29,8 @@ class Override:
     valid_to: date | None = None
 
 
-class Overrides:
-    """A price book of overrides; of several that fit a call the first one written is taken."""
+class Overrides(PriceBook):
+    """A price book of overrides. Of several that fit a call, the first in the list counts."""
 
     def __init__(self, overrides: Iterable[Override]) -> None:
         self._of: dict[str, list[tuple[str | None, Quote]]] = {}
@@ -37,7 +38,7 @@ class Overrides:
             self._of.setdefault(override.model, []).append((override.provider, _quote(override)))
 
     def quote(self, provider: str, model: str, at_us: int, tier: str | None) -> Quote:
-        """The user's price, whatever the tier: it is the price the user pays."""
+        """The user's price, for all tiers: it is the price the user pays."""
         del tier
         from_us, until_us = ALWAYS, FOREVER
         for name in dict.fromkeys((model, model.removeprefix(f"{provider}/"))):
@@ -61,7 +62,7 @@ def _quote(override: Override) -> Quote:
         "cache_write": override.cache_write_usd_per_million,
     }
     picos = {unit: pico(usd) for unit, usd in given.items() if usd is not None}
-    provider = override.provider or override.model.partition("/")[0]
+    provider = override.provider or provider_in(override.model)
     return Quote(
         rates_of(picos, provider),
         ALWAYS if override.valid_from is None else _microseconds(override.valid_from),

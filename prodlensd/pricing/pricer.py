@@ -1,15 +1,14 @@
-"""Decides what a call cost and why: the order in which the sources of a price are believed."""
+"""What a call cost and why: the order in which the sources of a price are believed."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Sequence
-from decimal import ROUND_HALF_EVEN, Decimal
 from functools import partial
 from hashlib import blake2b
 from typing import Final, Literal, NamedTuple, Protocol
 
-from prodlensd.model import NANOUSD_PER_USD, PinnedPrice, Price, Trace
+from prodlensd.model import PinnedPrice, Price, Trace, provider_in
 from prodlensd.pricing.overrides import Override, Overrides
 from prodlensd.pricing.rates import (
     ALWAYS,
@@ -32,22 +31,22 @@ _UNPRICED: Final = Price(None, "unpriced")
 
 _NO_NAMES: Final = ("", "", "")
 _MAX_REMEMBERED: Final = 4096
-_MAX_NAME: Final = 300  # characters; longer is no model, and would only fill the memory
-_MAX_USD: Final = MAX_NANOUSD / NANOUSD_PER_USD
-#: Calls that answer without tokens, so that an absent count of them is no gap in the record.
+#: A longer name is not one of a model, and would only fill the memory.
+_MAX_NAME_CHARS: Final = 300
+#: Calls whose answers have no tokens: for them, an absent count of output tokens is 0.
 _WITHOUT_OUTPUT: Final = ("embedding", "rerank", "moderation")
 
 _new: Final = tuple.__new__  # makes a Price in half its constructor's time, once a call
 
 
 class Pins(Protocol):
-    """Where rates are kept for good, with their provenance, when a call is first priced at them."""
+    """Keeps rates for good, with their provenance, from the first call that is priced at them."""
 
     def pin(self, price: PinnedPrice, unnamed: Callable[[], PinnedPrice]) -> int:
-        """Keeps a price; one that is kept already stays as it is. Returns the id it is kept by.
+        """Keeps a price, unless it is kept already; the id by which it is kept.
 
-        Where that would be too many names, the `unnamed` one is kept instead: the same without the
-        names of the call, and so the same for all calls that an entry of a book is the price of.
+        Once there are too many names, the `unnamed` price is kept instead: the same without the
+        names of the call, and so one for all calls that share an entry of a price book.
         """
 
     def pinned(self, provider: str, model: str, tier: str, at_us: int) -> PinnedPrice | None:
@@ -55,10 +54,10 @@ class Pins(Protocol):
 
 
 class Pricer:
-    """Prices traces. Its only state is what it remembers of its price books.
+    """Prices traces. The mutable state: the answers of its price books that still hold.
 
-    `book` knows list prices; what it has lost since, `pins` still know; what neither knows is
-    looked up in `second_book`.
+    A table price comes from the first of `books`; where that has none, from `pins`, which keep what
+    it once had; and where these have none, from the next of `books`. Without books there is none.
     """
 
     def __init__(
@@ -68,20 +67,19 @@ class Pricer:
         free_providers: Collection[str] = (),
         fallback: Rates | None = None,
         overrides: Sequence[Override] = (),
-        book: PriceBook | None = None,
-        second_book: PriceBook | None = None,
+        books: Sequence[PriceBook] = (),
         pins: Pins | None = None,
     ) -> None:
         self._prefer_table = prefer == "table"
         # LiteLLM logs "ollama_chat" for the chat route of "ollama"
         self._free_providers = {*free_providers, *(f"{name}_chat" for name in free_providers)}
         self._overrides = _ByRates("override", Overrides(overrides), pins) if overrides else None
-        tables = _Tables(book, pins, second_book, without=self._free_providers)
+        tables = _Tables(books, pins, without=self._free_providers)
         self._table = _ByRates("table", tables, pins)
         self._fallback = None if fallback is None else _ByRates("fallback", _Flat(fallback), pins)
 
     def price(self, trace: Trace) -> Price:  # noqa: PLR0911 - one for each cost_source
-        """What `trace` cost. Raises OSError when the price book cannot be asked just now."""
+        """What the call cost. Raises OSError when a price book cannot be asked just now."""
         if trace.cache_hit:
             return _CACHE_HIT
         if trace.status == "failure" and not (
@@ -92,7 +90,8 @@ class Pricer:
         table_nanousd = None if table is None else table[0]
         if self._overrides is not None and (own := self._overrides.cost(trace)) is not None:
             return Price(own[0], "override", table_nanousd, own[1])
-        gateway_nanousd = _gateway_nanousd(trace)
+        # 0 may mean free, failed to price or unknown model, and so is no evidence of any of them.
+        gateway_nanousd = trace.gateway_nanousd or None
         if table is not None and (gateway_nanousd is None or self._prefer_table):
             return _new(Price, (table_nanousd, "table", *table))
         if gateway_nanousd is not None:
@@ -104,7 +103,7 @@ class Pricer:
         return _UNPRICED
 
     def questions(self, traces: Iterable[Trace]) -> list[Question]:
-        """What the price books will be asked when these calls are priced, but for what is rare."""
+        """What `price` will ask the price books about these calls, but for rare cases."""
         return [
             question
             for question in self._table.questions(
@@ -113,10 +112,19 @@ class Pricer:
             if not self._is_free(question[0])
         ]
 
-    def quote(self, trace: Trace) -> tuple[str, Quote]:
-        """By whose rates such a call is priced where the gateway's cost does not count.
+    def expect(self, traces: Iterable[Trace]) -> None:
+        """Has the price books look up at once what `price` will ask about these calls.
 
-        That is a `cost_source`, and the rates: none for "free" and for "unpriced".
+        A book in a process of its own answers many questions in little more time than one. Raises
+        OSError as `price` does.
+        """
+        if questions := self.questions(traces):
+            self._table.expect(questions)
+
+    def quote(self, trace: Trace) -> tuple[str, Quote]:
+        """The `cost_source` and rates of such a call where the gateway's cost does not count.
+
+        "free" and "unpriced" have no rates.
         """
         for rates in filter(None, (self._overrides, self._table, self._fallback)):
             if rates is self._fallback and self._is_free(provider_of(trace)):
@@ -129,14 +137,8 @@ class Pricer:
         return provider in self._free_providers
 
 
-def _gateway_nanousd(trace: Trace) -> int | None:
-    usd = trace.cost_gateway_usd
-    # 0.0 may mean free, failed to price or unknown model: it is no evidence of anything
-    return nanousd_of(usd) or None if usd is not None and 0.0 < usd <= _MAX_USD else None
-
-
 class _Held(NamedTuple):
-    """A book's answer, and what it is pinned as."""
+    """A price book's answer, and the id it is pinned by."""
 
     rates: Rates | None
     from_us: int
@@ -145,7 +147,7 @@ class _Held(NamedTuple):
 
 
 class _ByRates:
-    """Prices by the rates of a book, and remembers each of its answers for as long as it holds."""
+    """Costs at the rates of a price book. The mutable state: its answers that still hold."""
 
     def __init__(self, source: str, book: PriceBook, pins: Pins | None) -> None:
         self.source = source
@@ -155,7 +157,7 @@ class _ByRates:
         self._held: dict[tuple[str | None, str | None, str | None], _Held] = {}
 
     def cost(self, trace: Trace) -> tuple[int, int | None] | None:
-        """Nano-dollars, and the pinned price they come from; None where it has no price."""
+        """Nano-dollars, and the id of the pinned price they come from; None without a price."""
         held = self._held.get((trace.provider, trace.model, trace.service_tier))
         if held is None or not held[1] <= trace.started_us < held[2]:
             held = self._hold(trace)
@@ -170,12 +172,16 @@ class _ByRates:
         return nanousd, held[3]
 
     def questions(self, traces: Iterable[Trace]) -> list[Question]:
-        """What the book will be asked for these calls: the first of each kind not remembered."""
+        """What `cost` will ask the book: one question for each kind of call not yet answered."""
         first: dict[tuple[str | None, str | None, str | None], Trace] = {}
         for trace in traces:
             first.setdefault((trace.provider, trace.model, trace.service_tier), trace)
         new = [first[kind] for kind in first.keys() - self._held.keys()]
         return list(filter(None, map(_question, new)))
+
+    def expect(self, questions: Collection[Question]) -> None:
+        """See `PriceBook.expect`."""
+        self._book.expect(questions)
 
     def quote(self, trace: Trace) -> Quote:
         """The book's answer for such a call."""
@@ -196,47 +202,59 @@ class _ByRates:
 
 
 def _question(trace: Trace) -> Question | None:
-    """What a book is asked for the price of such a call; None for what is no name of a model."""
+    """What a book is asked about such a call; None when the names are too long to be any."""
     model, tier = trace.model or "", trace.service_tier
-    if len(model) + len(trace.provider or "") + len(tier or "") > _MAX_NAME:
+    if len(model) + len(trace.provider or "") + len(tier or "") > _MAX_NAME_CHARS:
         return None
     return provider_of(trace), model, trace.started_us, tier
 
 
-class _Tables:
-    """List prices: the book's, else those it once had, else the second book's."""
+class _Tables(PriceBook):
+    """Table prices: the first book's, else a pinned one that it once had, else the next book's.
+
+    Providers that are free by configuration (`without`) have none.
+    """
 
     def __init__(
-        self,
-        book: PriceBook | None,
-        pins: Pins | None,
-        second_book: PriceBook | None,
-        *,
-        without: Collection[str],
+        self, books: Sequence[PriceBook], pins: Pins | None, *, without: Collection[str]
     ) -> None:
-        self._book = book
-        self._pins = pins
-        self._second_book = second_book
-        self._without = without  # what the user calls free has no list price
+        pinned = [] if pins is None else [_Pinned(pins)]
+        self._books = [*books[:1], *pinned, *books[1:]]
+        self._without = without
+
+    def expect(self, questions: Collection[Question]) -> None:
+        for book in self._books:
+            book.expect(questions)
 
     def quote(self, provider: str, model: str, at_us: int, tier: str | None) -> Quote:
+        quote = Quote(None)
         if provider in self._without:
+            return quote
+        for book in self._books:
+            quote = book.quote(provider, model, at_us, tier).within(quote)
+            if quote.rates is not None:
+                return quote
+        # No price is known now, but one may have been pinned for an earlier time.
+        return quote._replace(from_us=at_us)
+
+
+class _Pinned(PriceBook):
+    """The table prices that were pinned as a price book."""
+
+    def __init__(self, pins: Pins) -> None:
+        self._pins = pins
+
+    def quote(self, provider: str, model: str, at_us: int, tier: str | None) -> Quote:
+        # Prices that were pinned without names have no model either, and are no call's.
+        price = self._pins.pinned(provider, model, tier or "", at_us) if model else None
+        if price is None:
             return Quote(None)
-        asked = provider, model, at_us, tier
-        quote = self._book.quote(*asked) if self._book is not None else Quote(None)
-        # A call without a model is not one of those whose names were not kept.
-        if quote.rates is None and self._pins is not None and model:
-            pinned = self._pins.pinned(provider, model, tier or "", at_us)
-            if pinned is not None:
-                return _quote(pinned).within(quote)
-        if quote.rates is None and self._second_book is not None:
-            quote = self._second_book.quote(*asked).within(quote)
-        # What nobody knows now may have been known before: the pins are for the past.
-        return quote if quote.rates is not None else quote._replace(from_us=at_us)
+        origin = Origin(price.book, price.entry, price.match)
+        return Quote(from_list(json.loads(price.rates)), price.from_us, price.until_us, origin)
 
 
-class _Flat:
-    """The fallback as a price book: the same for every call."""
+class _Flat(PriceBook):
+    """The fallback as a price book: the same rates for every call."""
 
     def __init__(self, rates: Rates) -> None:
         self._quote = Quote(rates, origin=Origin("configuration", "pricing.fallback"))
@@ -247,48 +265,30 @@ class _Flat:
 
 
 def _names(source: str, trace: Trace) -> tuple[str, str, str]:
-    """What a price is kept under: the call's provider, model and tier."""
+    """The names that a price is pinned with: the call's provider, model and tier."""
     if source == "fallback":  # the same for every call
         return _NO_NAMES
     return provider_of(trace), trace.model or "", trace.service_tier or ""
 
 
 def _pinned(source: str, call: tuple[str, str, str], quote: Quote, rates: Rates) -> PinnedPrice:
-    """The price to keep. Its id leaves out the version of the book: equal rates are one price."""
+    """The price to pin. Its id leaves out the book's version: equal rates are one price."""
     window = (quote.from_us, quote.until_us)
     origin = quote.origin
-    told = repr((source, call, origin.book.split(" ")[0], origin.entry, window, rates)).encode()
-    price_id = int.from_bytes(blake2b(told, digest_size=8).digest(), "big") % FOREVER
+    identity = repr((source, call, origin.book.split(" ")[0], origin.entry, window, rates)).encode()
+    price_id = int.from_bytes(blake2b(identity, digest_size=8).digest(), "big") % FOREVER
     return PinnedPrice(price_id, source, *call, *origin, *window, to_json(rates))
 
 
 def _unnamed(named: PinnedPrice, quote: Quote, rates: Rates) -> PinnedPrice:
-    """The same, kept once for all calls that it is the price of: not of certain days either."""
+    """The same without names and days: one for all calls that share an entry of a price book."""
     always = quote._replace(from_us=ALWAYS, until_us=FOREVER)
     return _pinned(named.source, _NO_NAMES, always, rates)
 
 
-def _quote(price: PinnedPrice) -> Quote:
-    origin = Origin(price.book, price.entry, price.match)
-    return Quote(from_list(json.loads(price.rates)), price.from_us, price.until_us, origin)
-
-
 def provider_of(trace: Trace) -> str:
-    """Who served the call: as the gateway says, else the prefix of the model's name, else ""."""
-    if trace.provider:
-        return trace.provider
-    provider, slash, _ = (trace.model or "").partition("/")
-    return provider if slash else ""
-
-
-def nanousd_of(usd: float) -> int:
-    """An amount in nano-USD, rounded half to even of the number as it is printed."""
-    scaled = usd * NANOUSD_PER_USD
-    nearest = round(scaled)
-    # the product is off by less than its last bit, which matters only next to a half
-    if scaled < 2**42 and -0.49 < scaled - nearest < 0.49:  # noqa: PLR2004
-        return nearest
-    return int((Decimal(repr(usd)) * NANOUSD_PER_USD).to_integral_value(ROUND_HALF_EVEN))
+    """The provider of the call: as logged, else the prefix of the model's name, else ""."""
+    return trace.provider or provider_in(trace.model)
 
 
 def _is_without_output(trace: Trace) -> bool:

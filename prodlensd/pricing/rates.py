@@ -1,13 +1,12 @@
-"""What a token costs, and what a call costs at such rates: whole numbers only, rounded once.
+"""Rates, what a call costs at them, and what a price book is. Whole numbers only, rounded once.
 
-A rate is in pico-USD per token, which is exactly USD per million tokens times a million. Where
-rates come from is the business of the price books.
+A rate is in pico-USD per token, which is exactly USD per million tokens times a million.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from decimal import ROUND_HALF_EVEN, Decimal
 from functools import lru_cache
 from typing import Any, Final, NamedTuple, Protocol
@@ -16,8 +15,11 @@ from prodlensd.model import Trace, Usage
 
 PICO_PER_NANO: Final = 1000
 _HALF: Final = PICO_PER_NANO // 2
-#: A million dollars. A call "costs" more only when nonsense was logged: then its price is unknown.
+#: A million dollars. A higher cost comes from nonsense in the log, and the price is unknown.
 MAX_NANOUSD: Final = 10**15
+
+#: Service tiers, as logged and in lower case, that are billed at the standard price.
+STANDARD_TIERS: Final = frozenset({"", "standard", "default", "auto", "on_demand"})
 
 #: A quote that holds for all time reaches from ALWAYS to FOREVER (microseconds, as in SQLite).
 ALWAYS: Final = -(2**63)
@@ -25,9 +27,9 @@ FOREVER: Final = 2**63 - 1
 
 
 class Rates(NamedTuple):
-    """Pico-USD per token, every unit filled in (see `rates_of`). `output` None: it bills no output.
+    """Pico-USD per token, every unit filled in (see `rates_of`). `output` None: not billed.
 
-    `above` is (threshold, rates), ascending: an input longer than that is billed wholly at these.
+    above   (tokens, rates), ascending: a call with more input tokens is billed wholly at these
     """
 
     input: int
@@ -44,7 +46,9 @@ class Rates(NamedTuple):
 class Origin(NamedTuple):
     """Where rates come from, in words for people.
 
-    `book` with its version, the `entry` in it, and how the model's name led there (`match`).
+    book    the price book, with its version
+    entry   the entry in it
+    match   how the model's name matches the entry
     """
 
     book: str
@@ -61,7 +65,7 @@ class Quote(NamedTuple):
     origin: Origin = Origin("")
 
     def within(self, other: Quote) -> Quote:
-        """The same for as long as both hold."""
+        """The quote, for as long as both hold."""
         return self._replace(
             from_us=max(self.from_us, other.from_us), until_us=min(self.until_us, other.until_us)
         )
@@ -75,11 +79,18 @@ class PriceBook(Protocol):
     """One source of prices."""
 
     def quote(self, provider: str, model: str, at_us: int, tier: str | None) -> Quote:
-        """What a call that started at `at_us` costs; `model` as logged, `tier` as served."""
+        """The rates of a call that started at `at_us`; `model` as logged, `tier` as served.
+
+        Raises OSError when the book cannot be asked just now.
+        """
+
+    def expect(self, questions: Collection[Question]) -> None:
+        """Prepares the answers to these, where that is faster together; here it is not."""
+        del questions
 
 
 def pico(usd_per_million: Decimal | float | str) -> int:
-    """A rate in pico-USD per token. Raises ValueError for what is no price."""
+    """A rate in pico-USD per token. Raises ValueError for anything that is not a price."""
     try:
         value = Decimal(str(usd_per_million))
     except ArithmeticError as error:
@@ -94,9 +105,9 @@ def rates_of(
     provider: str,
     above: tuple[tuple[int, Rates], ...] = (),
 ) -> Rates:
-    """Fill in the units that `picos` (keyed by the names of Rates' fields) does not have.
+    """Rates of `picos`, keyed by the fields of Rates; the missing ones follow from the others.
 
-    Only Anthropic is known to charge more for cache writes where no rate for them is given.
+    Where no rate for cache writes is given, only Anthropic is known to charge more for them.
     """
     get, base = picos.get, picos["input"]
     anthropic = provider == "anthropic"
@@ -122,26 +133,26 @@ def to_json(rates: Rates) -> str:
 
 
 def from_list(fields: list[Any]) -> Rates:
-    """Rates as they were before they became JSON."""
+    """Rates of the list that their JSON holds."""
     *flat, above = fields
     return Rates._make([*flat, tuple((over, from_list(dearer)) for over, dearer in above)])
 
 
 def flat_rates(input_usd_per_million: float, output_usd_per_million: float) -> Rates:
-    """A fallback's rates: every input token costs alike, and so does every output token."""
+    """Rates with one price for every input token, and one for every output token."""
     return rates_of(
         {"input": pico(input_usd_per_million), "output": pico(output_usd_per_million)}, ""
     )
 
 
 def cost_nanousd(rates: Rates, tokens: Usage | Trace) -> int | None:
-    """The cost in nano-USD, rounded half to even; None when a count that is billed is missing."""
+    """The cost in nano-dollars, rounded half to even; None without a count that is billed."""
     tokens_in, tokens_out = tokens.tokens_in, tokens.tokens_out
     for threshold, dearer in rates.above:
         if tokens_in is not None and tokens_in > threshold:
             rates = dearer
     in_rate, out_rate, _, _, _, reasoning, _, audio_out, _ = rates
-    # a model that bills no output must have none, any other must say how much it had
+    # Where output is not billed there must be none; otherwise its count must be known.
     if tokens_in is None or (tokens_out if out_rate is None else tokens_out is None):
         return None
     picos = tokens_in * in_rate
@@ -156,7 +167,7 @@ def cost_nanousd(rates: Rates, tokens: Usage | Trace) -> int | None:
 
 
 def _input_difference(rates: Rates, tokens: Usage | Trace, tokens_in: int) -> int:
-    """What cached and audio input cost beyond, or mostly below, as much plain input."""
+    """What cached and audio input cost beyond (mostly below) the same number of plain tokens."""
     read, write = tokens.cache_read_tokens or 0, tokens.cache_write_tokens or 0
     hour = min(tokens.cache_write_1h_tokens or 0, write)
     audio = min(tokens.audio_in_tokens or 0, max(0, tokens_in - read - write))
@@ -170,7 +181,7 @@ def _input_difference(rates: Rates, tokens: Usage | Trace, tokens_in: int) -> in
 
 
 def _output_difference(rates: Rates, tokens: Usage | Trace, tokens_out: int) -> int:
-    """What reasoning and audio cost beyond, or below, as much plain output."""
+    """What reasoning and audio cost beyond (or below) the same number of plain output tokens."""
     audio = min(tokens.audio_out_tokens or 0, tokens_out)
     reasoning = min(tokens.reasoning_tokens or 0, tokens_out - audio)
     extra = reasoning * (rates.reasoning or 0) + audio * (rates.audio_out or 0)

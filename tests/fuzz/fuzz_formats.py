@@ -23,8 +23,8 @@ import atheris
 
 with atheris.instrument_imports(include=["prodlensd.formats"]):
     from prodlensd import formats
-    from prodlensd.formats import fields, litellm_payload, otel_span, trace_line, usage
-from prodlensd.model import REASONS, BadLine, Trace
+    from prodlensd.formats import decoding, fields, litellm_payload, otel_span, trace_line, usage
+from prodlensd.model import NANOUSD_PER_USD, REASONS, BadLine, Trace
 
 DATA: Final = Path(__file__).parents[1] / "data"
 SCHEMA: Final = "trace_line.schema.json"
@@ -191,9 +191,17 @@ def check(line: bytes) -> None:
         raise Broken(f"reason {found[0]}")
     if found != _outcome(formats.parse, line):
         raise Broken("parsed twice, and differently")
-    quick = _outcome(trace_line.parse, line)
-    if quick != _outcome(trace_line._parse_the_long_way, line):
+    if _outcome(_read_quickly, line) != _outcome(_read_carefully, line):
         raise Broken("the quick and the careful reading differ")
+
+
+def _read_quickly(line: bytes) -> Trace | None:
+    decoding.check_utf8(line)
+    return trace_line.parse_strict(line) or _read_carefully(line)
+
+
+def _read_carefully(line: bytes) -> Trace | None:
+    return trace_line.parse(decoding.decode(line))
 
 
 def _outcome(
@@ -211,7 +219,7 @@ def _check_storable(trace: Trace) -> None:
             raise Broken(f"{name}: {value!r:.99}")
     if trace.status not in ("success", "failure"):
         raise Broken("status")
-    if (trace.cost_gateway_usd or 0) > fields.MAX_COST_USD:
+    if (trace.gateway_nanousd or 0) > fields.MAX_COST_USD * NANOUSD_PER_USD:
         raise Broken("cost")
     if type(json.loads(trace.details or "{}")) is not dict:
         raise Broken("details")

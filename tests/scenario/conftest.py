@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import apsw
 import pytest
 import structlog
 
-from prodlensd import formats
 from prodlensd.config import Logs
 from prodlensd.daemon.loop import Daemon, Pace
 from prodlensd.jobs.compaction import Compacted, Compaction, proven
@@ -22,8 +20,27 @@ from prodlensd.ledger import Ledger, Partitions, Reader, TotalsBySource
 from prodlensd.logs.bell import Bell
 from prodlensd.logs.tailer import Tailer
 from prodlensd.model import Price, Trace
-from prodlensd.pipeline import build
+from prodlensd.pricing import Pricer
 from prodlensd.process.signals import Signals
+
+
+class PricedBy(Pricer):
+    """A pricer that asks a function."""
+
+    def __init__(
+        self,
+        price: Callable[[Trace], Price],
+        expect: Callable[[list[Trace]], None] = lambda _traces: None,
+    ) -> None:
+        super().__init__()
+        self._price = price
+        self._expect = expect
+
+    def price(self, trace: Trace) -> Price:
+        return self._price(trace)
+
+    def expect(self, traces: Iterable[Trace]) -> None:
+        self._expect(list(traces))
 
 
 def price(trace: Trace) -> Price:
@@ -63,7 +80,7 @@ class World:
             ledger=self.store,
             tailer=self.tailer,
             bell=Bell([self.logs]),
-            build=partial(build, parse=formats.parse, price=price),
+            pricer=PricedBy(price),
             log=structlog.get_logger(),
             now=lambda: time.time_ns() // 1000,
             signals=Signals(),

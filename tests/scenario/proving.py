@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from prodlensd import formats
 from prodlensd.answers.verify import Verdict, verify
 from prodlensd.config import Logs
 from prodlensd.ledger.days import Partition
 from prodlensd.logs.tailer import Tailer
-from prodlensd.model import Checkpoint, Price, Trace
-from prodlensd.pipeline import build
+from prodlensd.model import Checkpoint
 
 PROVEN: tuple[str, list[str]] = ("complete", [])
-
-
-def unpriced(_trace: Trace) -> Price:
-    return Price(None, "unpriced")
-
-
-#: How `verify` builds what it reads again.
-REBUILD: Callable[..., Any] = partial(build, parse=formats.parse, price=unpriced)
 
 
 def follow(world: Any, checkpoints: Iterable[Checkpoint]) -> Tailer:
@@ -48,7 +38,6 @@ def proof(world: Any, parquet: Path | None = None, **more: Any) -> Verdict:
     return verify(
         world.ledger,
         follow=partial(follow, world),
-        build=REBUILD,
         snapshot_path=snapshot_path if parquet else None,
         **more,
     )

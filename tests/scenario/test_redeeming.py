@@ -6,16 +6,15 @@ The older version is one that does not know lines with `"new"` in them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import pytest
 
-from prodlensd import formats
+from prodlensd import formats, pipeline
 from prodlensd.jobs import retrying as dead_letters
 from prodlensd.ledger import Reader
 from prodlensd.model import BadLine, Price, Trace
-from prodlensd.pipeline import build
+from tests.scenario.conftest import PricedBy
 
 
 def price(_trace: Trace) -> Price:
@@ -34,11 +33,11 @@ def new(make_line: Any, number: int, *, ids: bool) -> bytes:
 
 
 def ingest_as_an_older_version(world: Any, *lines: bytes) -> None:
-    todays = world.daemon._build
-    world.daemon._build = partial(build, parse=parse_as_an_older_version, price=price)
-    world.append("a.jsonl", *lines)
-    world.step()
-    world.daemon._build = todays
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline, "parse", parse_as_an_older_version)
+        patch.setattr(world.daemon, "_pricer", PricedBy(price))
+        world.append("a.jsonl", *lines)
+        world.step()
 
 
 def retry(world: Any, *, max_line_bytes: int = 1 << 20, reason: str | None = None) -> Any:
@@ -47,8 +46,7 @@ def retry(world: Any, *, max_line_bytes: int = 1 << 20, reason: str | None = Non
     with Reader(world.ledger) as reader:
         for batch in dead_letters.retry(
             reader.letters.with_bytes(reason),
-            parse=formats.parse,
-            price=price,
+            pricer=PricedBy(price),
             redeem=world.store.redeem,
             max_line_bytes=max_line_bytes,
         ):
@@ -187,8 +185,7 @@ def test_what_somebody_else_moved_meanwhile_is_not_moved_again(world: Any, make_
     assert retry(world) == (2, 0, 0)
     late = dead_letters.retry(
         queue,
-        parse=formats.parse,
-        price=price,
+        pricer=PricedBy(price),
         redeem=world.store.redeem,
         max_line_bytes=1 << 20,
     )

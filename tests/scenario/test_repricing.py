@@ -10,14 +10,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import apsw
 import pytest
 
-from prodlensd import formats
 from prodlensd.answers.verify import verify
 from prodlensd.jobs.repricing import Repriced, reprice, write_nothing
 from prodlensd.ledger import Change, Ledger, LedgerError, Prices, Reader, Selected, Selection
@@ -25,10 +23,9 @@ from prodlensd.ledger.tallies import count_disputed
 from prodlensd.logs.tailer import Tailer
 from prodlensd.model import US_PER_DAY, Price, Trace
 from prodlensd.moments import now_us
-from prodlensd.pipeline import build
 from prodlensd.pricing import ALWAYS, FOREVER, Override, PriceBook, Pricer, Quote, flat_rates
 from prodlensd.pricing.rates import Origin
-from tests.scenario.conftest import World
+from tests.scenario.conftest import PricedBy, World
 
 #: 2026-01-01 and the two days after it, in microseconds.
 NEW_YEAR = 20454 * US_PER_DAY
@@ -42,7 +39,7 @@ WITHOUT_PRICE = """
 TOKENS = {"input_tokens": 1000, "output_tokens": 1000}
 
 
-class Book:
+class Book(PriceBook):
     """One version of a price book: for each model its prices, each from a time on."""
 
     def __init__(self, version: int, **models: Mapping[int, float]) -> None:
@@ -66,7 +63,7 @@ def dated(*usd: float) -> dict[int, float]:
     return dict(zip([ALWAYS, *DAYS[1:]], usd, strict=False))
 
 
-class Anything:
+class Anything(PriceBook):
     """A book that explains every name of a provider: `acme` for one dollar, any other for three."""
 
     def __init__(self, version: int = 1) -> None:
@@ -107,8 +104,8 @@ def at(make_line: Any) -> Callable[..., bytes]:
 def upgrade(world: Any, book: PriceBook, **more: Any) -> None:
     """The same ledger and logs under another version of the program and its prices."""
     world.restart()
-    pricer = Pricer(book=book, pins=Prices(world.store, now_us), **more)
-    world.daemon._build = partial(build, parse=formats.parse, price=pricer.price)
+    pricer = Pricer(books=[book], pins=Prices(world.store, now_us), **more)
+    world.daemon._pricer = pricer
 
 
 def lose_the_checkpoints(world: Any) -> None:
@@ -139,9 +136,9 @@ def again(
     """As the command does it."""
     prices = Prices(store, now_us)
     with Reader(ledger) as reader:
-        pricer = Pricer(book=book, pins=reader.prices if dry_run else prices, **more)
+        pricer = Pricer(books=[book], pins=reader.prices if dry_run else prices, **more)
         write = write_nothing if dry_run else prices.repricing("1", wanted, 1).write
-        repriced = reprice(reader, wanted, price=pricer.price, write=write, turn=turn)
+        repriced = reprice(reader, wanted, pricer=pricer, write=write, turn=turn)
     prices.write_pins()
     return repriced
 
@@ -517,7 +514,7 @@ def test_a_call_that_was_changed_meanwhile_is_passed_over(world: Any, at: Any) -
     world.append("a.jsonl", *(at(DAYS[0] + n, n) for n in range(3)))
     world.step()
     wanted, day = selection(TABLE), DAYS[0] // US_PER_DAY
-    pricer = Pricer(book=NEW)
+    pricer = Pricer(books=[NEW])
     (calls,) = selected(world, wanted)
     seen = [Change(*call, pricer.price(call[0])) for call in calls]
     nine = Book(3, m=dated(9))
@@ -535,11 +532,11 @@ def test_a_run_whose_every_change_came_too_late_is_not_noted(world: Any, at: Any
     world.append("a.jsonl", at(DAYS[0], 1))
     world.step()
     wanted = selection(TABLE)
-    (((trace, gateway, old),),) = selected(world, wanted)
+    (((trace, old),),) = selected(world, wanted)
     reprice_world(world, NEW, TABLE)
     dirty(world)
     late = Prices(world.store, now_us).repricing("1", wanted, 2)
-    change = Change(trace, gateway, old, Price(1, TABLE, 1))
+    change = Change(trace, old, Price(1, TABLE, 1))
     assert late.write(DAYS[0] // US_PER_DAY, [change]) == []
     world.check()
     assert costs(world) == [(TABLE, 4000)]
@@ -552,8 +549,8 @@ def test_two_that_see_the_same_dispute_count_it_once(world: Any, at: Any) -> Non
     world.append("a.jsonl", at(DAYS[0], 1, cost_usd=0.0015))
     world.step()
     wanted = selection("gateway")
-    (((trace, gateway, old),),) = selected(world, wanted)
-    change = Change(trace, gateway, old, old._replace(table_nanousd=4_000_000))
+    (((trace, old),),) = selected(world, wanted)
+    change = Change(trace, old, old._replace(table_nanousd=4_000_000))
     made = [
         len(Prices(world.store, now_us).repricing("1", wanted, n).write(20454, [change]))
         for n in (1, 2)
@@ -708,7 +705,7 @@ def test_every_call_is_expected_before_it_is_priced(
     monkeypatch.setattr("prodlensd.pipeline._LINES_AHEAD", 3)
     expected: list[Trace] = []
     priced: list[Trace] = []
-    world.daemon._build = partial(build, parse=formats.parse, price=price, expect=expected.extend)
+    world.daemon._pricer = PricedBy(price, expected.extend)
     lines = [at(DAYS[0] + n, n) for n in range(7)]
     world.append("a.jsonl", b"garbage\n", *lines[:4], b"\n", *lines[4:])
     world.step()
@@ -791,7 +788,6 @@ def test_the_ledger_and_its_snapshots_are_proven_after_it(
         found = verify(
             world.ledger,
             follow=follow,
-            build=partial(build, parse=formats.parse, price=lambda _: Price(None, "unpriced")),
             snapshot_path=lambda day: day.place(tmp_path),
         )
         assert (found.state, found.differences) == ("complete", ())

@@ -38,9 +38,9 @@ from prodlensd.ledger import (
 )
 from prodlensd.ledger.days import Partition, span_of
 from prodlensd.ledger.sources import Source
-from prodlensd.model import US_PER_DAY, Price, Trace
-from tests.scenario.conftest import World
-from tests.scenario.proving import REBUILD, follow, proof
+from prodlensd.model import US_PER_DAY, Price
+from tests.scenario.conftest import PricedBy, World
+from tests.scenario.proving import follow, proof
 
 NEW_YEAR = 20454  # days since 1970
 #: One question to every column that a report can be asked for.
@@ -218,7 +218,7 @@ def test_a_repriced_row_and_an_enriched_one_make_their_day_dirty_again(
     with Reader(days.ledger) as reader:
         everything = Selection(("table", "unpriced"), 0, 2**62)
         (calls,) = reader.prices.calls(NEW_YEAR, everything, 1000)
-    changes = [_change(*call) for call in calls]
+    changes = [Change(*call, Price(77, "override")) for call in calls]
     repricing = Prices(days.store, lambda: 1).repricing("test", everything, 1)
     assert repricing.write(NEW_YEAR, changes)
     richer = json.loads(call(201, day=2))
@@ -232,10 +232,6 @@ def test_a_repriced_row_and_an_enriched_one_make_their_day_dirty_again(
     assert [ttft for ttft in rows if ttft] == [12.5]
 
 
-def _change(trace: Trace, gateway: int | None, old: Price) -> Any:
-    return Change(trace, gateway, old, Price(77, "override"))
-
-
 def test_a_pruned_call_keeps_its_price_and_reprice_says_how_many_do(
     days: World, folder: Path
 ) -> None:
@@ -245,7 +241,7 @@ def test_a_pruned_call_keeps_its_price_and_reprice_says_how_many_do(
         found = reprice(
             reader,
             everything,
-            price=lambda _: Price(9, "table"),
+            pricer=PricedBy(lambda _: Price(9, "table")),
             write=write_nothing,
             turn=nullcontext(),
         )
@@ -399,7 +395,7 @@ def delete(
 
     def prove(sources: list[Source]) -> set[int]:
         with Reader(world.ledger) as reader:
-            found = proven(reader, sources, follow=partial(follow, world), build=REBUILD)
+            found = proven(reader, sources, follow=partial(follow, world))
         meanwhile()
         return found
 

@@ -25,12 +25,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from prodlensd import formats, snapshots
+from prodlensd import snapshots
 from prodlensd.answers.report import NOT_BILLED, Figures, Period, Report, report
 from prodlensd.ledger import Ledger, Reader
 from prodlensd.ledger.days import Partition
 from prodlensd.ledger.rows import COLUMNS
-from prodlensd.pipeline import build
 from prodlensd.pricing import Pricer
 from tests.scenario.conftest import World
 
@@ -92,8 +91,7 @@ def calls(seed: int) -> Iterator[bytes]:
 
 def ledger_of(world: World, folder: Path, seed: int) -> list[dict[str, Any]]:
     """A world of these calls, of which the first two days are pruned; the rows of all."""
-    price = Pricer(free_providers=["ollama"]).price
-    world.daemon._build = partial(build, parse=formats.parse, price=price)
+    world.daemon._pricer = Pricer(free_providers=["ollama"])
     world.append("a.jsonl", *calls(seed))
     world.step()
     world.compact(folder)

@@ -22,7 +22,6 @@ import duckdb
 import pytest
 from click.testing import CliRunner
 
-from prodlensd import formats
 from prodlensd.answers.metrics import exposition
 from prodlensd.answers.report import BY, Period, report
 from prodlensd.app.books import Books
@@ -32,7 +31,6 @@ from prodlensd.cli.report import _FORMS
 from prodlensd.config import load
 from prodlensd.ledger import Prices
 from prodlensd.moments import now_us
-from prodlensd.pipeline import build
 from prodlensd.pricing.genai import GenaiBook
 from tests.scenario.conftest import World
 
@@ -104,7 +102,7 @@ class Desk(World):
     def ingest(self, *lines: bytes) -> None:
         """As the daemon does it, by the prices of the configuration."""
         prices = Books(load().pricing, Prices(self.store, now_us)).pricer
-        self.daemon._build = partial(build, parse=formats.parse, price=prices.price)
+        self.daemon._pricer = prices
         self.append("a.jsonl", *lines)
         self.step()
 

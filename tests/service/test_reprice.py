@@ -8,7 +8,6 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +16,12 @@ import pyarrow.dataset as ds
 import pytest
 from click.testing import CliRunner
 
-from prodlensd import formats
 from prodlensd.app.books import Books, fingerprint
 from prodlensd.cli import main
 from prodlensd.cli.run import _has_new_prices
 from prodlensd.config import load
 from prodlensd.ledger import Prices
 from prodlensd.moments import now_us
-from prodlensd.pipeline import build
 from prodlensd.pricing import ChildBook, PriceBook, Quote
 from prodlensd.pricing.genai import GenaiBook
 from prodlensd.pricing.litellm_file import LiteLLMFile
@@ -88,7 +85,7 @@ class Desk(World):
         """As the daemon does it, by the prices of the configuration."""
         self.restart()
         prices = Books(load().pricing, Prices(self.store, now_us)).pricer
-        self.daemon._build = partial(build, parse=formats.parse, price=prices.price)
+        self.daemon._pricer = prices
         self.append("a.jsonl", *lines)
         self.step()
 

@@ -138,7 +138,7 @@ def test_calls_are_known_by_the_ids_the_client_saw() -> None:
 def test_costs_are_the_gateways_or_unknown_and_never_an_invented_zero() -> None:
     book = ChildBook(now_s=time.monotonic)
     try:
-        prices = [Pricer(book=book).price(trace) for trace in TRACES]
+        prices = [Pricer(books=[book]).price(trace) for trace in TRACES]
     finally:
         book.close()
     known = [

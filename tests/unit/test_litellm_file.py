@@ -14,6 +14,7 @@ from prodlensd import config
 from prodlensd.model import Price, Trace
 from prodlensd.pricing import ALWAYS, FOREVER, BookUnavailableError, ChildBook, Pricer, Rates
 from prodlensd.pricing.litellm_file import LiteLLMFile
+from prodlensd.pricing.overrides import Overrides
 from prodlensd.pricing.rates import cost_nanousd, pico
 
 NOW = int(datetime(2026, 11, 22, tzinfo=UTC).timestamp()) * 1_000_000
@@ -265,7 +266,7 @@ def test_a_price_there_is_a_table_price_with_its_origin_and_of_any_time(book: Li
         cache_hit=False,
         anomalies=(),
     )
-    pricer = Pricer(second_book=book)
+    pricer = Pricer(books=[Overrides([]), book])
     assert pricer.price(trace) == Price(4_500_000, "table", 4_500_000)
     assert pricer.quote(trace) == ("table", quote)
 

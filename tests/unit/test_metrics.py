@@ -15,7 +15,6 @@ import pytest
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from prodlensd import formats
 from prodlensd.answers import metrics
 from prodlensd.answers.verify.differences import Differences
 from prodlensd.answers.verify.ledger import LedgerChecks
@@ -26,6 +25,7 @@ from prodlensd.ledger.reading import Reader
 from prodlensd.ledger.sources import SourceReader
 from prodlensd.model import REASONS, Chunk, Price, Sighting, Trace
 from prodlensd.pipeline import build
+from prodlensd.pricing import Pricer
 
 NOW_US = 1_800_000_000_000_000
 STALLED_S = 30.0
@@ -48,10 +48,11 @@ class Observed:
         chunk = Chunk(start, lines, size_bytes, size_bytes, 0, b"")
         given = iter(prices or [])
 
-        def price(_trace: Trace) -> Price:
-            return next(given, Price(None, "unpriced"))
+        class AsGiven(Pricer):
+            def price(self, _trace: Trace) -> Price:
+                return next(given, Price(None, "unpriced"))
 
-        self.store.commit([build(chunk, parse=formats.parse, price=price)], NOW_US - 5_000_000)
+        self.store.commit([build(chunk, AsGiven())], NOW_US - 5_000_000)
 
     def beat(self, *, phase: str = "running", age_s: float = 1.0, measures: Any = None) -> None:
         self.store.beat(

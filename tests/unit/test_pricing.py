@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from prodlensd.formats import fields
 from prodlensd.ledger import Ledger, Prices
 from prodlensd.model import NANOUSD_PER_USD, Price, Trace, Usage
 from prodlensd.pricing import (
@@ -26,6 +27,7 @@ from prodlensd.pricing import (
     BookUnavailableError,
     ChildBook,
     Override,
+    PriceBook,
     Pricer,
     Quote,
     Rates,
@@ -40,7 +42,6 @@ from prodlensd.pricing.genai import (
     _stem_chars,
     _text,
 )
-from prodlensd.pricing.pricer import nanousd_of
 from prodlensd.pricing.rates import (
     FOREVER,
     MAX_NANOUSD,
@@ -85,7 +86,7 @@ def buckets(fresh: int, read: int, write: int, hour: int, out: int) -> dict[str,
     }
 
 
-class Only:
+class Only(PriceBook):
     """A book that knows one price, counts its questions, and changes its mind when told to."""
 
     def __init__(self, *quotes: Quote) -> None:
@@ -159,7 +160,7 @@ NO_BOOK = Only(Quote(None))
             "0.018",
             "anthropic",
             "claude-sonnet-4-20250514",
-            {"cost_gateway_usd": 0.0},
+            {"gateway_nanousd": 0},
             id="V13",
         ),
         pytest.param(
@@ -188,20 +189,20 @@ NO_BOOK = Only(Quote(None))
 def test_list_prices_are_exact_to_the_nano_dollar(
     usd: str, provider: str | None, model: str, facts: dict[str, Any]
 ) -> None:
-    price = Pricer(book=BOOK).price(a_trace(provider, model, **facts))
+    price = Pricer(books=[BOOK]).price(a_trace(provider, model, **facts))
     nanousd = int(Decimal(usd) * NANOUSD_PER_USD)
     assert price == Price(nanousd, "table", nanousd)
 
 
 @pytest.mark.parametrize("prefer", ["gateway", "table"])
 def test_v14_an_answer_from_the_gateways_cache_costs_nothing(prefer: Any) -> None:
-    trace = a_trace("openai", "gpt-5", cache_hit=True, cost_gateway_usd=0.0)
-    assert Pricer(prefer=prefer, book=BOOK).price(trace) == Price(0, "cache_hit")
+    trace = a_trace("openai", "gpt-5", cache_hit=True, gateway_nanousd=0)
+    assert Pricer(prefer=prefer, books=[BOOK]).price(trace) == Price(0, "cache_hit")
 
 
 def test_v15_a_deployments_alias_has_no_price() -> None:
-    trace = a_trace("azure", "azure/my-team-deployment", cost_gateway_usd=0.0)
-    assert Pricer(book=BOOK).price(trace) == Price(None, "unpriced")
+    trace = a_trace("azure", "azure/my-team-deployment", gateway_nanousd=0)
+    assert Pricer(books=[BOOK]).price(trace) == Price(None, "unpriced")
 
 
 @pytest.mark.parametrize(
@@ -212,9 +213,9 @@ def test_a_fallback_is_used_when_nothing_else_knows_and_is_called_so(
     nanousd: int, tokens_in: int, tokens_out: int
 ) -> None:
     trace = a_trace(None, "somebody/something", tokens_in=tokens_in, tokens_out=tokens_out)
-    assert Pricer(fallback=TEN, book=NO_BOOK).price(trace) == Price(nanousd, "fallback")
+    assert Pricer(fallback=TEN, books=[NO_BOOK]).price(trace) == Price(nanousd, "fallback")
     assert Pricer(fallback=TEN).price(trace._replace(model=None)) == Price(nanousd, "fallback")
-    assert Pricer(book=NO_BOOK).price(trace) == Price(None, "unpriced")
+    assert Pricer(books=[NO_BOOK]).price(trace) == Price(None, "unpriced")
 
 
 @pytest.mark.parametrize(
@@ -360,17 +361,17 @@ OVERRIDE = Price(18_000_000, "override")
 @pytest.mark.parametrize(
     ("expected", "facts"),
     [
-        (OVERRIDE, {"cost_gateway_usd": 5.0}),
-        (Price(0, "cache_hit"), {"cache_hit": True, "cost_gateway_usd": 5.0}),
+        (OVERRIDE, {"gateway_nanousd": 5_000_000_000}),
+        (Price(0, "cache_hit"), {"cache_hit": True, "gateway_nanousd": 5_000_000_000}),
         (Price(0, "not_billable"), {"status": "failure", "tokens_in": None, "tokens_out": None}),
         (Price(0, "not_billable"), {"status": "failure", "tokens_in": 0, "tokens_out": 0}),
         (OVERRIDE, {"status": "failure"}),
         (Price(None, "unpriced"), {"tokens_in": None, "tokens_out": None}),
         (
             Price(40_000_000, "gateway"),  # an image: no tokens, but a cost that the gateway knows
-            {"tokens_in": None, "tokens_out": None, "cost_gateway_usd": 0.04},
+            {"tokens_in": None, "tokens_out": None, "gateway_nanousd": 40_000_000},
         ),
-        (Price(5_000_000_000, "gateway"), {"tokens_out": None, "cost_gateway_usd": 5.0}),
+        (Price(5_000_000_000, "gateway"), {"tokens_out": None, "gateway_nanousd": 5_000_000_000}),
         (Price(None, "unpriced"), {"tokens_out": None}),
         (Price(None, "unpriced"), {"tokens_in": None}),
         (
@@ -416,16 +417,17 @@ TABLE = Price(11_250_000, "table", 11_250_000)
 def test_the_order_in_which_prices_are_believed(
     prefer: Any, expected: Price, provider: str, cost: float | None
 ) -> None:
-    pricer = Pricer(prefer=prefer, free_providers=["ollama", "azure"], fallback=TEN, book=BOOK)
-    named = a_trace(provider, "gpt-5", cost_gateway_usd=cost)
-    prefixed = a_trace(None, f"{provider}/gpt-5", cost_gateway_usd=cost)
+    nanousd = fields.nanousd(cost)
+    pricer = Pricer(prefer=prefer, free_providers=["ollama", "azure"], fallback=TEN, books=[BOOK])
+    named = a_trace(provider, "gpt-5", gateway_nanousd=nanousd)
+    prefixed = a_trace(None, f"{provider}/gpt-5", gateway_nanousd=nanousd)
     assert pricer.price(named) == expected
     assert pricer.price(prefixed) == expected
 
 
 def test_an_absurd_number_of_tokens_is_not_priced_at_all() -> None:
     trace = a_trace("openai", "gpt-5", tokens_in=2**53)
-    assert Pricer(book=BOOK, fallback=TEN).price(trace) == Price(None, "unpriced")
+    assert Pricer(books=[BOOK], fallback=TEN).price(trace) == Price(None, "unpriced")
 
 
 @pytest.mark.parametrize(
@@ -480,7 +482,7 @@ def test_an_override_lasts_from_its_first_moment_until_just_before_its_last() ->
 def test_what_a_book_said_is_asked_again_only_when_it_no_longer_holds() -> None:
     cheap = Quote(flat_rates(1, 1), until_us=us(2026, 1, 1))
     book = Only(cheap, Quote(flat_rates(2, 2), from_us=us(2026, 1, 1)))
-    pricer = Pricer(book=book)
+    pricer = Pricer(books=[book])
     days = [us(2025, 12, 30), us(2025, 12, 31, 23), us(2026, 1, 1), us(2026, 5, 1), us(2025, 1, 1)]
     prices = [pricer.price(a_trace("a", "m", started_us=day)).nanousd for day in days]
     assert prices == [2_000_000, 2_000_000, 4_000_000, 4_000_000, 2_000_000]
@@ -489,7 +491,7 @@ def test_what_a_book_said_is_asked_again_only_when_it_no_longer_holds() -> None:
 
 def test_what_is_remembered_is_bounded() -> None:
     book = Only(Quote(TEN))
-    pricer = Pricer(book=book)
+    pricer = Pricer(books=[book])
     for number in range(10_000):
         pricer.price(a_trace("a", f"m{number}"))
     assert pricer.price(a_trace("a", "m" * 1000)) == Price(None, "unpriced")
@@ -504,35 +506,35 @@ LISTED_COST = 2_000_000  # of a call of `a_trace`
 
 
 @pytest.mark.parametrize(
-    ("expected", "prefer", "mine", "gateway_usd"),
+    ("expected", "prefer", "mine", "gateway_nanousd"),
     [
-        (Price(5_000_000, "gateway", LISTED_COST), "gateway", (), 0.005),
-        (Price(LISTED_COST, "table", LISTED_COST), "table", (), 0.005),
-        (Price(LISTED_COST, "table", LISTED_COST), "gateway", (), 0.0),
-        (Price(18_000_000, "override", LISTED_COST), "gateway", (MINE,), 0.005),
+        (Price(5_000_000, "gateway", LISTED_COST), "gateway", (), 5_000_000),
+        (Price(LISTED_COST, "table", LISTED_COST), "table", (), 5_000_000),
+        (Price(LISTED_COST, "table", LISTED_COST), "gateway", (), 0),
+        (Price(18_000_000, "override", LISTED_COST), "gateway", (MINE,), 5_000_000),
         (Price(18_000_000, "override", LISTED_COST), "table", (MINE,), None),
     ],
 )
 def test_what_the_table_asks_is_kept_whoevers_cost_counts(
-    expected: Price, prefer: Any, mine: tuple[Override, ...], gateway_usd: float | None
+    expected: Price, prefer: Any, mine: tuple[Override, ...], gateway_nanousd: int | None
 ) -> None:
-    pricer = Pricer(prefer=prefer, overrides=mine, book=Only(LISTED), fallback=TEN)
-    trace = a_trace("acme", "my-deployment", cost_gateway_usd=gateway_usd)
+    pricer = Pricer(prefer=prefer, overrides=mine, books=[Only(LISTED)], fallback=TEN)
+    trace = a_trace("acme", "my-deployment", gateway_nanousd=gateway_nanousd)
     assert pricer.price(trace) == expected
 
 
 @pytest.mark.parametrize(
     "facts",
     [
-        {"cache_hit": True, "cost_gateway_usd": 0.005},
+        {"cache_hit": True, "gateway_nanousd": 5_000_000},
         {"status": "failure", "tokens_in": None, "tokens_out": None},
-        {"provider": "ollama", "cost_gateway_usd": 0.005},
-        {"tokens_out": None, "cost_gateway_usd": 0.005},
+        {"provider": "ollama", "gateway_nanousd": 5_000_000},
+        {"tokens_out": None, "gateway_nanousd": 5_000_000},
     ],
     ids=["cache hit", "not billable", "free provider", "tokens missing"],
 )
 def test_what_no_table_can_ask_for_has_no_table_cost(facts: dict[str, Any]) -> None:
-    pricer = Pricer(free_providers=["ollama"], book=Only(LISTED), fallback=TEN)
+    pricer = Pricer(free_providers=["ollama"], books=[Only(LISTED)], fallback=TEN)
     assert pricer.price(a_trace("acme", "m")._replace(**facts)).table_nanousd is None
 
 
@@ -550,10 +552,10 @@ class Observed:
     def rows(self, columns: str) -> list[Any]:
         return list(self._ledger.db.execute(f"SELECT {columns} FROM price ORDER BY rowid"))
 
-    def price(self, trace: Trace, *books: Quote, **more: Any) -> Price:
+    def price(self, trace: Trace, *quotes: Quote, **more: Any) -> Price:
         """By a pricer that has only just started."""
-        book, second_book = (*map(Only, books), None)[:2]
-        pricer = Pricer(book=book, second_book=second_book, pins=self.prices, **more)
+        books = [Only(quote) for quote in quotes]
+        pricer = Pricer(books=books, pins=self.prices, **more)
         price = pricer.price(trace)
         self.prices.write_pins()
         return price
@@ -615,7 +617,7 @@ def test_equal_rates_of_another_version_of_the_book_are_the_same_price(
 def test_the_price_behind_a_cost_is_its_own_else_the_tables(ledger: Any) -> None:
     trace = a_trace("acme", "my-deployment")
     own = ledger.price(trace, LISTED, overrides=[MINE])
-    gateway = ledger.price(trace._replace(cost_gateway_usd=0.005), LISTED)
+    gateway = ledger.price(trace._replace(gateway_nanousd=5_000_000), LISTED)
     table = ledger.price(trace, LISTED)
     fallback = ledger.price(trace._replace(tokens_out=3), LOST, fallback=TEN, overrides=[])
     assert (gateway.source, gateway.price_id) == ("gateway", table.price_id)
@@ -656,7 +658,7 @@ def test_a_price_the_book_has_lost_holds_until_the_book_last_said_so(ledger: Any
 def test_using_a_lost_price_does_not_make_it_the_price_of_later_calls(ledger: Any) -> None:
     ledger.price(call_at(NOVEMBER_2026), LISTED)
     ledger.clock.now_us += 10**12
-    pricer = Pricer(book=Only(LOST), pins=ledger.prices)
+    pricer = Pricer(books=[Only(LOST)], pins=ledger.prices)
     times = [NOVEMBER_2026 - 1, NOVEMBER_2026, NOVEMBER_2026 + 1, ledger.clock.now_us]
     sources = ["table", "table", "unpriced", "unpriced"]
     assert [pricer.price(call_at(at)).source for at in times] == sources
@@ -703,7 +705,7 @@ def test_what_the_second_book_says_holds_no_longer_than_the_first_has_none() -> 
     lost_until = Quote(None, until_us=until)
     book = Only(lost_until, LISTED._replace(from_us=until))
     second = Only(LISTED._replace(rates=flat_rates(5, 5)))
-    pricer = Pricer(book=book, second_book=second)
+    pricer = Pricer(books=[book, second])
     costs = [pricer.price(call_at(at)).nanousd for at in (until - 1, until)]
     assert costs == [10_000_000, LISTED_COST]
 
@@ -737,7 +739,7 @@ def test_a_quote_is_by_whose_rates_the_call_would_be_priced(
             return super().quote(provider, model, at_us, tier) if provider == "acme" else LOST
 
     pricer = Pricer(
-        free_providers=["ollama"], overrides=[MINE], book=OnlyAcme(LISTED), fallback=TEN
+        free_providers=["ollama"], overrides=[MINE], books=[OnlyAcme(LISTED)], fallback=TEN
     )
     trace = a_trace(provider, model)
     told, quote = pricer.quote(trace)
@@ -746,7 +748,7 @@ def test_a_quote_is_by_whose_rates_the_call_would_be_priced(
 
 
 def test_a_quote_of_what_nobody_knows_has_no_rates() -> None:
-    assert Pricer(book=Only(LOST)).quote(a_trace("a", "m")) == ("unpriced", Quote(None))
+    assert Pricer(books=[Only(LOST)]).quote(a_trace("a", "m")) == ("unpriced", Quote(None))
     assert Pricer().quote(a_trace("a", "m" * 1000)) == ("unpriced", Quote(None))
 
 
@@ -804,13 +806,13 @@ def half_even(value: Fraction) -> int:
 
 @given(st.floats(min_value=0, max_value=1e6, exclude_min=True))
 def test_the_gateways_float_is_rounded_as_it_is_printed(usd: float) -> None:
-    assert nanousd_of(usd) == half_even(Fraction(repr(usd)) * NANOUSD_PER_USD)
+    assert fields.nanousd_of(usd) == half_even(Fraction(repr(usd)) * NANOUSD_PER_USD)
 
 
 @given(st.integers(0, 10**9).map(lambda n: n * 2 + 1))
 def test_a_half_nano_dollar_goes_to_the_even_neighbour(halves: int) -> None:
     usd = float(f"{halves * 5}e-10")
-    assert nanousd_of(usd) == half_even(Fraction(halves, 2))
+    assert fields.nanousd_of(usd) == half_even(Fraction(halves, 2))
 
 
 COUNT = st.integers(0, 10**7)
@@ -909,13 +911,15 @@ def test_every_price_of_the_book_is_charged_as_the_book_itself_would(
 
 @given(st.builds(a_trace, st.sampled_from(["openai", "x", None]), st.text(max_size=9)), st.floats())
 def test_every_call_gets_a_price_that_fits_the_ledger(trace: Trace, cost: float) -> None:
-    nanousd, source, table_nanousd, _ = PRICER.price(trace._replace(cost_gateway_usd=cost))
+    nanousd, source, table_nanousd, _ = PRICER.price(
+        trace._replace(gateway_nanousd=fields.nanousd(cost))
+    )
     assert table_nanousd is None or 0 <= table_nanousd <= MAX_NANOUSD
     assert (nanousd is None) == (source == "unpriced")
     assert nanousd is None or 0 <= nanousd <= MAX_NANOUSD
 
 
-PRICER = Pricer(book=BOOK)
+PRICER = Pricer(books=[BOOK])
 
 
 def test_the_child_answers_as_the_book_itself_does_and_comes_back_after_a_rest() -> None:
@@ -966,7 +970,7 @@ def test_what_is_expected_is_asked_for_at_once_and_had_once() -> None:
 
 def test_what_calls_need_is_known_before_the_first_is_priced() -> None:
     book = Only(LISTED)
-    pricer = Pricer(book=book, free_providers=["ollama"], overrides=[MINE])
+    pricer = Pricer(books=[book], free_providers=["ollama"], overrides=[MINE])
     pricer.price(a_trace("acme", "known"))
     calls = [
         a_trace("acme", "known"),
@@ -1020,7 +1024,7 @@ def test_a_name_is_found_as_if_every_clause_of_the_book_were_asked() -> None:
 def test_a_child_that_cannot_answer_is_a_fault_and_not_an_unknown_price() -> None:
     broken = ChildBook("prodlensd.pricing.no_such_book", now_s=time.monotonic)
     with pytest.raises(BookUnavailableError) as fault:
-        Pricer(book=broken, fallback=TEN).price(a_trace("openai", "gpt-5"))
+        Pricer(books=[broken], fallback=TEN).price(a_trace("openai", "gpt-5"))
     assert isinstance(fault.value, OSError)
 
 

@@ -23,7 +23,7 @@ from prodlensd.answers.verify.ledger import LedgerChecks
 from prodlensd.answers.verify.rereading import Follow, Places, Replay, Rereading, Unread, reread
 from prodlensd.ledger import Counts, LedgerError, Partition, Reader, Source
 from prodlensd.logs import PassedOver
-from prodlensd.model import Checkpoint, Chunk, Outcome, Sighting
+from prodlensd.model import Checkpoint, Sighting
 
 COMPLETE: Final = "complete"
 GAPS: Final = "gaps"
@@ -72,7 +72,6 @@ def verify(
     ledger_path: Path,
     *,
     follow: Follow,
-    build: Callable[[Chunk], Outcome],
     snapshot_path: Callable[[Partition], Path] | None,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Verdict:
@@ -90,7 +89,7 @@ def verify(
         places = Places(follow)
         places.look()
         _say_folders(places, differences)
-        rereading = Rereading(reader, follow, build, places.find)
+        rereading = Rereading(reader, follow, places.find)
         unread: list[Unread] = []
         compared = due = 0
         sound = checks.compare_integrity()
@@ -130,7 +129,6 @@ def proven(
     sources: list[Source],
     *,
     follow: Follow,
-    build: Callable[[Chunk], Outcome],
 ) -> set[int]:
     """Of these live sources, those whose file is there and holds nothing that the ledger lacks.
 
@@ -143,7 +141,7 @@ def proven(
         is_same = sighting is not None and sighting.inode == checkpoint.inode
         return sighting if is_same else None
 
-    rereading = Rereading(reader, follow, build, find)
+    rereading = Rereading(reader, follow, find)
     replays = [Replay(source) for source in sources]
     differences = Differences()
     unread = {u.source_id for u in rereading.compare(replays, differences, lambda _bytes: None)}

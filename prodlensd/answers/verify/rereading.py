@@ -14,6 +14,8 @@ from prodlensd.answers.verify.differences import NOTHING, Difference, Difference
 from prodlensd.ledger import Counts, Place, Reader, Source
 from prodlensd.logs import PassedOver, Tailer
 from prodlensd.model import CHAIN_ROOT, Checkpoint, Chunk, Fault, Mismatch, Outcome, Sighting
+from prodlensd.pipeline import build
+from prodlensd.pricing import Pricer
 
 # Each unpacks a window of its own when it is compressed.
 SOURCES_AT_ONCE: Final = 16
@@ -206,13 +208,11 @@ class Replay:
 class Rereading:
     """Reads groups of sources again, with the daemon's own tailer and pipeline."""
 
-    def __init__(
-        self, reader: Reader, follow: Follow, build: Callable[[Chunk], Outcome], find: Find
-    ) -> None:
+    def __init__(self, reader: Reader, follow: Follow, find: Find) -> None:
         self._reader = reader
         self._follow = follow
-        self._build = build
         self._find = find
+        self._pricer = Pricer()  # without price books: no key depends on a price
 
     def compare(
         self, replays: list[Replay], differences: Differences, advance: Callable[[int], None]
@@ -266,7 +266,7 @@ class Rereading:
 
     def _take(self, replay: Replay, chunk: Chunk, tailer: Tailer) -> None:
         cut = _cut(chunk, replay.goal.offset)
-        replay.take(self._build(cut), self._reader)
+        replay.take(build(cut, self._pricer), self._reader)
         if replay.finished:
             tailer.drop(replay.goal.source_id)
         elif replay.cursor.offset > chunk.start.offset:
