@@ -14,7 +14,6 @@ from prodlensd.cli.streams import standard_streams
 from prodlensd.text import printable
 
 EXIT_FAILURE: Final = 1
-EXIT_LOCKED: Final = 75
 EXIT_CONFIG: Final = 78
 
 #: The command's name → its one line in `prodlensd --help`. Its module is prodlensd.cli.<name>.

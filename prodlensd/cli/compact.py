@@ -16,7 +16,7 @@ import structlog
 
 from prodlensd.answers.status import price_book
 from prodlensd.app.snapshots import snapshot_path
-from prodlensd.cli import EXIT_LOCKED, config_option, fail, load_config
+from prodlensd.cli import config_option, fail, load_config
 from prodlensd.cli.verify import rereading
 from prodlensd.config import Config, Retention
 from prodlensd.daemon import configure_log
@@ -62,7 +62,7 @@ def command(config_path: Path | None, quiet: bool) -> None:
             if not quiet:
                 click.echo(said)
     except (LockedError, LedgerLockedError) as error:
-        raise fail(str(error), EXIT_LOCKED) from error
+        raise fail(str(error), os.EX_TEMPFAIL) from error
     except (SnapshotLostError, LedgerError, OSError) as error:
         raise fail(f"compaction failed: {error}") from error
     if not done and not quiet:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from typing import Final
 
 import click
 
-from prodlensd.cli import EXIT_LOCKED, fail
+from prodlensd.cli import fail
 from prodlensd.config import Config
 from prodlensd.ledger import LedgerError, LedgerLockedError, Reader, Refused
 from prodlensd.model import DIGEST_BYTES, REASONS
@@ -35,7 +36,7 @@ def told_errors() -> Iterator[None]:
     try:
         yield
     except LedgerLockedError as error:
-        raise fail(str(error), EXIT_LOCKED) from error
+        raise fail(str(error), os.EX_TEMPFAIL) from error
     except (LedgerError, BookUnavailableError) as error:
         raise fail(str(error)) from error
 

@@ -13,7 +13,7 @@ import click
 import structlog
 
 from prodlensd.app.snapshots import snapshot_path
-from prodlensd.cli import EXIT_LOCKED, config_option, fail, load_config
+from prodlensd.cli import config_option, fail, load_config
 from prodlensd.config import Config
 from prodlensd.daemon import configure_log
 from prodlensd.ledger import Ledger, LedgerError, Publishing, Reader
@@ -58,9 +58,9 @@ def command(config_path: Path | None, everything: bool, quiet: bool) -> None:
                 click.echo(f"{printable(copied.key)}: {copied.size_bytes} bytes")
     except PublishError as error:
         if quiet:
-            raise SystemExit(EXIT_LOCKED) from error
+            raise SystemExit(os.EX_TEMPFAIL) from error
         raise fail(
-            f"cannot publish to {printable(config.publish.url)}: {error}", EXIT_LOCKED
+            f"cannot publish to {printable(config.publish.url)}: {error}", os.EX_TEMPFAIL
         ) from error
     except LedgerError as error:
         raise fail(str(error)) from error

@@ -18,11 +18,11 @@ from prodlensd import __version__, child
 from prodlensd.app.books import Books, fingerprint
 from prodlensd.app.following import follow, own_files
 from prodlensd.app.metrics import http_server
-from prodlensd.cli import EXIT_LOCKED, config_option, fail, load_config
+from prodlensd.cli import config_option, fail, load_config
 from prodlensd.cli.compact import has_work
 from prodlensd.cli.publish import has_backlog
 from prodlensd.config import Config, ConfigError, load
-from prodlensd.daemon import Daemon, Notifier, Pace, Work, configure_log, log_outlet
+from prodlensd.daemon import Daemon, Job, Notifier, Pace, configure_log, log_outlet
 from prodlensd.ledger import Ledger, LedgerError, LedgerLostError, Prices
 from prodlensd.logs import Bell
 from prodlensd.moments import now_us
@@ -61,7 +61,7 @@ def command(caught: Signals | None, config_path: Path | None, once: bool) -> Non
                 pass
             log.info("stopped")
     except AlreadyRunningError as error:
-        raise fail(str(error), EXIT_LOCKED) from error
+        raise fail(str(error), os.EX_TEMPFAIL) from error
     except (LedgerLostError, LedgerError, OSError) as error:
         raise fail(str(error)) from error
 
@@ -92,11 +92,14 @@ def _run(
                 books.start()
         told = configuration.prices
         new_prices = partial(_has_new_prices, prices, told, prices.fingerprint())
-        repricing = Work(partial(_start, config_path, "reprice"), new_prices)
-        compaction = Work(
-            partial(_start, config_path, "compact"), partial(has_work, config, ledger)
+        repricing = Job("repricing", partial(_start, config_path, "reprice"), new_prices)
+        compaction = Job(
+            "compaction",
+            partial(_start, config_path, "compact"),
+            partial(has_work, config, ledger),
         )
-        publication = Work(
+        publication = Job(
+            "publication",
             partial(_start, config_path, "publish"),
             partial(has_backlog, config, ledger),
         )
@@ -114,32 +117,30 @@ def _run(
             pace=Pace(
                 batch_max_lines=config.store.batch_max_lines,
                 rescan_interval_s=config.logs.rescan_interval_s,
-                chore_interval_s=config.parquet.interval_s,
+                job_interval_s=config.parquet.interval_s,
             ),
-            compaction=compaction,
-            repricing=repricing,
-            publication=publication,
+            jobs=(compaction, repricing, publication),
             on_idle=books.rest,
             notifier=notifier,
-            unsaid=lambda: log_outlet.unsaid,
+            lost_messages=lambda: log_outlet.unreported,
             now=now_us,
         )
         if once:
             _run_once(daemon, signals, (repricing, compaction))
-            if not signals.stop_asked and publication.is_there():
+            if not signals.stop_asked and publication.has_work():
                 publication.start().wait()  # that it fails, it says itself; there may be no network
             return False
         books.warm_up()
         return daemon.run(configuration.has_changed)
 
 
-def _run_once(daemon: Daemon, signals: Signals, chores: Iterable[Work]) -> None:
+def _run_once(daemon: Daemon, signals: Signals, jobs: Iterable[Job]) -> None:
     daemon.begin()
     while daemon.ingest() and not signals.stop_asked:
         pass
     daemon.beat("stopped", force=True)
-    for chore in chores:
-        if not signals.stop_asked and chore.is_there() and chore.start().wait() != 0:
+    for job in jobs:
+        if not signals.stop_asked and job.has_work() and job.start().wait() != 0:
             raise fail("everything is ingested, but what follows failed; see above")
 
 

@@ -1,8 +1,8 @@
 """The program's own log, on stderr: JSON lines for machines, columns for a person at a terminal.
 
-It never holds the content of a log line; what it holds of the outside world (paths, system errors)
-is escaped before it can reach a terminal. It never stops the work: a message that cannot be written
-is dropped and counted.
+It never holds the content of a trace line. Texts from outside (paths, system errors) are escaped,
+for they may reach a terminal. A message that cannot be written is dropped and counted, and the work
+goes on.
 """
 
 from __future__ import annotations
@@ -22,48 +22,43 @@ from prodlensd.text import printable
 
 
 class Outlet:
-    """Where messages become lines of stderr; for structlog, a logger and the factory of it.
+    """Writes messages to stderr; for structlog, a logger and the factory of it.
 
-    Mutable state: `dropped`, the number of messages that could not be written so far, and how many
-    of them the log has not owned up to yet.
+    The mutable state: `dropped`, the number of messages that could not be written so far, and
+    `unreported`, how many of them the log does not mention yet.
     """
 
     def __init__(self) -> None:
         self.dropped = 0
-        self._unsaid = 0
+        self.unreported = 0
         self._lock = threading.Lock()
         self._render: Callable[[str, int], str | bytes] | None = None
 
-    @property
-    def unsaid(self) -> int:
-        """How many messages are missing in the log, which has not said so yet."""
-        return self._unsaid
-
     def render_loss_with(self, render: Callable[[str, int], str | bytes]) -> None:
-        """Sets how the message that some are missing, and their number, become a line."""
+        """Sets how the message about dropped ones, and their number, become a line."""
         self._render = render
 
     def __call__(self, *_: object) -> Outlet:
-        """Itself: there is one stderr."""
+        """The outlet itself: there is one stderr."""
         return self
 
     def msg(self, message: str | bytes) -> None:
-        """Writes a line; before it, how many are missing. One that cannot be written is dropped."""
+        """Writes a line, and before it one about those dropped since the last; or drops it."""
         with self._lock:
             lines = [message]
-            if self._unsaid and self._render:
-                said = f"{self._unsaid} messages of this log could not be written"
-                lines.insert(0, self._render(said, self._unsaid))
+            if self.unreported and self._render:
+                fault = f"{self.unreported} messages of this log could not be written"
+                lines.insert(0, self._render(fault, self.unreported))
             if _written(b"".join(_bytes(line) + b"\n" for line in lines)):
-                self._unsaid = 0
+                self.unreported = 0
             else:
                 self.dropped += 1
-                self._unsaid += 1
+                self.unreported += 1
 
     debug = info = warning = error = critical = exception = msg
 
 
-#: The one of this process.
+#: The outlet of this process.
 log_outlet: Final = Outlet()
 
 
@@ -93,8 +88,8 @@ def configure_log(level: str) -> None:
         cache_logger_on_first_use=False,
     )
 
-    def rendered(said: str, dropped: int) -> str | bytes:
-        event: Any = {"event": said, "dropped": dropped}
+    def rendered(text: str, dropped: int) -> str | bytes:
+        event: Any = {"event": text, "dropped": dropped}
         for processor in processors:
             event = processor(None, "warning", event)
         line: str | bytes = event
@@ -105,23 +100,23 @@ def configure_log(level: str) -> None:
 
 
 class _FromLibraries(logging.Handler):
-    """What libraries say through Python's own logging, as messages of this log."""
+    """Makes messages of this log from those that libraries send to Python's own logging."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            said = record.getMessage()
-        except Exception:  # noqa: BLE001 - a library's mistake in its own words
-            said = str(record.msg)
+            text = record.getMessage()
+        except Exception:  # noqa: BLE001 - a library's mistake in its own message
+            text = str(record.msg)
         more = {"exc_info": record.exc_info} if record.exc_info else {}
         level = min(max(record.levelno // 10 * 10, logging.DEBUG), logging.CRITICAL)
-        structlog.get_logger().log(level, said, library=record.name, **more)
+        structlog.get_logger().log(level, text, library=record.name, **more)
 
 
 _from_libraries: Final = _FromLibraries()
 
 
 def _written(lines: bytes) -> bool:
-    """Whether stderr has taken all of it."""
+    """Writes to stderr; whether all of it was written."""
     try:
         taken = sys.stderr.buffer.write(lines)
         sys.stderr.buffer.flush()
@@ -131,7 +126,7 @@ def _written(lines: bytes) -> bool:
 
 
 def _bytes(line: str | bytes) -> bytes:
-    """JSON is UTF-8 already; a person's line is in the encoding of the terminal."""
+    """A line as bytes: JSON is UTF-8 already, a person's line is in the terminal's encoding."""
     if isinstance(line, bytes):
         return line
     return line.encode(sys.stderr.encoding, sys.stderr.errors or "strict")

@@ -1,31 +1,30 @@
-"""Wires the parts and turns the wheel: ingest, do chores, beat, wait.
+"""The daemon's loop: ingest, do jobs, beat, wait.
 
-Each step says whether it found work; the loop drains the work and then waits for the bell. The
-mutable state: `_faults` (what is wrong with the world just now, said once), the back-off, and the
-times of the next look at everything, heartbeat and chores.
+Each step returns whether it found work; the loop repeats them while there is work, and then waits
+for the bell.
 """
 
 from __future__ import annotations
 
 import os
-import subprocess
 import time
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, NamedTuple
+from typing import Final
 
 import orjson
 from structlog.typing import FilteringBoundLogger
 
 from prodlensd import __version__
+from prodlensd.daemon.faults import PASSING, Faults
+from prodlensd.daemon.jobs import Job, ScheduledJob
 from prodlensd.daemon.meter import Meter
 from prodlensd.daemon.notify import Notifier
 from prodlensd.ledger import Heartbeat, Ledger, LedgerError
 from prodlensd.logs import READ_BYTES, Bell, GapSearch, Tailer
-from prodlensd.model import US_PER_S, Chunk, Fault, Mismatch, Outcome
+from prodlensd.model import US_PER_S, Chunk, Mismatch, Outcome
 from prodlensd.pipeline import build
 from prodlensd.pricing import Pricer
 from prodlensd.process import Signals, wait
@@ -35,41 +34,24 @@ BEAT_INTERVAL_S: Final = 10.0
 _DRAIN_S: Final = 1.0
 #: How long one step may search for lost bytes.
 _SEARCH_S: Final = 0.02
-_MAX_BACKOFF_S: Final = 30.0
-_CHORE_NICENESS: Final = 19
-#: What fails is waited for twice as long each time, up to an hour, or to its interval.
-_LONGEST_WAIT_S: Final = 3600.0
-_MAX_DOUBLINGS: Final = 16
-#: Of the faults that are alike one is named; of those that are not, so many are.
-_MAX_KINDS: Final = 5
-_MAX_FAULT_CHARS: Final = 400
-#: What the environment may do to any step. MemoryError: what is asked for may fit another time.
-_PASSING: Final = (LedgerError, OSError, MemoryError)
-#: With this a child says that it could not do its work now, and has said why.
-EXIT_TRY_LATER: Final = 75
-
-
-class Work(NamedTuple):
-    """Something that a child process does now and then, when there is any of it."""
-
-    start: Callable[[], subprocess.Popen[bytes]]
-    is_there: Callable[[], bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How much at once, and how often."""
+    """The most lines of one transaction, and the time between looks at everything and jobs."""
 
     batch_max_lines: int = 10_000
     rescan_interval_s: float = 5.0
-    chore_interval_s: float = 300.0
+    job_interval_s: float = 300.0
 
 
 class Daemon:
-    """One run of the daemon on one configuration. Its steps: ingest, do_chores, beat.
+    """One run of the daemon on one configuration. Its steps: ingest, do_jobs, beat.
 
-    Each of the three chores is a callable that starts it, and one that says whether there is
-    anything for it to do. `unsaid` tells how many messages its log could not take.
+    `now` is the time in microseconds since 1970, `clock` one in seconds that never goes back.
+    `lost_messages` counts those that the daemon's log could not write. The mutable state: the
+    faults, what the service manager was shown, whether the open gaps are known, and the times of
+    the next look at everything, heartbeat and status.
     """
 
     def __init__(  # noqa: PLR0913 - it wires all the parts
@@ -82,14 +64,12 @@ class Daemon:
         log: FilteringBoundLogger,
         signals: Signals,
         pace: Pace = Pace(),
-        compaction: Work | None = None,
-        repricing: Work | None = None,
-        publication: Work | None = None,
+        jobs: Iterable[Job] = (),
         now: Callable[[], int],
         clock: Callable[[], float] = time.monotonic,
         on_idle: Callable[[], None] = lambda: None,
         notifier: Notifier | None = None,
-        unsaid: Callable[[], int] = lambda: 0,
+        lost_messages: Callable[[], int] = lambda: 0,
     ) -> None:
         self._ledger = ledger
         self._tailer = tailer
@@ -99,42 +79,31 @@ class Daemon:
         self._signals = signals
         self._pace = pace
         self._on_idle = on_idle
-        self._unsaid = unsaid
+        self._lost_messages = lost_messages
         self._now = now
         self._clock = clock
         self._started_us = now()
         self._meter = Meter()
         self._search = GapSearch(tailer, clock)
         self._are_gaps_known = False
-        self._next_scan = 0.0
-        self._faults: frozenset[Fault] = frozenset()
-        self._trouble = ""  # why the last step could not be done
-        self._backoff_s = 0.0
-        self._next_beat = 0.0
+        self._faults = Faults(log)
+        self._next_scan_s = 0.0
+        self._next_beat_s = 0.0
         self._notifier = notifier or Notifier({})
         self._is_caught_up = False
-        self._told: tuple[bool, str] | None = None
-        self._next_status = 0.0
+        self._shown: tuple[bool, str] | None = None  # to the service manager
+        self._next_status_s = 0.0
         self._committed_us = 0
-        self._chores = [
-            _Chore(what, work, pace.chore_interval_s, log, clock)
-            for what, work in (
-                ("compaction", compaction),
-                ("repricing", repricing),
-                ("publication", publication),
-            )
-            if work is not None
-        ]
+        self._jobs = [ScheduledJob(job, pace.job_interval_s, log, clock) for job in jobs]
 
     def begin(self) -> None:
-        """Takes the ledger over; no other daemon can write to it from here on."""
+        """Takes the ledger over: no other daemon can write to it from now on."""
         self._ledger.take_over(pid=os.getpid(), version=__version__, started_us=self._started_us)
 
     def run(self, is_new_configuration: Callable[[], bool] = lambda: False) -> bool:
-        """Turns the wheel until a signal asks to stop; False then.
+        """Runs until a signal asks to stop (False), or there is a new configuration (True).
 
-        True when `is_new_configuration` says so, asked where a signal says to read it again: then
-        another daemon is to go on.
+        `is_new_configuration` is called when a signal asks to read the configuration again.
         """
         self.begin()
         is_new = False
@@ -142,38 +111,38 @@ class Daemon:
             self._notifier.alive()
             try:
                 found_work = self.ingest(self._where_to_look())
-                self.do_chores()
+                self.do_jobs()
                 self.beat("running")
-                self._backoff_s, self._trouble = 0.0, ""
-                self._tell()
+                self._faults.succeed()
+                self._show_status()
                 if not found_work:
                     self._wait_for_work()
-            except _PASSING as error:
+            except PASSING as error:
                 self._back_off(error)
             if self._signals.take_reload():
                 self._notifier.reloading()
                 is_new = is_new_configuration()
         if self._signals.stop_asked:
             self._notifier.stopping()
-        for chore in self._chores:
-            chore.end()
+        for job in self._jobs:
+            job.end()
         self._beat_last()
         return is_new and not self._signals.stop_asked
 
     # Ingesting
 
     def _where_to_look(self) -> Collection[str] | None:
-        """The files that events told of; None: everywhere, which is due from time to time."""
+        """The files with events; None: everywhere, which is due from time to time."""
         changed = self._bell.take()
-        if changed is not None and self._clock() < self._next_scan:
+        if changed is not None and self._clock() < self._next_scan_s:
             return changed
-        self._next_scan = self._clock() + self._pace.rescan_interval_s
+        self._next_scan_s = self._clock() + self._pace.rescan_interval_s
         return None
 
     def ingest(self, paths: Collection[str] | None = None) -> bool:
-        """Looks at these files, or at all, and takes in what is new; True when there was anything.
+        """Ingests what is new in these files, or in all; True when there was anything.
 
-        Raises LedgerError, OSError or MemoryError; the same is found again at the next step.
+        Raises LedgerError, OSError or MemoryError; the next step then finds the same again.
         """
         self._survey(paths)
         found_work = False
@@ -183,11 +152,12 @@ class Daemon:
             if self._signals.stop_asked or self._clock() > deadline:
                 break
         self._is_caught_up = not more
-        self._say_faults(self._tailer.faults(self._now() * 1000))
+        if self._faults.update(self._tailer.faults(self._now() * 1000)):
+            self._next_beat_s = 0.0
         return self._search_gaps() or found_work
 
     def _survey(self, paths: Collection[str] | None = None) -> None:
-        """Brings the sources up to date with the files that are there."""
+        """Brings the sources up to date with the files in the log folders."""
         now_ns = int(self._clock() * 1e9)
         survey = self._tailer.scan(now_ns) if paths is None else self._tailer.glance(paths, now_ns)
         if survey.moved:
@@ -261,18 +231,18 @@ class Daemon:
         self._tailer.drop(mismatch.source_id)
         self._tailer.adopt(checkpoint)
 
-    # Chores and heartbeat
+    # Jobs and heartbeat
 
-    def do_chores(self) -> None:
-        """Starts each chore that is due, and sees those that have ended."""
-        for chore in self._chores:
-            chore.step()
+    def do_jobs(self) -> None:
+        """Starts each job that is due, and takes note of those that have ended."""
+        for job in self._jobs:
+            job.step()
 
     def beat(self, phase: str, *, force: bool = False) -> None:
-        """Says in the ledger, every ten seconds, that the daemon is alive, and what troubles it."""
-        if self._clock() < self._next_beat and not force:
+        """Notes in the ledger, every ten seconds, that the daemon is alive, and its faults."""
+        if self._clock() < self._next_beat_s and not force:
             return
-        self._next_beat = self._clock() + BEAT_INTERVAL_S
+        self._next_beat_s = self._clock() + BEAT_INTERVAL_S
         self._ledger.beat(
             Heartbeat(
                 pid=os.getpid(),
@@ -292,36 +262,36 @@ class Daemon:
         except LedgerError as error:
             self._log.warning("could not note the stop", fault=str(error))
 
-    # Waiting, and what the service manager hears
+    # Waiting, and what the service manager is shown
 
     def _wait_for_work(self) -> None:
         self._on_idle()
         self._tailer.close_quiet(int(self._clock() * 1e9))
         self._bell.repair()
-        for slice_s in self._slices(self._next_scan - self._clock()):
+        for slice_s in self._slices(self._next_scan_s - self._clock()):
             if wait(slice_s, self._bell.wakeup, self._signals.wakeup):
                 return
             self.beat("running")
 
     def _slices(self, duration_s: float) -> Iterator[float]:
-        """The duration in pieces, so that a long wait does not pass for the end of us."""
+        """The duration in pieces, so that nobody takes a long wait for the daemon's end."""
         end = self._clock() + duration_s
         while (left_s := end - self._clock()) > 0:
             yield min(left_s, BEAT_INTERVAL_S, self._notifier.alive_every_s)
             self._notifier.alive()
 
-    def _tell(self) -> None:
-        """Tells the service manager, if there is one, where we stand."""
+    def _show_status(self) -> None:
+        """Tells the service manager, if there is one, how far ingestion is."""
         if not self._notifier.is_heard:
             return
         if self._is_caught_up:
             self._notifier.ready()
         faults = self._fault_text()
-        standing = (self._is_caught_up, faults)
+        status = (self._is_caught_up, faults)
         now_s = self._clock()
-        if standing == self._told and now_s < self._next_status:
+        if status == self._shown and now_s < self._next_status_s:
             return
-        self._told, self._next_status = standing, now_s + BEAT_INTERVAL_S
+        self._shown, self._next_status_s = status, now_s + BEAT_INTERVAL_S
         text = "up to date" if self._is_caught_up else "catching up"
         if lines := self._meter.read(now_s).lines:
             last = datetime.fromtimestamp(self._committed_us / US_PER_S, UTC)
@@ -331,70 +301,35 @@ class Daemon:
             text += f"; will keep trying: {faults}"
         self._notifier.status(text)
 
-    # Faults of the environment: said once, waited out, healed by themselves
-
-    def _say_faults(self, faults: Iterable[Fault]) -> None:
-        now = frozenset(faults)
-        if now == self._faults:
-            return
-        for fault in _summary(now - self._faults):
-            self._log.warning("cannot read; will keep trying", fault=fault)
-        for fault in _summary(self._faults - now):
-            self._log.info("healed", fault=fault)
-        self._faults = now
-        self._next_beat = 0.0
-
     def _fault_text(self) -> str:
-        """What is wrong just now, in a few words whatever it is; empty when nothing is."""
-        faults = [self._trouble, *(chore.fault for chore in self._chores)]
-        if unsaid := self._unsaid():
-            faults.append(f"{unsaid:,} messages of the daemon's log could not be written")
-        return "; ".join([*filter(None, faults), *_summary(self._faults)])
+        """What is wrong just now, in a text of bounded length; "" when nothing is."""
+        faults = [job.fault for job in self._jobs]
+        if lost := self._lost_messages():
+            faults.append(f"{lost:,} messages of the daemon's log could not be written")
+        return self._faults.text(*faults)
 
     def _back_off(self, error: Exception) -> None:
-        """Waits, twice as long each time, for what troubles the world to pass."""
-        if self._backoff_s == 0.0:
-            self._log.error("cannot go on just now; will keep trying", fault=_named(error))
-        self._trouble = _named(error)
-        self._notifier.status(f"cannot go on just now, will keep trying: {self._trouble}")
-        self._told = None
-        self._next_scan = 0.0
-        self._backoff_s = min(_MAX_BACKOFF_S, self._backoff_s * 2 or 0.5)
-        for slice_s in self._slices(self._backoff_s):
+        """Waits for the environment to recover, twice as long each time."""
+        wait_s = self._faults.fail(error)
+        self._notifier.status(f"cannot go on just now, will keep trying: {self._faults.trouble}")
+        self._shown = None
+        self._next_scan_s = 0.0
+        for slice_s in self._slices(wait_s):
             if not isinstance(error, LedgerError):
-                with suppress(*_PASSING):
+                with suppress(*PASSING):
                     self.beat("running")
             if wait(slice_s, self._signals.wakeup):
                 return
 
 
-def _named(error: Exception) -> str:
-    text = str(error) or "not enough memory"
-    return text if len(text) <= _MAX_FAULT_CHARS else f"{text[: _MAX_FAULT_CHARS - 1]}…"
-
-
-def _summary(faults: Iterable[Fault]) -> list[str]:
-    """Faults in a few lines of bounded length: those that are alike are counted, and one named."""
-    alike: defaultdict[str, list[str]] = defaultdict(list)
-    for path, reason in sorted(faults):
-        alike[reason[:_MAX_FAULT_CHARS]].append(path)
-    lines = []
-    for reason, paths in list(alike.items())[:_MAX_KINDS]:
-        more = f" (and {len(paths) - 1:,} more)" if len(paths) > 1 else ""
-        lines.append(f"{paths[0]}: {reason}{more}")
-    if (rest := len(alike) - _MAX_KINDS) > 0:
-        lines.append(f"and {rest:,} more faults of other kinds")
-    return lines
-
-
 class _Batch:
-    """What one transaction is to write."""
+    """What one transaction writes. `appended_us`: of the files that are now read to their end."""
 
     def __init__(self, began_s: float) -> None:
         self.outcomes: list[Outcome] = []
         self.lines = self.size_bytes = 0
         self.began_s = began_s
-        self.appended_us: list[int] = []  # of files that are now read to their end
+        self.appended_us: list[int] = []
 
     def add(self, chunk: Chunk, outcome: Outcome) -> None:
         self.outcomes.append(outcome)
@@ -402,75 +337,3 @@ class _Batch:
         self.size_bytes += chunk.end - chunk.start.offset
         if chunk.end == chunk.size_bytes:
             self.appended_us.append(chunk.appended_ns // 1000)
-
-
-class _Chore:
-    """Work that a child process does now and then, one at a time.
-
-    It may be killed at any moment, and be started again as if nothing had been.
-    """
-
-    def __init__(
-        self,
-        what: str,
-        work: Work,
-        interval_s: float,
-        log: FilteringBoundLogger,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._what = what
-        self._work = work
-        self._interval_s = interval_s
-        self._log = log
-        self._clock = clock
-        self._next = clock() + min(interval_s, 10.0)
-        self._child: subprocess.Popen[bytes] | None = None
-        self._failures = 0
-        self.fault = ""  # why it could not be started
-
-    def step(self) -> bool:
-        """Starts the work when it is due and there is any, and sees its end; True while it runs."""
-        if self._child is not None:
-            code = self._child.poll()
-            if code is None:
-                return True
-            self._child = None
-            if code in (0, EXIT_TRY_LATER):
-                self._failures = 0
-            else:
-                self._log.warning(f"{self._what} failed; it will be tried again", exit_code=code)
-                self._fail()
-        if self._clock() < self._next:
-            return False
-        self._next = self._clock() + self._interval_s
-        if not self._work.is_there():
-            return False
-        try:
-            self._child = self._work.start()
-        except (OSError, MemoryError) as error:
-            # No process, descriptor or memory left, or our interpreter is gone: that holds up
-            # this work, and nothing else.
-            if not self.fault:
-                self._log.warning(
-                    f"{self._what} cannot be started; it will be tried again", fault=_named(error)
-                )
-            self.fault = f"{self._what} cannot be started: {_named(error)}"
-            self._fail()
-            return False
-        self.fault = ""
-        # Ingesting goes first. The kernel gives a nice process a low rank at the disk as well
-        # (ioprio_set(2)). A service manager may forbid it, and the child may have ended already.
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, self._child.pid, _CHORE_NICENESS)
-        return True
-
-    def _fail(self) -> None:
-        self._failures += 1
-        wait_s = min(self._interval_s * 2 ** min(self._failures, _MAX_DOUBLINGS), _LONGEST_WAIT_S)
-        self._next = max(self._next, self._clock() + max(wait_s, self._interval_s))
-
-    def end(self) -> None:
-        """Ends the work wherever it is."""
-        if self._child is not None:
-            self._child.terminate()
-            self._child.wait()

@@ -1,6 +1,6 @@
-"""Tells the service manager how we are, in systemd's sd_notify protocol; without one, nothing.
+"""Messages to the service manager in systemd's sd_notify protocol; without one, nothing.
 
-It never raises: a daemon that cannot be heard has its work to do all the same.
+Nothing here raises: the daemon works on when a message cannot be sent.
 """
 
 from __future__ import annotations
@@ -15,19 +15,18 @@ from typing import Final
 
 from prodlensd.text import printable
 
-#: How much longer a start or a reload may take, said again and again while it gets on.
+#: How much longer a start or a reload may take, from each sign of life on.
 _EXTENSION_S: Final = 60
 _EXTEND_EVERY_S: Final = 10.0
-#: What of a status is shown; a datagram that is too long is refused as a whole.
+#: The most of a status that is shown: a datagram that is too long is refused as a whole.
 _MAX_CHARS: Final = 1000
 
 
 class Notifier:
-    """The way to the service manager that `env` names, and whether it waits for us.
+    """The service manager that `env` names, and the watchdog that it may have.
 
-    The variables are taken out of `env`: child processes have nothing to say here. The mutable
-    state: whether we have said that we are ready, what STATUS says, the time of the next sign of
-    life.
+    The variables are removed from `env`: child processes must not notify. The mutable state:
+    whether READY was sent, the last STATUS, and the time of the next sign of life.
     """
 
     def __init__(self, env: MutableMapping[str, str]) -> None:
@@ -36,12 +35,12 @@ class Notifier:
         watchdog_us = env.pop("WATCHDOG_USEC", "")
         is_ours = env.pop("WATCHDOG_PID", "") in ("", str(os.getpid()))
         self._watched = is_ours and watchdog_us.isdecimal() and int(watchdog_us) > 0
-        #: How often to call `alive`, in seconds; infinite when nobody waits for it.
+        #: How often to call `alive`, in seconds; infinite without a service manager.
         self.alive_every_s = math.inf
         if self._address:
             self.alive_every_s = _EXTEND_EVERY_S
         if self._address and self._watched:
-            # Four times, and not twice, within what the manager allows: a busy machine is late.
+            # Four times, not twice, within the watchdog's time: a busy machine is late.
             self.alive_every_s = min(_EXTEND_EVERY_S, int(watchdog_us) / 4e6)
         self._is_ready = False
         self._status = ""
@@ -53,30 +52,30 @@ class Notifier:
         return bool(self._address)
 
     def ready(self) -> None:
-        """Says, once, that the start or the reload is over."""
+        """Sends, once, that the start or the reload is over."""
         if not self._is_ready:
             self._is_ready = True
             self._send("READY=1")
 
     def reloading(self) -> None:
-        """Says that the configuration is being read again; `ready` ends it."""
+        """Sends that the configuration is being read again; `ready` ends it."""
         self._is_ready = False
         usec = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         self._send("RELOADING=1", f"MONOTONIC_USEC={usec}")
 
     def stopping(self) -> None:
-        """Says that the end has begun."""
+        """Sends that the daemon is stopping."""
         self._is_ready = True
         self._send("STOPPING=1", "STATUS=stopping")
 
     def status(self, text: str) -> None:
-        """Shows `text` in `systemctl status`. It may hold anything: a path, an error."""
-        # A line feed in it would begin another field.
+        """Shows `text`, which may hold anything (a path, an error), in `systemctl status`."""
+        # A line feed would begin another field.
         if text != self._status and self._send(f"STATUS={printable(text)[:_MAX_CHARS]}"):
             self._status = text
 
     def alive(self) -> None:
-        """Gives a sign of life. Only to be called where the work has got on, or waits."""
+        """Sends a sign of life. To be called only after progress, or while waiting for work."""
         if self._address and time.monotonic() >= self._next_alive:
             self._next_alive = time.monotonic() + self.alive_every_s / 2
             fields = [] if self._is_ready else [f"EXTEND_TIMEOUT_USEC={_EXTENSION_S * 1_000_000}"]
@@ -86,15 +85,15 @@ class Notifier:
                 self._send(*fields)
 
     def _send(self, *fields: str) -> bool:
-        """Whether it was taken."""
+        """Sends one datagram; whether it was received."""
         if not self._address:
             return True
         message = "\n".join(fields).encode("utf-8", "backslashreplace")
         with (
             suppress(OSError),
-            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as there,
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sending,
         ):
-            there.settimeout(1)
-            there.sendto(message, self._address)
+            sending.settimeout(1)
+            sending.sendto(message, self._address)
             return True
         return False

@@ -20,6 +20,7 @@ from prodlensd.ledger import (
     Reader,
 )
 from prodlensd.model import US_PER_S
+from prodlensd.process import back_off_s
 from prodlensd.snapshots import Destination
 
 _FIRST_WAIT_S: Final = 60
@@ -83,5 +84,5 @@ def _mark_unwritten(partition: Partition, partitions: Partitions) -> None:
 def _one_more(before: FailedAttempts | None, fault: str, now_us: int) -> FailedAttempts:
     """One more attempt that failed: the wait doubles with each in a row, up to an hour."""
     failures, since_us = (before.failures, before.since_us) if before else (0, now_us)
-    wait_s = min(_FIRST_WAIT_S << min(failures, 10), _LONGEST_WAIT_S)
-    return FailedAttempts(failures + 1, since_us, now_us + wait_s * US_PER_S, fault)
+    wait_s = back_off_s(failures, first_s=_FIRST_WAIT_S, longest_s=_LONGEST_WAIT_S)
+    return FailedAttempts(failures + 1, since_us, now_us + round(wait_s * US_PER_S), fault)

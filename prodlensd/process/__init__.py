@@ -1,5 +1,6 @@
 """The process in its system: signals, what ends a wait, standard streams, the instance lock."""
 
+from prodlensd.process.backoff import back_off_s
 from prodlensd.process.descriptors import occupy_standard_descriptors
 from prodlensd.process.lock import AlreadyRunningError, InstanceLock, is_held, lock_path
 from prodlensd.process.signals import Signals
@@ -10,6 +11,7 @@ __all__ = [
     "InstanceLock",
     "Signals",
     "Wakeup",
+    "back_off_s",
     "is_held",
     "lock_path",
     "occupy_standard_descriptors",

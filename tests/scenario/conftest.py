@@ -126,7 +126,7 @@ class World:
 
     def faults(self) -> set[str]:
         """What cannot be read just now, as the daemon says it."""
-        return {f"{fault.path}: {fault.reason}" for fault in self.daemon._faults}
+        return {f"{fault.path}: {fault.reason}" for fault in self.daemon._faults.unreadable}
 
     def compaction(self, reader: Reader, folder: Path, host: str = "laptop") -> Compaction:
         """One round over the dirty days, into this folder."""

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 import structlog
 
-from prodlensd.daemon.loop import _MAX_FAULT_CHARS, Work, _Chore
+from prodlensd.daemon.faults import MAX_FAULT_CHARS
+from prodlensd.daemon.jobs import Job, ScheduledJob
 from prodlensd.logs import folders as sightings
 from prodlensd.logs import tailer as tailer_module
 from prodlensd.logs.gap_search import GapSearch
@@ -332,9 +333,9 @@ def test_faults_without_number_are_said_in_a_few_words(world: Any) -> None:
         for _ in range(3):
             world.daemon.ingest()
     assert len([entry for entry in said if entry["log_level"] == "warning"]) == 2
-    assert len(world.daemon._faults) == 3001
+    assert len(world.daemon._faults.unreadable) == 3001
     text = world.daemon._fault_text()
-    assert len(text) < 2 * _MAX_FAULT_CHARS
+    assert len(text) < 2 * MAX_FAULT_CHARS
     assert "compressed with zstd; only gzip is read (and 2,999 more)" in text
     assert "compressed with bzip2" in text
     world.daemon.begin()
@@ -358,31 +359,35 @@ def test_work_that_cannot_be_started_holds_nothing_else_up_and_is_said_once(faul
 
     now_s = 0.0
     with structlog.testing.capture_logs() as said:
-        work = Work(start, lambda: True)
-        chore = _Chore("compaction", work, 10.0, structlog.get_logger(), lambda: now_s)
+        compaction = Job("compaction", start, lambda: True)
+        job = ScheduledJob(compaction, 10.0, structlog.get_logger(), lambda: now_s)
         for _ in range(50):
             now_s += 4000
-            assert not chore.step()
-        assert os.strerror(fault) in chore.fault
+            assert not job.step()
+        assert os.strerror(fault) in job.fault
         is_broken = False
         now_s += 4000
-        assert chore.step()
-        chore.end()
-    assert chore.fault == ""
+        assert job.step()
+        job.end()
+    assert job.fault == ""
     assert [entry["log_level"] for entry in said] == ["warning"]
 
 
 def test_work_that_fails_for_years_is_tried_every_hour_all_the_same() -> None:
     now_s = 0.0
-    fails = Work(lambda: subprocess.Popen(["false"]), lambda: True)  # noqa: S607 - any program
-    chore = _Chore("compaction", fails, 300.0, structlog.get_logger(), lambda: now_s)
-    chore._failures = 5000
+
+    def start() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(["false"])  # noqa: S607 - any program
+
+    fails = Job("compaction", start, lambda: True)
+    job = ScheduledJob(fails, 300.0, structlog.get_logger(), lambda: now_s)
+    job._failures = 5000
     now_s += 10_000
-    assert chore.step()
-    assert chore._child is not None
-    chore._child.wait()
-    assert not chore.step()
-    assert chore._next == now_s + 3600
+    assert job.step()
+    assert job._child is not None
+    job._child.wait()
+    assert not job.step()
+    assert job._next_s == now_s + 3600
 
 
 # A line costs its file

@@ -21,7 +21,7 @@ from fasteners import InterProcessReaderWriterLock
 
 from prodlensd import snapshots
 from prodlensd.answers.status import _missing
-from prodlensd.daemon.loop import EXIT_TRY_LATER, Work, _Chore
+from prodlensd.daemon.jobs import Job, ScheduledJob
 from prodlensd.ledger.days import Partition
 from prodlensd.ledger.schema import TRACES_COLUMNS
 from prodlensd.model import SnapshotFile
@@ -158,8 +158,8 @@ def test_the_daemon_compacts_by_itself_and_goes_on_ingesting(machine: Any, wait_
     assert daemon.wait(100) == 0
 
 
-def test_a_chore_runs_at_the_lowest_priority_and_may_ask_to_be_tried_later() -> None:
-    ends = [0, EXIT_TRY_LATER, 3]
+def test_a_job_runs_at_the_lowest_priority_and_may_ask_to_be_tried_later() -> None:
+    ends = [0, os.EX_TEMPFAIL, 3]
     started: list[subprocess.Popen[bytes]] = []
 
     def start() -> subprocess.Popen[bytes]:
@@ -168,14 +168,15 @@ def test_a_chore_runs_at_the_lowest_priority_and_may_ask_to_be_tried_later() -> 
         return started[-1]
 
     with structlog.testing.capture_logs() as said:
-        chore = _Chore("compaction", Work(start, lambda: True), 0.0, structlog.get_logger())
+        due = Job("compaction", start, lambda: True)
+        job = ScheduledJob(due, 0.0, structlog.get_logger())
         for number in range(3):
-            assert chore.step()
+            assert job.step()
             assert os.getpriority(os.PRIO_PROCESS, started[number].pid) == 19
             started[number].communicate()
-            chore._work = Work(start, lambda: False)
-            assert not chore.step()
-            chore._work = Work(start, lambda: True)
+            job._job = due._replace(has_work=lambda: False)
+            assert not job.step()
+            job._job = due
     assert [(entry["log_level"], entry["exit_code"]) for entry in said] == [("warning", 3)]
 
 
