@@ -54,7 +54,7 @@ class Fifo:
 @pytest.fixture
 def fifo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fifo]:
     fifo = Fifo(tmp_path / "fifo")
-    monkeypatch.setattr(log, "outlet", log.Outlet())
+    monkeypatch.setattr(log, "log_outlet", log.Outlet())
     handlers = list(logging.getLogger().handlers)
     yield fifo
     logging.getLogger().handlers[:] = handlers
