@@ -11,12 +11,10 @@ are prodlensd's own words, and each series of a known word is there from zero on
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-import orjson
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -28,6 +26,9 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from prodlensd import __version__
+from prodlensd.answers.checks import heartbeat
+from prodlensd.answers.facts import Facts, gather
+from prodlensd.answers.gauges import OK
 from prodlensd.ledger import (
     BUCKETS_S,
     TOTALLED,
@@ -36,11 +37,11 @@ from prodlensd.ledger import (
     LedgerError,
     Measures,
     Reader,
-    Tail,
+    TotalsBySource,
 )
-from prodlensd.model import NANOUSD_PER_USD, REASONS, US_PER_S, file_id
+from prodlensd.model import NANOUSD_PER_USD, REASONS, US_PER_S
 
-#: Every way to come by a cost. What is "unpriced" has none, and is no cost of zero.
+#: Every source of a cost. What is "unpriced" has none, which is not a cost of zero.
 COST_SOURCES: Final = (
     "gateway",
     "table",
@@ -66,7 +67,7 @@ _MAX_SERIES: Final = 100
 
 
 def exposition(ledger_path: Path, *, now_us: int, stalled_s: float) -> bytes:
-    """All metrics of a ledger, for a daemon that is silent `stalled_s` to count as down.
+    """All metrics of a ledger; a daemon that is silent for longer than `stalled_s` is down.
 
     Costs as much on a large ledger as on a small one. Where the ledger cannot be read, what is left
     is that prodlensd is not up.
@@ -76,29 +77,29 @@ def exposition(ledger_path: Path, *, now_us: int, stalled_s: float) -> bytes:
     return generate_latest(registry)
 
 
-def trouble(beat: Heartbeat | None, *, now_us: int, stalled_s: float) -> str | None:
-    """Why the daemon is not at work, judged by its last sign of life alone; None when it is."""
-    if beat is None:
-        return "the daemon has not begun on this ledger"
-    age_s = beat.silence_s(now_us)
-    if beat.phase == "stopped":
-        return f"the daemon stopped {age_s:.0f} s ago"
-    if age_s > stalled_s:
-        return f"the daemon's last heartbeat was {age_s:.0f} s ago"
-    return None
-
-
-def health(ledger_path: Path, *, now_us: int, stalled_s: float) -> str | None:
-    """As `trouble`; a ledger that cannot be read is trouble, too."""
+def why_unhealthy(ledger_path: Path, *, now_us: int, stalled_s: float) -> str | None:
+    """Why the daemon is down or its ledger cannot be read; None when neither is so."""
     try:
         with Reader(ledger_path) as reader:
-            return trouble(reader.heartbeat(), now_us=now_us, stalled_s=stalled_s)
+            return _why_down(reader.heartbeat(), now_us, stalled_s)
     except LedgerError as error:
         return str(error)
 
 
+def _why_down(beat: Heartbeat | None, now_us: int, stalled_s: float) -> str | None:
+    """By its last sign of life alone."""
+    if beat is None:
+        return "the daemon has not begun on this ledger"
+    silence = heartbeat(beat, now_us, stalled_s)
+    if beat.phase == "stopped":
+        return f"the daemon stopped {silence.value:.0f} s ago"
+    if silence.state != OK:
+        return f"the daemon's last heartbeat was {silence.value:.0f} s ago"
+    return None
+
+
 class _Ready(Collector):
-    """Metrics that are there already, as the library wants them."""
+    """Metrics that are collected already, as the library wants them."""
 
     def __init__(self, metrics: Sequence[Metric]) -> None:
         self._metrics = metrics
@@ -113,21 +114,26 @@ def _collect(ledger_path: Path, now_us: int, stalled_s: float) -> list[Metric]:
     ]
     try:
         with Reader(ledger_path) as reader, reader.one_moment():
-            beat = reader.heartbeat()
-            up = trouble(beat, now_us=now_us, stalled_s=stalled_s) is None
-            ledger = [
-                *_daemon(beat),
-                *_lines(reader),
-                *_calls(reader),
-                *_sums(reader),
-                *_files(reader),
-                *_snapshots(reader),
-            ]
-            ledger += _store(ledger_path)
+            facts = gather(reader, ledger_path, now_us)
+            failed_calls = reader.tallies.tally("status").get("failure", 0)
+            totals = reader.tallies.totals_by_source()
     except (LedgerError, OSError):
-        up, ledger = False, []
-    metrics.append(_gauge("up", "Whether the daemon is at work, by its heartbeat.", up))
-    return metrics + ledger
+        return [*metrics, _up(is_up=False)]
+    return [
+        *metrics,
+        _up(is_up=_why_down(facts.beat, now_us, stalled_s) is None),
+        *_daemon(facts),
+        *_lines(facts),
+        *_calls(facts, failed_calls),
+        *_sums(totals),
+        *_files(facts),
+        *_snapshots(facts),
+        *_store(facts),
+    ]
+
+
+def _up(*, is_up: bool) -> Metric:
+    return _gauge("up", "Whether the daemon is at work, by its heartbeat.", is_up)
 
 
 def _gauge(name: str, meaning: str, value: float) -> GaugeMetricFamily:
@@ -147,7 +153,8 @@ def _labelled(
     return family
 
 
-def _daemon(beat: Heartbeat | None) -> Iterator[Metric]:
+def _daemon(facts: Facts) -> Iterator[Metric]:
+    beat = facts.beat
     started_us, beat_us = (beat.started_us, beat.beat_us) if beat else (0, 0)
     yield _gauge("start_time_seconds", "When the daemon started; 0: never.", started_us / US_PER_S)
     yield _gauge(
@@ -159,7 +166,7 @@ def _daemon(beat: Heartbeat | None) -> Iterator[Metric]:
     yield _gauge("watcher_up", "Whether changes of files are noticed at once.", watching)
     faulty = beat is not None and beat.fault is not None
     yield _gauge("fault", "Whether a folder or a file cannot be read just now.", faulty)
-    measures = _measures(beat)
+    measures = facts.measures or Measures()
     yield _histogram(
         "batch_seconds", "From the first byte read to the commit, a batch.", measures.batch_seconds
     )
@@ -169,16 +176,6 @@ def _daemon(beat: Heartbeat | None) -> Iterator[Metric]:
         "From the append to a log until its lines were visible in the ledger.",
         measures.delay_seconds,
     )
-
-
-def _measures(beat: Heartbeat | None) -> Measures:
-    """What the daemon measured of itself; nothing where an older or newer one said it otherwise."""
-    if beat is None or beat.measures is None:
-        return Measures()
-    try:
-        return Measures.from_dict(orjson.loads(beat.measures))
-    except (ValueError, TypeError, KeyError):
-        return Measures()
 
 
 def _histogram(name: str, meaning: str, histogram: Histogram) -> HistogramMetricFamily:
@@ -191,53 +188,51 @@ def _histogram(name: str, meaning: str, histogram: Histogram) -> HistogramMetric
     )
 
 
-def _lines(reader: Reader) -> Iterator[Metric]:
-    counts, gaps = reader.sources.counts(), reader.sources.open_gaps()
+def _lines(facts: Facts) -> Iterator[Metric]:
+    counts, gaps = facts.counts, facts.gaps
     yield _counter("lines", "Lines that were read.", counts.lines)
     yield _counter("calls", "Calls in the ledger, each once.", counts.traces)
     yield _counter("duplicate_lines", "Lines of calls that were known.", counts.duplicates)
     yield _counter("blank_lines", "Lines without content.", counts.blanks)
-    open_letters = reader.tallies.tally("reason")
     yield _labelled(
         "dead_letters",
         "Lines that could not be read, and that nobody has accepted.",
         "reason",
-        dict.fromkeys(REASONS, 0) | open_letters,
+        dict.fromkeys(REASONS, 0) | facts.reasons,
     )
     yield _gauge(
         "accepted_dead_letters",
         "Lines that could not be read, and were dismissed or purged.",
-        counts.dead_letters - sum(open_letters.values()),
+        counts.dead_letters - sum(facts.reasons.values()),
     )
     yield _gauge("open_gaps", "Places where bytes went before they were read.", gaps.number)
     yield _gauge("lost_bytes", "Bytes of the open gaps, at least.", gaps.known_bytes)
 
 
-def _calls(reader: Reader) -> Iterator[Metric]:
-    by_source = reader.tallies.tally("cost_source")
-    failed = reader.tallies.tally("status").get("failure", 0)
-    yield _gauge("failed_calls", "Calls that failed.", failed)
-    yield _gauge("unpriced_calls", "Calls whose price nobody knows.", by_source.get("unpriced", 0))
+def _calls(facts: Facts, failed_calls: int) -> Iterator[Metric]:
+    by_source = facts.cost_sources
+    yield _gauge("failed_calls", "Calls that failed.", failed_calls)
+    yield _gauge("unpriced_calls", "Calls whose price nobody knows.", facts.unpriced_calls)
     yield _labelled(
         "priced_calls",
         "Calls with a cost, by where it comes from.",
         "cost_source",
         {source: by_source.get(source, 0) for source in COST_SOURCES},
     )
-    disputed = reader.tallies.tally("disputed").get("yes", 0)
     yield _gauge(
-        "disputed_calls", "Calls on whose cost gateway and price table do not agree.", disputed
+        "disputed_calls",
+        "Calls on whose cost gateway and price table do not agree.",
+        facts.disputed_calls,
     )
     yield _labelled(
         "anomalies",
         "Calls of which something looked wrong and was left out, by what.",
         "kind",
-        dict(sorted(reader.tallies.anomalies().items())),
+        dict(sorted(facts.anomalies.items())),
     )
 
 
-def _sums(reader: Reader) -> Iterator[Metric]:
-    totals = reader.tallies.totals_by_source()
+def _sums(totals: TotalsBySource) -> Iterator[Metric]:
     cost = TOTALLED.index("cost_nanousd")
     yield _labelled(
         "cost_usd",
@@ -253,30 +248,18 @@ def _sums(reader: Reader) -> Iterator[Metric]:
         yield _gauge(name, meaning, sum(sums[index] for sums in totals.values()))
 
 
-def _files(reader: Reader) -> Iterator[Metric]:
-    tails, last_us = reader.sources.tails(), reader.sources.last_commit_us()
-    yield _gauge("log_files", "Log files that are followed.", len(tails))
-    yield _gauge("lag_bytes", "Bytes of the logs that are not read.", sum(map(_lag_bytes, tails)))
+def _files(facts: Facts) -> Iterator[Metric]:
+    yield _gauge("log_files", "Log files that are followed.", len(facts.files))
+    yield _gauge("lag_bytes", "Bytes of the logs that are not read.", facts.lag_bytes)
     yield _gauge(
-        "last_line_timestamp_seconds", "When lines last came; 0: never.", (last_us or 0) / US_PER_S
+        "last_line_timestamp_seconds",
+        "When lines last came; 0: never.",
+        (facts.last_commit_us or 0) / US_PER_S,
     )
 
 
-def _lag_bytes(tail: Tail) -> int:
-    """By the file as it is now, or else as it was last read. Of a gzip file only that is known."""
-    size_bytes = tail.size_bytes
-    if not tail.is_gzip:
-        try:
-            now = os.lstat(tail.path)
-        except OSError:
-            pass
-        else:
-            size_bytes = now.st_size if file_id(now)[1] == tail.inode else size_bytes
-    return max(0, size_bytes - tail.offset)
-
-
-def _snapshots(reader: Reader) -> Iterator[Metric]:
-    snapshots = reader.days.snapshots()
+def _snapshots(facts: Facts) -> Iterator[Metric]:
+    snapshots = facts.snapshots
     yield _gauge("snapshots", "Days with calls: as many Parquet snapshots.", snapshots.days)
     yield _gauge("dirty_snapshots", "Those of them that are not up to date.", snapshots.dirty_days)
     yield _gauge(
@@ -287,19 +270,7 @@ def _snapshots(reader: Reader) -> Iterator[Metric]:
     yield _gauge("pruned_calls", "Calls that are in snapshots only.", snapshots.pruned_traces)
 
 
-def _store(ledger_path: Path) -> list[Metric]:
-    disk = os.statvfs(ledger_path.parent)
-    log = ledger_path.with_name(f"{ledger_path.name}-wal")
-    return [
-        _gauge("store_bytes", "Size of the ledger's database.", _size_bytes(ledger_path)),
-        _gauge("wal_bytes", "Size of its write-ahead log.", _size_bytes(log)),
-        _gauge("store_free_bytes", "Room on its disk.", disk.f_bavail * disk.f_frsize),
-    ]
-
-
-def _size_bytes(file: Path) -> int:
-    """0 where there is none: SQLite deletes its log when the last connection closes."""
-    try:
-        return file.stat().st_size
-    except FileNotFoundError:
-        return 0
+def _store(facts: Facts) -> Iterator[Metric]:
+    yield _gauge("store_bytes", "Size of the ledger's database.", facts.ledger_bytes)
+    yield _gauge("wal_bytes", "Size of its write-ahead log.", facts.wal_bytes)
+    yield _gauge("store_free_bytes", "Room on its disk.", facts.free_bytes)

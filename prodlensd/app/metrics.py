@@ -53,14 +53,14 @@ def http_server(config: Config, log: FilteringBoundLogger) -> Iterator[None]:
         return Answer(exposition(config), "text/plain; version=0.0.4; charset=utf-8")
 
     def healthz() -> Answer:
-        trouble = metrics.health(
+        why = metrics.why_unhealthy(
             config.store.path,
             now_us=now_us(),
             stalled_s=config.status.heartbeat_critical_s,
         )
-        if trouble is None:
+        if why is None:
             return Answer(b"ok\n")
-        return Answer(f"{trouble}\n".encode(), status=HTTPStatus.SERVICE_UNAVAILABLE)
+        return Answer(f"{why}\n".encode(), status=HTTPStatus.SERVICE_UNAVAILABLE)
 
     with ExitStack() as stack:
         try:

@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 import structlog
 
-from prodlensd.answers.status import price_book
+from prodlensd.answers.facts import price_book
 from prodlensd.app.snapshots import snapshot_path
 from prodlensd.cli import config_option, fail, load_config
 from prodlensd.cli.verify import rereading

@@ -10,11 +10,13 @@ from typing import Any, Final
 
 import click
 
-from prodlensd.answers.status import EXIT_CODES, OK, SEVERITY, UNKNOWN, Check, Gauge, Health, look
+from prodlensd.answers.gauges import OK, SEVERITY, UNKNOWN, Check, Gauge, Limits
+from prodlensd.answers.status import EXIT_CODES, Health, check_health
 from prodlensd.app.following import follow
 from prodlensd.app.metrics import exposition, write_textfile
 from prodlensd.cli import as_json, config_option, fail, load_config
 from prodlensd.cli.streams import OutputLostError
+from prodlensd.config import Status
 from prodlensd.moments import now_us
 from prodlensd.text import printable
 
@@ -89,11 +91,11 @@ def command(
         except OSError as error:
             said = f"{textfile}: cannot be written: {error.strerror}"
             raise fail(said, _exit_code(UNKNOWN, exit_style)) from error
-    health = look(
+    health = check_health(
         config.store.path,
         parquet_interval_s=config.parquet.interval_s if config.parquet.enabled else None,
         now_us=now_us(),
-        limits=config.status,
+        limits=_limits(config.status),
         follow=partial(follow, config),
         proxy_url=config.proxy.url,
         publish_url=config.publish.url,
@@ -105,6 +107,10 @@ def command(
         except OutputLostError:  # nobody may take this for a warning
             sys.exit(_exit_code(UNKNOWN, exit_style))
     sys.exit(_exit_code(health.state, exit_style))
+
+
+def _limits(status: Status) -> Limits:
+    return Limits(**{name: getattr(status, name) for name in status.__struct_fields__})
 
 
 def _exit_code(state: str, exit_style: str) -> int:

@@ -40,16 +40,22 @@ class InstanceLock:
 
 
 def is_held(ledger_path: Path) -> bool | None:
-    """Whether a daemon runs on this ledger; None where the lock is another user's to open."""
+    """Whether a daemon runs on this ledger; None where this user may not ask for its lock.
+
+    Not to be called in the daemon's own process: that would free the lock.
+    """
     path = lock_path(ledger_path)
-    if not path.exists():
-        return False
-    if not os.access(path, os.R_OK | os.W_OK):
+    try:
+        if not path.exists():
+            return False
+        if not os.access(path, os.R_OK | os.W_OK):
+            return None
+        probe = _lock_file(path)
+        if probe.acquire(blocking=False):
+            probe.release()
+            return False
+    except OSError:
         return None
-    probe = _lock_file(path)
-    if probe.acquire(blocking=False):
-        probe.release()
-        return False
     return True
 
 

@@ -40,7 +40,7 @@ NAMES: Final = frozenset(
     ("fault", "_fault", "faults", "problem", "reason", "remedies", "said", "sold", "asked")
 )
 RETURNS: Final = frozenset(
-    ("_delete", "_explain", "_fault", "_nothing", "_unwatched", "_why", "state", "trouble")
+    ("_delete", "_explain", "_fault", "_nothing", "_unwatched", "_why", "_why_down", "state")
 )
 CONSTANTS: Final = frozenset(
     ("COARSE_USAGE", "REASONS", "_GONE", "USAGE_EXCLUSIVE", "USAGE_MISMATCH", "USAGE_TYPE")

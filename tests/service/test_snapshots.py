@@ -20,7 +20,7 @@ import structlog.testing
 from fasteners import InterProcessReaderWriterLock
 
 from prodlensd import snapshots
-from prodlensd.answers.status import _missing
+from prodlensd.answers.facts import missing_snapshots
 from prodlensd.daemon.jobs import Job, ScheduledJob
 from prodlensd.ledger.days import Partition
 from prodlensd.ledger.schema import TRACES_COLUMNS
@@ -291,10 +291,10 @@ def test_what_this_user_may_not_see_is_not_said_to_be_missing(
     tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     day = Partition(20454, 1, 1, "laptop", 1, 100, b"digest", None, 1, str(tmp_path))
-    assert _missing([day], tmp_path).lost == (day.place(tmp_path),)
+    assert missing_snapshots([day], tmp_path).lost == (day.place(tmp_path),)
 
     def refuse(_path: Any) -> None:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("pathlib.Path.stat", refuse)
-    assert _missing([day], tmp_path) == (tmp_path, 0, ())
+    assert missing_snapshots([day], tmp_path) == (tmp_path, 0, ())

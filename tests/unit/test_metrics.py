@@ -16,6 +16,7 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from prodlensd.answers import metrics
+from prodlensd.answers.status import check_health
 from prodlensd.answers.verify.differences import Differences
 from prodlensd.answers.verify.ledger import LedgerChecks
 from prodlensd.daemon.meter import Meter
@@ -29,6 +30,8 @@ from prodlensd.pricing import Pricer
 
 NOW_US = 1_800_000_000_000_000
 STALLED_S = 30.0
+#: What `status` never loads.
+HEAVY = {"genai_prices", "litellm", "pyarrow", "rich", "structlog", "watchdog"}
 
 
 class Observed:
@@ -319,7 +322,7 @@ def test_the_daemon_is_up_as_long_as_its_heart_beats(
     ledger.beat(phase=phase, age_s=age_s)
     assert ledger.samples()["prodlensd_up",] == up
     assert ledger.samples()["prodlensd_heartbeat_timestamp_seconds",] == NOW_US / 1e6 - age_s
-    assert metrics.health(ledger.path, now_us=NOW_US, stalled_s=STALLED_S) == said
+    assert metrics.why_unhealthy(ledger.path, now_us=NOW_US, stalled_s=STALLED_S) == said
 
 
 def test_without_a_ledger_it_says_so_and_still_can_be_read(tmp_path: Path) -> None:
@@ -332,7 +335,7 @@ def test_without_a_ledger_it_says_so_and_still_can_be_read(tmp_path: Path) -> No
         ("prodlensd_up",),
     }
     assert ledger.samples()["prodlensd_up",] == 0
-    said = metrics.health(ledger.path, now_us=NOW_US, stalled_s=STALLED_S)
+    said = metrics.why_unhealthy(ledger.path, now_us=NOW_US, stalled_s=STALLED_S)
     assert said is not None
     assert "no ledger" in said
     assert not ledger.path.exists()
@@ -355,6 +358,48 @@ def test_bytes_that_are_not_read_are_the_lag(ledger: Observed, tmp_path: Path) -
     log.unlink()
     assert ledger.samples()["prodlensd_lag_bytes",] == 50
     assert ledger.samples()["prodlensd_log_files",] == 1
+
+
+def test_zeros_that_stand_for_bytes_to_come_are_no_lag(ledger: Observed, tmp_path: Path) -> None:
+    log = tmp_path / "a.jsonl"
+    log.write_bytes(bytes(70))
+    status = log.stat()
+    ledger.store.sources.register(
+        [Sighting(str(log), status.st_dev, status.st_ino, 70, 0, 0)], NOW_US
+    )
+    assert ledger.samples()["prodlensd_lag_bytes",] == 0
+    log.write_bytes(b"x" + bytes(69))
+    assert ledger.samples()["prodlensd_lag_bytes",] == 70
+
+
+def test_status_reports_the_same_facts(ledger: Observed, tmp_path: Path) -> None:
+    ledger.take(call(1), call(1), b"garbage", call(2, metadata={"repo": "../etc"}), b"")
+    ledger.beat(measures=Meter().read(1.0).as_dict())
+    for name, content in {"a": b"{}\n{", "b": bytes(70), "c": b"{}\n"}.items():
+        log = tmp_path / f"{name}.jsonl"
+        log.write_bytes(content)
+        status = log.stat()
+        ledger.store.sources.register(
+            [Sighting(str(log), status.st_dev, status.st_ino, 1, 0, 0)], NOW_US
+        )
+    samples = ledger.samples()
+    figures = check_health(ledger.path, parquet_interval_s=None, now_us=NOW_US).figures
+    letters = sum(figures["dead_letter_reasons"].values())
+    assert {
+        "lines": samples["prodlensd_lines_total",],
+        "traces": samples["prodlensd_calls_total",],
+        "duplicates": samples["prodlensd_duplicate_lines_total",],
+        "blanks": samples["prodlensd_blank_lines_total",],
+        "dead_letters": letters + samples["prodlensd_accepted_dead_letters",],
+        "unpriced_traces": samples["prodlensd_unpriced_calls",],
+        "sources": samples["prodlensd_log_files",],
+        "lag_bytes": samples["prodlensd_lag_bytes",],
+        "snapshot_days": samples["prodlensd_snapshots",],
+        "wal_bytes": samples["prodlensd_wal_bytes",],
+        "store_bytes": samples["prodlensd_store_bytes",] + samples["prodlensd_wal_bytes",],
+    }.items() <= figures.items()
+    # Of a.jsonl 4 bytes, of b.jsonl none, of c.jsonl 3; the first file is not there to be read.
+    assert (figures["lag_bytes"], figures["sources"]) == (7, 4)
 
 
 def test_all_figures_are_of_one_moment(ledger: Observed, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -393,7 +438,7 @@ def test_a_scrape_looks_at_no_row_of_the_ledger(ledger: Observed) -> None:
 
 @pytest.mark.parametrize(
     ("command", "light"),
-    [("run", {"prometheus_client"}), ("status", {"prometheus_client", "structlog"})],
+    [("run", {"prometheus_client"}), ("status", {"prometheus_client", "fasteners", *HEAVY})],
 )
 def test_nothing_heavy_is_loaded_before_metrics_are_asked_for(
     command: str, light: set[str]
@@ -401,6 +446,22 @@ def test_nothing_heavy_is_loaded_before_metrics_are_asked_for(
     code = f"import sys, prodlensd.cli.{command}, prodlensd.app.metrics; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert light & set(done.stdout.split()) == set()
+
+
+def test_status_loads_nothing_heavy_when_it_runs(ledger: Observed, tmp_path: Path) -> None:
+    ledger.beat()
+    ledger.path.with_name(f"{ledger.path.name}.lock").touch()
+    config = tmp_path / "config.toml"
+    (tmp_path / "logs").mkdir()
+    config.write_text(f'[logs]\ndirectories = ["{tmp_path}/logs"]\n[store]\npath = "{ledger.path}"')
+    code = (
+        "import sys; from prodlensd.cli import main\n"
+        f"try: main(['status', '-c', {str(config)!r}])\n"
+        "finally: print(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("daemon"), done.stderr
+    assert {"prometheus_client", *HEAVY} & set(done.stderr.split()) == set()
 
 
 def test_the_text_file_is_whole_and_readable_for_all(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from socketserver import BaseRequestHandler, ThreadingTCPServer
@@ -21,10 +22,11 @@ import apsw
 import pytest
 
 from prodlensd import __version__, config
-from prodlensd.answers import metrics, status
-from prodlensd.answers.status import Check, Follow, Gauge, Health, look
+from prodlensd.answers import facts, metrics, proxy, status
+from prodlensd.answers.facts import Follow
+from prodlensd.answers.gauges import Check, Gauge, Limits
+from prodlensd.answers.status import Health, check_health
 from prodlensd.cli.status import _json, _line, _text
-from prodlensd.config import Status as Limits
 from prodlensd.daemon.meter import Meter
 from prodlensd.ledger import Ledger
 from prodlensd.logs.tailer import Tailer
@@ -108,7 +110,7 @@ class Observed:
 
     def look(self, **limits: Any) -> Health:
         proxy_url = limits.pop("proxy_url", "")
-        return look(
+        return check_health(
             self.path,
             parquet_interval_s=300,
             now_us=NOW_US,
@@ -122,7 +124,7 @@ class Observed:
 def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Observed:
     monkeypatch.setattr(status, "is_held", lambda _path: True)
     # On a busy machine a healthy server may take its time.
-    monkeypatch.setattr(status, "PROXY_TIMEOUT_S", 30.0)
+    monkeypatch.setattr(proxy, "TIMEOUT_S", 30.0)
     # 5 GB free, whatever the disk of this machine has.
     disk = SimpleNamespace(f_bavail=5_000_000, f_frsize=1000)
     monkeypatch.setattr(os, "statvfs", lambda _path: disk)
@@ -231,6 +233,11 @@ def test_at_its_limit_a_check_is_ok_and_just_beyond_it_is_not(
     assert [c.name for c in health.checks if c.state != "ok"] == [name]
 
 
+def test_the_limits_are_those_of_the_configuration() -> None:
+    keys = config.Status.__struct_fields__
+    assert asdict(Limits()) == {key: getattr(config.Status(), key) for key in keys}
+
+
 def test_the_limits_are_shown_beside_the_values(ledger: Observed) -> None:
     assert check(ledger.look(), "store").thresholds == {
         "wal": {
@@ -275,7 +282,9 @@ def test_a_daemon_older_than_what_is_installed_is_to_be_restarted(ledger: Observ
 def test_status_and_healthz_agree_whatever_the_clock_did(ledger: Observed, age_s: int) -> None:
     """Set back, the clock makes a heartbeat one of the future, until the next."""
     ledger.beat(beat_us=NOW_US - age_s * S)
-    trouble = metrics.health(ledger.path, now_us=NOW_US, stalled_s=Limits().heartbeat_critical_s)
+    trouble = metrics.why_unhealthy(
+        ledger.path, now_us=NOW_US, stalled_s=Limits().heartbeat_critical_s
+    )
     expected = "ok" if age_s <= 30 else "critical"
     assert (check(ledger.look(), "daemon").state, trouble is None) == (expected, expected == "ok")
 
@@ -420,7 +429,7 @@ def test_rows_of_today_are_those_of_the_utc_day(
     health = ledger.look()
     assert health.figures["rows_today"] == 3
     assert "; 3 today" in check(health, "ingest").value
-    monkeypatch.setattr(status, "MOST_ROWS_TODAY", 2)
+    monkeypatch.setattr(facts, "MOST_ROWS_TODAY", 2)
     assert "; 2 or more today" in check(ledger.look(), "ingest").value
 
 
@@ -434,7 +443,7 @@ def test_the_price_book_is_named_without_being_loaded(ledger: Observed) -> None:
 def test_figures_have_the_same_names_with_and_without_a_ledger(
     ledger: Observed, tmp_path: Path
 ) -> None:
-    none = look(tmp_path / "none.db", parquet_interval_s=None, now_us=NOW_US)
+    none = check_health(tmp_path / "none.db", parquet_interval_s=None, now_us=NOW_US)
     assert none.figures.keys() == ledger.look().figures.keys()
 
 
@@ -520,7 +529,7 @@ def test_a_path_from_outside_neither_forges_an_item_nor_steers_a_terminal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("prodlensd.cli.status._coloured", uncoloured)
-    health = look(tmp_path / HOSTILE[:100], parquet_interval_s=None, now_us=NOW_US)
+    health = check_health(tmp_path / HOSTILE[:100], parquet_interval_s=None, now_us=NOW_US)
     assert parsed(_line(health) + " | 'none'=0;;;;")[0] == "CRITICAL"
     for form in (_text, _json):
         assert [c for c in form(health) if not c.isprintable() and c != "\n"] == []
@@ -663,7 +672,7 @@ def test_a_broken_answer_is_told_in_our_words_and_in_time(
     said: str,
 ) -> None:
     if "within" in said:
-        monkeypatch.setattr(status, "PROXY_TIMEOUT_S", 1.0)
+        monkeypatch.setattr(proxy, "TIMEOUT_S", 1.0)
     before = threading.active_count()
     with raw_proxy(talk) as address:
         health = ledger.look(proxy_url=f"http://{address}")
@@ -715,7 +724,7 @@ def test_a_name_that_resolves_slowly_is_not_waited_for(
         raise socket.gaierror
 
     monkeypatch.setattr(socket, "getaddrinfo", slow)
-    monkeypatch.setattr(status, "PROXY_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(proxy, "TIMEOUT_S", 1.0)
     before = threading.active_count()
     assert "does not answer within 1 s" in asked(ledger, "http://proxy.example")[1]
     assert threading.active_count() == before + 1
