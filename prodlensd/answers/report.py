@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from datetime import tzinfo
 from heapq import nsmallest
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from prodlensd.answers.periods import FOREVER_US, UNITS, Period, span_around, unit_of
 from prodlensd.ledger import (
     COLUMNS,
     LOADED,
@@ -26,44 +26,22 @@ from prodlensd.ledger import (
     Span,
     Sums,
 )
-from prodlensd.model import US_PER_S
+from prodlensd.moments import day_of
 
-UNITS: Final = ("day", "week", "month")
 #: What calls can be grouped by.
 BY: Final = (*UNITS, *COLUMNS)
 MAX_BY: Final = 2
-#: Those that are found in ways of different worth.
+#: The names that are found in several ways, some of them mere claims.
 WITH_VIA: Final = tuple(name for name, (_, via) in COLUMNS.items() if via)
 
-#: Calls with these sources of a price cost nothing, and no provider sends a bill for them.
+#: No provider sends a bill for calls whose price comes from these.
 NOT_BILLED: Final = ("cache_hit", "not_billable", "free")
 
-#: How far back a report begins that is not told: in the day, week or month of so many days ago.
-_DAYS_BACK: Final = {"day": 30, "week": 7 * 11, "month": 334}
-
-_DAY: Final = timedelta(days=1)
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _ALWAYS_US: Final = -(2**63)
-_FOREVER_US: Final = 2**63 - 1
-#: The last day that has a next one in every zone.
-_LAST_US: Final = (datetime(9999, 12, 30, tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
-_BACK: Final = re.compile(r"[0-9]{1,6}[dh]\Z")
-_ACCEPTED: Final = (
-    "2026-11-01, 2026-11-01T14:30, today, yesterday, 7d (that day), 24h (that moment) or always"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Period:
-    """[since_us, until_us), and in whose days, weeks and months it is told."""
-
-    since_us: int
-    until_us: int | None
-    zone: tzinfo
 
 
 class SourceCost(NamedTuple):
-    """Calls whose price comes from one source, and their cost; None when none is known."""
+    """Calls whose price comes from one source, and their cost; None when it is not known."""
 
     calls: int
     cost_nanousd: int | None
@@ -142,54 +120,6 @@ def read_by(text: str) -> tuple[str, ...]:
     return by
 
 
-def read_period(
-    since: str | None, until: str | None, by: Sequence[str], zone: tzinfo, now_us: int
-) -> Period:
-    """From the start of `since` to the end of `until`: a day that is named is in it as a whole.
-
-    Without `since`: from 30 days before the end, or now; by week or month the last twelve of them.
-    Raises ValueError for what is no time.
-    """
-    until_us = None if until is None else _moments(until, zone, now_us)[1]
-    if since is not None:
-        since_us = _moments(since, zone, now_us)[0]
-        if until_us is not None and until_us <= since_us:
-            raise ValueError(f"{until!r} is before {since!r}")
-        return Period(since_us, until_us, zone)
-    unit = next((name for name in by if name in UNITS), "day")
-    end = local(now_us if until_us is None else max(until_us - 1, 0), zone).date()
-    first = _CALENDAR[unit][0](end - timedelta(days=_DAYS_BACK[unit]))
-    return Period(max(_midnight_us(first, zone), 0), until_us, zone)
-
-
-def _moments(text: str, zone: tzinfo, now_us: int) -> tuple[int, int]:
-    """Start and end of what `text` names: a day has both, a moment is its own."""
-    try:
-        if text == "always":
-            start_us, end_us = 0, _LAST_US
-        elif "T" in text:
-            moment = datetime.fromisoformat(text)
-            start_us = end_us = _us(moment if moment.tzinfo else moment.replace(tzinfo=zone))
-        elif text.endswith("h") and _BACK.match(text):
-            start_us = end_us = now_us - int(text[:-1]) * 3600 * US_PER_S
-        else:
-            day = _day(text, local(now_us, zone).date())
-            start_us, end_us = _midnight_us(day, zone), _midnight_us(day + _DAY, zone)
-    except (ValueError, OverflowError):
-        raise ValueError(f"{text!r} is no time; accepted are {_ACCEPTED}") from None
-    return min(max(start_us, 0), _LAST_US), min(max(end_us, 0), _LAST_US)
-
-
-def _day(text: str, today: date) -> date:
-    if text == "today":
-        return today
-    if text == "yesterday":
-        return today - _DAY
-    if _BACK.match(text):
-        return today - timedelta(days=int(text[:-1]))
-    return date.fromisoformat(text)
-
-
 #: The rows of the snapshot of a day, of these columns.
 ReadSnapshot = Callable[[Partition, Sequence[str]], Iterator[tuple[Any, ...]]]
 
@@ -207,7 +137,7 @@ def report(
     are with `top` 0. Raises LedgerError, also when such a snapshot cannot be read: an answer is of
     all calls.
     """
-    until_us = _FOREVER_US if period.until_us is None else period.until_us
+    until_us = FOREVER_US if period.until_us is None else period.until_us
     whole = period.since_us, until_us
     with Reader(ledger) as reader, reader.one_moment():
         for partition in reader.days.pruned(*whole):
@@ -225,7 +155,7 @@ def report(
             rest = _figures(parts, *_of_all(reader, whole, REST))
             sums += parts
         total = _figures(sums, *_of_all(reader, whole, None))
-        first_us, last_us = reader.calls.first_us(_ALWAYS_US, _FOREVER_US), reader.calls.last_us()
+        first_us, last_us = reader.calls.first_us(_ALWAYS_US, FOREVER_US), reader.calls.last_us()
     extent = None if first_us is None or last_us is None else (first_us, last_us)
     ordered = tuple(_ordered(groups, by, shown.firsts))
     return Report(by, period, ordered, total, extent, top, shown.more_groups, rest)
@@ -241,7 +171,7 @@ def _load(reader: Reader, partition: Partition, read_snapshot: ReadSnapshot) -> 
     try:
         reader.calls.load(partition, read_snapshot(partition, LOADED))
     except (LedgerError, OSError, ValueError) as error:
-        day = (_EPOCH + partition.day * _DAY).date()
+        day = day_of(partition.day)
         raise LedgerError(
             f"the {partition.pruned} pruned calls of {day} cannot be read: {error}; prodlensd "
             "verify says more, and a report that begins later needs none of them"
@@ -259,13 +189,13 @@ def _spans(
     reader: Reader, by: tuple[str, ...], zone: tzinfo, since_us: int, until_us: int
 ) -> Iterator[_Span]:
     """The days, weeks or months that have calls; or all as one span."""
-    unit = next((name for name in by if name in UNITS), None)
+    unit = unit_of(by)
     if unit is None:
         yield _Span("", (since_us, until_us))
         return
     at_us = reader.calls.first_us(since_us, until_us)
     while at_us is not None:
-        from_us, to_us, name = span_of(at_us, unit, zone)
+        from_us, to_us, name = span_around(at_us, unit, zone)
         to_us = min(to_us, until_us)
         yield _Span(name, (max(from_us, since_us), to_us))
         at_us = reader.calls.first_us(to_us, until_us)
@@ -414,55 +344,3 @@ def _rank(cost: Cost) -> _Rank:
     """Names from dear to cheap, then by calls, then by name; what has no cost or no name last."""
     names = tuple((name is None, name or "") for name in cost.key)
     return (1 if cost.nanousd is None else -cost.nanousd, -cost.calls, *names)
-
-
-# Days, weeks and months -------------------------------------------------------------------------
-
-
-def span_of(at_us: int, unit: str, zone: tzinfo) -> tuple[int, int, str]:
-    """The day, ISO week or month around a moment in a zone: its start, its end and its name."""
-    begin, following, name = _CALENDAR[unit]
-    first = begin(local(at_us, zone).date())
-    # Where clocks are set back over midnight, the end of the day before comes twice.
-    while (until_us := _next_midnight_us(first, following, zone)) <= at_us:
-        first = following(first)
-    return _midnight_us(first, zone), until_us, name(first)
-
-
-def _next_midnight_us(first: date, following: Callable[[date], date], zone: tzinfo) -> int:
-    try:
-        return _midnight_us(following(first), zone)
-    except OverflowError:
-        return _FOREVER_US
-
-
-#: The unit → the first day of the one around a day, the first day of the next, the name by it.
-_CALENDAR: Final[
-    dict[str, tuple[Callable[[date], date], Callable[[date], date], Callable[[date], str]]]
-] = {
-    "day": (lambda day: day, lambda first: first + _DAY, date.isoformat),
-    "week": (
-        lambda day: day - timedelta(days=day.weekday()),
-        lambda first: first + timedelta(days=7),
-        lambda first: f"{first:%G-W%V}",
-    ),
-    "month": (
-        lambda day: day.replace(day=1),
-        lambda first: (first + timedelta(days=31)).replace(day=1),
-        lambda first: first.isoformat()[: len("2026-11")],
-    ),
-}
-
-
-def local(at_us: int, zone: tzinfo) -> datetime:
-    """A moment by the clock of a zone."""
-    return (_EPOCH + timedelta(microseconds=min(at_us, _LAST_US))).astimezone(zone)
-
-
-def _midnight_us(day: date, zone: tzinfo) -> int:
-    """The start of a day; where its midnight is skipped, when clocks were set forward."""
-    return _us(datetime.combine(day, time(), tzinfo=zone))
-
-
-def _us(moment: datetime) -> int:
-    return (moment - _EPOCH) // timedelta(microseconds=1)

@@ -13,16 +13,14 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from prodlensd.answers.periods import Period, local_time, read_period
 from prodlensd.answers.report import (
     BY,
     WITH_VIA,
     Figures,
     Group,
-    Period,
     Report,
-    local,
     read_by,
-    read_period,
     report,
 )
 from prodlensd.app.snapshots import read_snapshot
@@ -302,15 +300,15 @@ def _nothing(found: Report) -> str:
     said = f"no calls {_span(found.period)}"
     if found.ledger is None:
         return f"{said}: the ledger is empty"
-    first, last = (f"{local(at_us, found.period.zone):%Y-%m-%d}" for at_us in found.ledger)
+    first, last = (f"{local_time(at_us, found.period.zone):%Y-%m-%d}" for at_us in found.ledger)
     return f"{said}: the ledger's are from {first} to {last}, try --since {first}"
 
 
 def _span(period: Period) -> str:
-    since = f"{local(period.since_us, period.zone):%Y-%m-%d %H:%M}"
+    since = f"{local_time(period.since_us, period.zone):%Y-%m-%d %H:%M}"
     if period.until_us is None:
         return f"since {since}, time zone {period.zone}"
-    until = f"{local(period.until_us, period.zone):%Y-%m-%d %H:%M}"
+    until = f"{local_time(period.until_us, period.zone):%Y-%m-%d %H:%M}"
     return f"from {since} until {until}, time zone {period.zone}"
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from prodlensd import __version__
-from prodlensd.answers.report import read_period
+from prodlensd.answers.periods import read_period
 from prodlensd.app.books import Books, fingerprint
 from prodlensd.cli import as_json, config_option, fail, load_config
 from prodlensd.cli.bar import bar

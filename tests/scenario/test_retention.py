@@ -21,7 +21,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from prodlensd import snapshots
-from prodlensd.answers.report import Period, report
+from prodlensd.answers.periods import Period
+from prodlensd.answers.report import report
 from prodlensd.answers.verify import proven
 from prodlensd.jobs import retention
 from prodlensd.jobs.compaction import SnapshotLostError

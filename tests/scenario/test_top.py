@@ -26,7 +26,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from prodlensd import snapshots
-from prodlensd.answers.report import NOT_BILLED, Figures, Period, Report, report
+from prodlensd.answers.periods import Period
+from prodlensd.answers.report import NOT_BILLED, Figures, Report, report
 from prodlensd.ledger import Ledger, Reader
 from prodlensd.ledger.days import Partition
 from prodlensd.ledger.rows import COLUMNS

@@ -23,7 +23,8 @@ import pytest
 from click.testing import CliRunner
 
 from prodlensd.answers.metrics import exposition
-from prodlensd.answers.report import BY, Period, report
+from prodlensd.answers.periods import Period
+from prodlensd.answers.report import BY, report
 from prodlensd.app.books import Books
 from prodlensd.app.snapshots import read_snapshot
 from prodlensd.cli import main

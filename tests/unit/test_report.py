@@ -16,15 +16,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from prodlensd.answers.periods import Period, read_period, span_around
 from prodlensd.answers.report import (
     Figures,
     Group,
-    Period,
     Report,
     SourceCost,
     read_by,
-    read_period,
-    span_of,
 )
 from prodlensd.answers.report import _ordered as ordered
 from prodlensd.cli.report import _FORMS, full_cost, in_csv, in_markdown
@@ -195,7 +193,7 @@ def test_the_ends_of_the_calendar_are_times_too(text: str, zone: str) -> None:
 def test_days_weeks_and_months_are_those_of_the_zone(
     unit: str, at: str, start: str, end: str, name: str
 ) -> None:
-    assert span_of(us(at), unit, BERLIN) == (us(start), us(end), name)
+    assert span_around(us(at), unit, BERLIN) == (us(start), us(end), name)
 
 
 ZONES = [
@@ -217,11 +215,11 @@ def test_every_moment_is_in_one_span_and_spans_follow_on_each_other(unit: str, z
     @example(us("2011-12-30T10:00:00+00:00"))
     @example(us("9999-12-31T23:59:59+00:00"))
     def check(at_us: int) -> None:
-        start_us, end_us, name = span_of(at_us, unit, ZoneInfo(zone))
+        start_us, end_us, name = span_around(at_us, unit, ZoneInfo(zone))
         assert start_us <= at_us < end_us
-        assert span_of(end_us - 1, unit, ZoneInfo(zone)) == (start_us, end_us, name)
+        assert span_around(end_us - 1, unit, ZoneInfo(zone)) == (start_us, end_us, name)
         if end_us < us("9999-12-01T00:00:00+00:00"):
-            next_start_us, _, next_name = span_of(end_us, unit, ZoneInfo(zone))
+            next_start_us, _, next_name = span_around(end_us, unit, ZoneInfo(zone))
             assert (next_start_us, next_name > name) == (end_us, True)
 
     check()
@@ -229,7 +227,7 @@ def test_every_moment_is_in_one_span_and_spans_follow_on_each_other(unit: str, z
 
 def test_the_hours_of_a_year_fall_into_365_days_of_which_two_are_odd() -> None:
     start_us = us("2026-01-01T00:00+01:00")
-    spans = {span_of(start_us + hour * HOUR_US, "day", BERLIN)[:2] for hour in range(365 * 24)}
+    spans = {span_around(start_us + hour * HOUR_US, "day", BERLIN)[:2] for hour in range(365 * 24)}
     hours = [(end - start) // HOUR_US for start, end in sorted(spans)]
     assert (len(hours), hours.count(23), hours.count(25), hours.count(24)) == (365, 1, 1, 363)
     assert all(before[1] == after[0] for before, after in pairwise(sorted(spans)))
