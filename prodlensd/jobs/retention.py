@@ -74,8 +74,8 @@ def prune(
 # Logs -------------------------------------------------------------------------------------------
 
 
-class Verdict(NamedTuple):
-    """What became of an old log: why it was `kept`; None: it was deleted."""
+class OldLog(NamedTuple):
+    """An old log, and why it was `kept`; None: it was deleted."""
 
     path: str
     kept: str | None
@@ -89,7 +89,7 @@ def delete_logs(
     untouched_us: int,
     patience_us: int,
     now_us: int,
-) -> Iterator[Verdict]:
+) -> Iterator[OldLog]:
     """Deletes the logs that were last written to `untouched_us` ago or before, if nothing is lost.
 
     `prove` gives the source_id of those that are in the ledger line by line. A log that is not, or
@@ -106,7 +106,7 @@ def delete_logs(
                 kept = _delete(Path(checkpoint.path), status)
             if kept is not None:
                 sources.note_kept(checkpoint.source_id, now_us)
-            yield Verdict(checkpoint.path, kept)
+            yield OldLog(checkpoint.path, kept)
 
 
 def _old_logs(

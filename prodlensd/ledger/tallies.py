@@ -32,7 +32,7 @@ TotalsBySource = dict[str, list[int]]
 _SUMS: Final = exact_sums(TOTALLED)
 
 
-class Group(NamedTuple):
+class CountedTraces(NamedTuple):
     """Traces of one day (days since 1970) that have these values in common; the sum of costs."""
 
     day: int
@@ -90,7 +90,7 @@ class TallyReader:
         letters = self.ledger.all(sql)
         return Counter({("reason", reason): count for reason, count in letters})
 
-    def groups(self, calls: str = "trace") -> Iterator[Group]:
+    def groups(self, calls: str = "trace") -> Iterator[CountedTraces]:
         """All rows of `calls`, counted."""
         # Before 1970 the quotient is to be rounded down as well.
         day = f"(started_us - (started_us % {US_PER_DAY} + {US_PER_DAY}) % {US_PER_DAY})"
@@ -100,7 +100,7 @@ class TallyReader:
         )
         for *group, high, low in self.ledger.all(sql):
             (nanousd,) = joined([high, low])
-            yield Group._make((*group, nanousd or 0))
+            yield CountedTraces._make((*group, nanousd or 0))
 
 
 # ruff: noqa: S608 - statements are put together from names of columns

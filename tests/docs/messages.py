@@ -29,7 +29,7 @@ CALLS: Final = {
     "Fault": (1,),  # a path that cannot be read, and why
     "_set_aside": (2,),
     "_pass_over": (1,),
-    "Verdict": (1,),  # an old log that is kept
+    "OldLog": (1,),  # an old log that is kept
     "Unread": (2,),  # verify: what was not read again, and what differs
     "Difference": (-3, -1),
     "expect": (-3, -1),

@@ -27,7 +27,7 @@ from prodlensd.answers.verify import proven
 from prodlensd.jobs import retention
 from prodlensd.jobs.compaction import SnapshotLostError
 from prodlensd.jobs.repricing import reprice, write_nothing
-from prodlensd.jobs.retention import Verdict, delete_logs
+from prodlensd.jobs.retention import OldLog, delete_logs
 from prodlensd.ledger import (
     Change,
     LedgerError,
@@ -391,7 +391,7 @@ LATER_US = 2_000_000_000_000_000  # 2033
 
 def delete(
     world: World, now_us: int = LATER_US, meanwhile: Callable[[], None] = lambda: None
-) -> list[Verdict]:
+) -> list[OldLog]:
     """Deletes what was untouched for ten days; `meanwhile` happens after the proof."""
 
     def prove(sources: list[Source]) -> set[int]:
@@ -418,8 +418,8 @@ def test_a_log_that_is_wholly_ingested_and_old_is_deleted(days: World, folder: P
     days.step()
     before = reports(days, folder)
     assert Counter(delete(days)) == {
-        Verdict(str(log), None): 1,
-        Verdict(str(days.logs / "b.jsonl.gz"), None): 1,
+        OldLog(str(log), None): 1,
+        OldLog(str(days.logs / "b.jsonl.gz"), None): 1,
     }
     assert list(days.logs.iterdir()) == []
     days.step()

@@ -2,12 +2,12 @@
 
 What is proven of a source: each line before its offset is in the ledger once, as the trace or dead
 letter that was first read there, or as a duplicate of one read elsewhere, or is blank; its counters
-are those very numbers; its cursor's digests come out the same. And of the whole ledger: its tables
-hold as many rows as the sources count, the tallies and totals are true, the database is sound, and
-each snapshot holds its day.
+are those very numbers; its checkpoint's digests come out the same. And of the whole ledger: its
+tables hold as many rows as the sources count, the tallies and totals are true, the database is
+sound, and each snapshot holds its day.
 
 The ledger is read as it was at one moment, so a daemon may go on meanwhile. A file that is gone by
-now, or whose bytes are no longer those that were committed, is told of and not compared: the daemon
+now, or whose bytes are no longer those that were committed, is named and not compared: the daemon
 takes it for another source as well.
 """
 
@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from prodlensd.answers.facts import Follow
 from prodlensd.answers.verify.differences import Difference, Differences
 from prodlensd.answers.verify.ledger import LedgerChecks
-from prodlensd.answers.verify.rereading import Follow, Places, Replay, Rereading, Unread, reread
+from prodlensd.answers.verify.rereading import Places, Replay, Rereader, Unread, reread
 from prodlensd.ledger import Counts, LedgerError, Partition, Reader, Source
 from prodlensd.logs import PassedOver
 from prodlensd.model import Checkpoint, Sighting
@@ -49,7 +50,7 @@ class Verdict:
     """What was proven, and what does not hold."""
 
     sources: int
-    reread: int
+    reread: int  # of the sources, those read again
     unread: tuple[Unread, ...]
     totals: Counts
     open_gaps: int
@@ -77,9 +78,9 @@ def verify(
 ) -> Verdict:
     """Compares the ledger with the logs, with itself, and with its snapshots.
 
-    Calls that were pruned are those of their snapshots. `snapshot_path` gives the place of a day's;
-    None: there are none to compare. `progress` is told how many bytes of how many were read. Raises
-    LedgerError.
+    Pruned calls are read from their snapshots. `snapshot_path` gives the place of a day's snapshot;
+    None: there are none to compare. `progress` gets the bytes read so far, and those to read in
+    all. Raises LedgerError.
     """
     differences = Differences()
     with Reader(ledger_path) as reader, reader.one_moment():
@@ -88,13 +89,13 @@ def verify(
         checks = LedgerChecks(reader, str(ledger_path), differences)
         places = Places(follow)
         places.look()
-        _say_folders(places, differences)
-        rereading = Rereading(reader, follow, places.find)
+        _compare_folders(places, differences)
+        rereader = Rereader(reader, follow, places.find)
         unread: list[Unread] = []
         compared = due = 0
         sound = checks.compare_integrity()
         try:
-            unread = reread(sources, rereading, places.look, differences, progress)
+            unread = reread(sources, rereader, places.look, differences, progress)
             checks.compare_tables(sources, snapshot_path)
             if snapshot_path is not None:
                 compared, due = checks.compare_snapshots(ledger_path, snapshot_path)
@@ -117,8 +118,8 @@ def verify(
     )
 
 
-def _say_folders(places: Places, differences: Differences) -> None:
-    """Says of each folder that is there that it cannot be read."""
+def _compare_folders(places: Places, differences: Differences) -> None:
+    """Adds a difference for each folder that is there and cannot be read."""
     for folder, reason in places.faults:
         if Path(folder).is_dir():
             differences.add(Difference(folder, None, "folder", "readable", reason))
@@ -132,7 +133,7 @@ def proven(
 ) -> set[int]:
     """Of these live sources, those whose file is there and holds nothing that the ledger lacks.
 
-    By the same rule: read again from 0, each line is in the ledger once. Raises LedgerError.
+    As in `verify`: read again from 0, each line is in the ledger once. Raises LedgerError.
     """
     tailer = follow(())
 
@@ -141,10 +142,10 @@ def proven(
         is_same = sighting is not None and sighting.inode == checkpoint.inode
         return sighting if is_same else None
 
-    rereading = Rereading(reader, follow, find)
+    rereader = Rereader(reader, follow, find)
     replays = [Replay(source) for source in sources]
     differences = Differences()
-    unread = {u.source_id for u in rereading.compare(replays, differences, lambda _bytes: None)}
+    unread = {u.source_id for u in rereader.compare(replays, differences, lambda _bytes: None)}
     return {
         replay.goal.source_id
         for replay in replays

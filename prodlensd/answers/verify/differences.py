@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-#: So many differences are named, the others counted.
+#: This many differences are named, the others are only counted.
 MAX_NAMED: Final = 20
-#: What is found where something was expected.
+#: What is found in place of what was expected.
 NOTHING: Final = "nothing"
 
 
@@ -24,7 +24,7 @@ class Difference:
 
 @dataclass(slots=True)
 class Differences:
-    """The first MAX_NAMED of them, and the number of all."""
+    """The first MAX_NAMED differences, and the number of all."""
 
     named: list[Difference] = field(default_factory=list)
     count: int = 0
@@ -38,7 +38,7 @@ class Differences:
     def expect(self, path: str, what: str, expected: object, found: object) -> None:
         """Adds one when the two are not equal."""
         if expected != found:
-            self.add(Difference(path, None, what, _said(expected), _said(found)))
+            self.add(Difference(path, None, what, _text(expected), _text(found)))
 
     def take(self, others: Differences) -> None:
         """Adds all of these."""
@@ -46,5 +46,5 @@ class Differences:
         self.count += others.count
 
 
-def _said(value: object) -> str:
+def _text(value: object) -> str:
     return value.hex() if isinstance(value, bytes) else str(value)

@@ -1,10 +1,9 @@
-"""The database as it is at one moment, against itself and against its snapshots."""
+"""The ledger against itself and its snapshots: sums and counts, made again from the rows."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from datetime import date, timedelta
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -21,25 +20,28 @@ from prodlensd.ledger import (
     Source,
     TotalsBySource,
 )
+from prodlensd.moments import day_of
 
 _NO_TOTALS: Final = [0] * len(TOTALLED)
 
 
 class LedgerChecks:
-    """The database as it is at one moment, compared with itself and with its snapshots."""
+    """Compares the database, as it is at one moment, with itself and with its snapshots.
+
+    The mutable state: the sums over the rows counted so far.
+    """
 
     def __init__(self, reader: Reader, path: str, differences: Differences) -> None:
         self._reader = reader
         self._path = path
         self._differences = differences
-        # What the rows themselves add up to.
         self._days: dict[int, tuple[int, int]] = {}  # traces, nano-dollars
         self._traces: Counter[int] = Counter()  # of each source
         self._tallies: Counter[tuple[str, str]] = Counter()
         self._totals: TotalsBySource = {}
 
     def compare_integrity(self) -> bool:
-        """Whether SQLite finds nothing wrong with the database."""
+        """Whether SQLite's own check finds the database sound."""
         faults = self._reader.faults(MAX_NAMED)
         for fault in faults:
             self._differences.expect(self._path, "integrity check", "ok", fault)
@@ -52,7 +54,7 @@ class LedgerChecks:
     ) -> None:
         """Compares the counters, tallies and totals with the rows themselves.
 
-        The pruned ones are looked at a day at a time, so that no more than a day has to be held.
+        Pruned calls are loaded a day at a time, so that memory holds no more than a day of them.
         """
         self._count("trace")
         for partition in self._reader.days.partitions().values():
@@ -72,15 +74,15 @@ class LedgerChecks:
             for name, expected, found in zip(TOTALLED, of_rows, of_total, strict=True):
                 self._expect(f"total of {name} of cost_source {source}", expected, found)
         for day in sorted(self._days.keys() - self._reader.days.partitions().keys()):
-            self._expect(f"partition of {_date(day)}", "there", NOTHING)
+            self._expect(f"partition of {day_of(day)}", "there", NOTHING)
 
     def _load(
         self, partition: Partition, snapshot_path: Callable[[Partition], Path] | None
     ) -> bool:
-        """Loads the pruned calls of a day; False, and a difference, when they cannot be had."""
+        """Loads the pruned calls of a day; False, and a difference, when they cannot be read."""
         from prodlensd import snapshots  # noqa: PLC0415 - loads pyarrow
 
-        what = f"{partition.pruned} pruned calls of {_date(partition.day)}"
+        what = f"{partition.pruned} pruned calls of {day_of(partition.day)}"
         if snapshot_path is None:
             self._expect(what, "in the snapshot", "snapshots are off: parquet.enabled")
             return False
@@ -130,9 +132,9 @@ class LedgerChecks:
     def compare_snapshots(
         self, ledger_path: Path, snapshot_path: Callable[[Partition], Path]
     ) -> tuple[int, int]:
-        """Compares each snapshot that is up to date with its day; returns how many, and the rest.
+        """Compares each snapshot that is up to date with its day: how many were, and were not.
 
-        A snapshot that was written again meanwhile is of the rest.
+        A snapshot that was written again meanwhile is not compared.
         """
         compared = due = 0
         for day, partition in self._reader.days.partitions().items():
@@ -162,7 +164,7 @@ class LedgerChecks:
                 expect("SHA-256", digest if digest in digests else " or ".join(digests), digest)
                 return
             rows, nanousd = self._days.get(partition.day, (0, 0))
-            self._expect(f"rows compacted of {_date(partition.day)}", rows, partition.rows)
+            self._expect(f"rows compacted of {day_of(partition.day)}", rows, partition.rows)
             found_rows, found_nanousd = snapshots.measure(path)
         except FileNotFoundError:
             expect("snapshot", "there", NOTHING)
@@ -173,10 +175,6 @@ class LedgerChecks:
             expect("sum of cost_usd", _usd(nanousd), _usd(found_nanousd))
             if not differences.count:
                 expect("SHA-256", " or ".join(digests), digest)
-
-
-def _date(day: int) -> str:
-    return str(date(1970, 1, 1) + timedelta(days=day))
 
 
 def _usd(nanousd: int) -> str:

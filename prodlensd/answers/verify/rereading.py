@@ -1,31 +1,30 @@
-"""The logs, read again: what each source holds, line by line, against the ledger."""
+"""The logs against the ledger: each source read again from its start, line by line."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import accumulate, islice
 from typing import Any, Final
 
+from prodlensd.answers.facts import Follow
 from prodlensd.answers.verify.differences import NOTHING, Difference, Differences
 from prodlensd.ledger import Counts, Place, Reader, Source
 from prodlensd.logs import PassedOver, Tailer
 from prodlensd.model import CHAIN_ROOT, Checkpoint, Chunk, Fault, Mismatch, Outcome, Sighting
+from prodlensd.moments import short_time
 from prodlensd.pipeline import build
 from prodlensd.pricing import Pricer
 
-# Each unpacks a window of its own when it is compressed.
+# Each of them that is compressed holds a window of unpacked bytes in memory.
 SOURCES_AT_ONCE: Final = 16
-#: Later than anything is young: what was committed is complete, and there is nothing to wait for.
+#: A time at which no file is young any more: the tailer waits for nothing that may still change.
 _LATER_NS: Final = 1 << 62
 #: The reason for a source whose file was not found.
 _GONE: Final = "gone"
 
-#: A tailer that begins at these checkpoints.
-Follow = Callable[[Iterable[Checkpoint]], Tailer]
 #: Where the file of a source is now; None when it was not found.
 Find = Callable[[Checkpoint], Sighting | None]
 
@@ -66,12 +65,12 @@ class Places:
 
 def reread(
     sources: list[Source],
-    rereading: Rereading,
+    rereader: Rereader,
     look_again: Callable[[], None],
     differences: Differences,
     progress: Callable[[int, int], None],
 ) -> list[Unread]:
-    """Reads all live sources again, some at a time; returns those that could not be."""
+    """Reads all live sources again, SOURCES_AT_ONCE at a time; gives those that were not read."""
     unread = [
         Unread(source.checkpoint.source_id, source.checkpoint.path, source.state)
         for source in sources
@@ -89,7 +88,7 @@ def reread(
     def compare(some: list[Source]) -> Iterator[Unread]:
         left = iter(some)
         while group := list(islice(left, SOURCES_AT_ONCE)):
-            yield from rereading.compare([Replay(source) for source in group], differences, advance)
+            yield from rereader.compare([Replay(source) for source in group], differences, advance)
 
     advance(0)
     first = list(compare(live))
@@ -151,7 +150,7 @@ class Replay:
             self._differs(offset, "line", "in the ledger once", "a trace and a dead letter")
         elif place is refused is None:
             name = chain.hex() if key == chain else key
-            self._differs(offset, "line", f"trace {name} of {_time(started_us)}", NOTHING)
+            self._differs(offset, "line", f"trace {name} of {short_time(started_us)}", NOTHING)
         elif not here:
             refused_here = self._is_here(refused, offset)
             self.dead_letters += refused_here
@@ -205,7 +204,7 @@ class Replay:
         return self.finished and 0 < last <= self.first_different and last < self.goal.offset
 
 
-class Rereading:
+class Rereader:
     """Reads groups of sources again, with the daemon's own tailer and pipeline."""
 
     def __init__(self, reader: Reader, follow: Follow, find: Find) -> None:
@@ -235,29 +234,29 @@ class Rereading:
                 yield Unread(source_id, path, "changed" if replay.cursor.offset else _GONE)
 
     def _read(self, replays: list[Replay], advance: Callable[[int], None]) -> dict[str, str]:
-        """Reads each to where its source is committed; returns what could not be read, and why."""
-        going = {replay.goal.source_id: replay for replay in replays if not replay.finished}
+        """Reads each up to its checkpoint; gives the paths of unreadable files, and why."""
+        unfinished = {replay.goal.source_id: replay for replay in replays if not replay.finished}
         tailer = self._follow(())
         try:
-            for replay in going.values():
+            for replay in unfinished.values():
                 if (sighting := self._find(replay.goal)) is not None:
                     replay.path = sighting.path
                     tailer.adopt(replace(replay.cursor, path=sighting.path), sighting)
-            while self._read_on(tailer, going, advance):
+            while self._read_on(tailer, unfinished, advance):
                 pass
             return dict(tailer.faults(_LATER_NS))
         finally:
             tailer.close()
 
     def _read_on(
-        self, tailer: Tailer, going: dict[int, Replay], advance: Callable[[int], None]
+        self, tailer: Tailer, unfinished: dict[int, Replay], advance: Callable[[int], None]
     ) -> bool:
         """Reads at most one chunk of each; False when there was nothing more."""
         found_work = False
         for found in tailer.read(_LATER_NS):
             found_work = True
             if isinstance(found, Chunk):
-                replay = going[found.start.source_id]
+                replay = unfinished[found.start.source_id]
                 self._take(replay, found, tailer)
                 advance(replay.cursor.offset - found.start.offset)
             elif isinstance(found, Mismatch):
@@ -290,7 +289,7 @@ class Rereading:
 
 
 def _cut(chunk: Chunk, goal: int) -> Chunk:
-    """What of the chunk ends at the offset `goal` or before; may be nothing."""
+    """The lines of the chunk that end at the offset `goal` or before; perhaps none."""
     if chunk.end <= goal:
         return chunk
     start = chunk.start.offset
@@ -298,10 +297,5 @@ def _cut(chunk: Chunk, goal: int) -> Chunk:
         return replace(chunk, end=goal, zeros=goal - start)
     ends = list(accumulate((len(line) + 1 for line in chunk.lines), initial=start))
     count = bisect_right(ends, goal) - 1
-    # Without a last record, because that of the chunk is no longer its last.
+    # The digest of the chunk's last record is not that of its last line any more.
     return Chunk(chunk.start, chunk.lines[:count], ends[count], chunk.size_bytes, 0, b"")
-
-
-def _time(moment_us: int) -> str:
-    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=moment_us)
-    return moment.isoformat().replace("+00:00", "Z")
