@@ -20,7 +20,7 @@ import click
 
 from prodlensd.app.books import Books
 from prodlensd.cli import as_json, config_option, fail, load_config
-from prodlensd.cli.accepting import dismiss, purge
+from prodlensd.app.dead_letters import dismiss, purge
 from prodlensd.cli.letters import find, open_reader, reason_option, told_errors
 from prodlensd.config import Config
 from prodlensd.jobs import retrying as dead_letters

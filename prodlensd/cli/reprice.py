@@ -15,7 +15,7 @@ from prodlensd.answers.periods import read_period
 from prodlensd.app.books import Books, fingerprint
 from prodlensd.cli import as_json, config_option, fail, load_config
 from prodlensd.cli.bar import bar
-from prodlensd.cli.compact import write_snapshots
+from prodlensd.app.compaction import write_snapshots
 from prodlensd.cli.report import time_options
 from prodlensd.cli.zone import time_zone
 from prodlensd.config import Config

@@ -15,7 +15,7 @@ import pytest
 # root goes to its end: an installed prodlensd comes first.
 sys.path.append(str(Path(__file__).parents[2]))
 
-from prodlensd.litellm import proxy
+from prodlensd import litellm as proxy
 from tests.e2e import traffic
 from tests.e2e.fake_upstream import FakeUpstream
 from tests.e2e.litellm_proxy import VERSIONS, litellm_python, running_proxy

@@ -13,7 +13,7 @@ from pathlib import Path
 from socket import socket
 from typing import Final
 
-from prodlensd.litellm import proxy
+from prodlensd import litellm as proxy
 from tests.venvs import venv_python
 
 VERSIONS: Final = ("1.106.2", "1.80.0")  # the newest these tests know, and one of a year before

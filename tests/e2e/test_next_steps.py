@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from prodlensd.litellm import proxy
+from prodlensd import litellm as proxy
 
 TELL = f"{sys.executable} -c 'import json, os; print(json.dumps(dict(os.environ)))'"
 

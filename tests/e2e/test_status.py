@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from prodlensd.litellm import proxy
+from prodlensd import litellm as proxy
 from tests.e2e.fake_upstream import FakeUpstream
 from tests.e2e.litellm_proxy import VERSIONS, litellm_python, running_proxy
 
