@@ -23,6 +23,8 @@ from urllib.parse import parse_qsl, urlsplit
 import msgspec
 from msgspec import Meta
 
+from prodlensd.model import OperationalError
+
 SYSTEM_FILE: Final = Path("/etc/prodlensd/config.toml")
 
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
@@ -32,7 +34,7 @@ Bytes = Annotated[int, Meta(ge=0, le=1 << 62)]
 Duration = Annotated[float, Meta(ge=0, le=31_536_000)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Count = Annotated[int, Meta(ge=0, le=1 << 62)]
-# The comment that opens a pattern is what an error says instead of the pattern.
+# The comment that opens a pattern stands in an error in place of the pattern.
 Text = Annotated[str, Meta(pattern=r"(?#a text that is not empty)\A[^\0]+\Z")]
 FileName = Annotated[str, Meta(pattern=r"(?#a file name, which has no '/')\A[^/\0]+\Z")]
 FileNames = Annotated[tuple[FileName, ...], Meta(min_length=1)]
@@ -40,7 +42,7 @@ FileNames = Annotated[tuple[FileName, ...], Meta(min_length=1)]
 _HOST = r"(?#a letter or digit, then also any of . _ -)\A([A-Za-z0-9][A-Za-z0-9._-]{0,199})?\Z"
 _LISTEN = r"(?#host:port)\A(([^\s:/\[\]]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5})?\Z"
 _PROXY = r"(?#an http:// or https:// address)\A(https?://[^\s/]\S*)?\Z"
-# The only thing before an @ is the word by which pyarrow is told to ask for no credentials.
+# Before an @ only `anonymous`, with which pyarrow looks for no credentials.
 _PUBLISH = (
     r"(?#a file://, s3:// or gs:// address, with no name or password in it)"
     r"\A(file:///[^\0?#]*|(s3|gs)://(anonymous@)?[^\0@/?]+([/?][^\0@]*)?)?\Z"
@@ -55,7 +57,7 @@ _PUBLISH_OPTIONS = {
 }
 
 
-class ConfigError(ValueError):
+class ConfigError(OperationalError, ValueError):
     """The configuration cannot be used; the message, for people, names the file and the key."""
 
 
@@ -96,7 +98,7 @@ class Fallback(_Table, frozen=True, kw_only=True):
     output_usd_per_million: Usd
 
 
-class Override(_Table, frozen=True, kw_only=True):
+class PriceOverride(_Table, frozen=True, kw_only=True):
     model: Text
     provider: Text | None = None
     valid_from: date | None = None
@@ -117,7 +119,7 @@ class Pricing(_Table, frozen=True, kw_only=True):
     free_providers: tuple[Text, ...] = ("ollama", "lm_studio", "hosted_vllm")
     litellm_prices: Path | None = None
     fallback: Fallback | None = None
-    override: tuple[Override, ...] = ()
+    override: tuple[PriceOverride, ...] = ()
 
 
 class Publish(_Table, frozen=True, kw_only=True):
@@ -181,7 +183,7 @@ class Log(_Table, frozen=True, kw_only=True):
 
 
 class Settings(_Table, frozen=True, kw_only=True):
-    """What a file may say."""
+    """The keys that a file may have."""
 
     host: Annotated[str, Meta(pattern=_HOST)] = ""
     logs: Logs
@@ -324,21 +326,21 @@ def _host_name() -> str:
 
 def _explain(verdict: str, tree: dict[str, Any]) -> str:
     """The verdict of msgspec in words of the file. Tests pin the phrases that this relies on."""
-    said, _, place = verdict.rpartition(" - at `$[0]")
+    fault, _, place = verdict.rpartition(" - at `$[0]")
     key = place.strip("`.")
     found: Any = tree
     for step in re.findall(r"\w+", key):
         found = found[int(step) if step.isdigit() else step]
-    if field := re.fullmatch(r"(?s)Object (contains|missing) \w+ field `(.*)`", said):
+    if field := re.fullmatch(r"(?s)Object (contains|missing) \w+ field `(.*)`", fault):
         key = f"{key}.{field[2]}".strip(".")
         if field[1] == "contains":
             return f"unknown key {key!r}{_suggestion(_general(key))}"
         problem = "missing"
-    elif isinstance(found, dict) and ": " in said:  # from a __post_init__ above
-        name, _, problem = said.partition(": ")
+    elif isinstance(found, dict) and ": " in fault:  # from a __post_init__ above
+        name, _, problem = fault.partition(": ")
         key = f"{key}.{name}".lstrip(".")
     else:
-        words = re.sub(r"`str` matching regex .\(\?#|\)\\.*|, got .*| \| null|`", "", said)
+        words = re.sub(r"`str` matching regex .\(\?#|\)\\.*|, got .*| \| null|`", "", fault)
         words = words.replace("object", "table").replace("array", "list")
         words = re.sub(r"(?s)Invalid enum .*", "Expected one of its values", words)
         problem = f"{words[0].lower()}{words[1:]}, found {_shown(found)}"

@@ -1,4 +1,4 @@
-"""LiteLLM custom logger: one JSON line for each call, and never a word of what was said.
+"""LiteLLM custom logger: one JSON line for each call, without prompts and answers.
 
 It runs inside LiteLLM's process, needs LiteLLM and the standard library only and imports nothing
 of prodlensd, so this file may as well be copied beside the proxy's config. In `litellm_settings`:
@@ -18,7 +18,7 @@ Reading order: the hooks, the line, who and where, plain values, the file. Kept 
 LiteLLM may still run on, and free of dataclasses, since LiteLLM executes a copied file without
 registering it as a module.
 """
-# ruff: noqa: ARG002, D102 (the hooks' names and parameters are LiteLLM's, who documents them)
+# ruff: noqa: ARG002, D102 (the hooks' names and parameters are LiteLLM's and documented there)
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ class TraceLogger(CustomLogger):
         return True
 
     def _warn(self, error: Exception) -> None:
-        """Say that lines are lost, at most once a minute, quoting nothing from them."""
+        """Logs that lines are lost, at most once a minute, quoting nothing from them."""
         with self._lock:
             self._lost += 1
             now = time.monotonic()
@@ -241,8 +241,8 @@ class Event:
     def _ttft_ms(self) -> float | None:
         """The wait for a stream's first token.
 
-        Where LiteLLM did not measure it (no stream; native streams with versions of 2025), it says
-        that the answer began when it ended.
+        Where LiteLLM did not measure it (no stream; native streams with versions of 2025), its
+        start of the answer is the end.
         """
         began = first(
             seconds(self.kwargs.get("completion_start_time")),
@@ -252,13 +252,13 @@ class Event:
         return milliseconds(self.started, began) if is_measured and self._is_stream() else None
 
     def _is_stream(self) -> bool | None:
-        """LiteLLM says True or nothing; nothing of a stream that failed: then ask the request."""
+        """LiteLLM gives True or nothing, and nothing for a failed stream: ask the request then."""
         if self.payload.get("stream") is True or self.body.get("stream") is True:
             return True
         return False if self.status == "success" or self.body else None
 
     def _service_tier(self) -> str | None:
-        """The tier the provider says it served, else the one priced, else the one asked for."""
+        """The tier that the provider served, else the one priced, else the one asked for."""
         places = (
             self.payload.get("response"),
             self.metadata.get("usage_object"),
@@ -335,7 +335,7 @@ class Event:
             ("key_email", "user_api_key_user_email"),
         ):
             name = name_or_number(self.metadata.get(key))
-            if name and name != "default_user_id":  # the name of everyone who has the master key
+            if name and name != "default_user_id":  # the name of all users of the master key
                 is_claim = name.strip() in map(str.strip, self.headers.values())
                 return name, "header" if is_claim else via
         name = first(*(name_or_number(claims.get("developer_id")) for claims in self.claims))
@@ -345,7 +345,7 @@ class Event:
         return (name, "header") if name else (None, None)
 
     def _repo(self) -> str | None:
-        """The repository as it was sent, less any password; the daemon says what it means."""
+        """The repository as it was sent, less any password; the daemon makes a slug of it."""
         names = ("repo", "repository", "repo_slug")
         spend_logs = mapping(self.metadata.get("spend_logs_metadata"))
         key = mapping(self.metadata.get("user_api_key_auth_metadata"))
@@ -465,7 +465,7 @@ def mapping(value: object) -> dict[Any, Any]:
 
 
 def text(value: object) -> str | None:
-    """A string that says something and is not too long.
+    """A string that is neither blank nor too long.
 
     Half a surrogate pair, which strict JSON readers refuse, becomes a question mark.
     """
@@ -475,7 +475,7 @@ def text(value: object) -> str | None:
 
 
 def word(value: object) -> str | None:
-    """A string that can be no sentence, as the name of an error's class or of a service tier."""
+    """A string that cannot be a sentence, such as the name of an error class or a service tier."""
     is_word = isinstance(value, str) and re.fullmatch(r"[A-Za-z_][\w.-]{0,99}", value, re.ASCII)
     return text(value) if is_word else None
 
@@ -487,7 +487,7 @@ def sha256(value: object) -> str | None:
 
 
 def name_or_number(value: object) -> str | None:
-    """An id chosen by a client, who may well have chosen a number."""
+    """An id chosen by a client, which may be a number."""
     count = integer(value)
     return text(value) if count is None else str(count)
 
@@ -513,7 +513,7 @@ def http_status(value: object) -> int | None:
 
 
 def seconds(value: object) -> float | None:
-    """Seconds since 1970 of a number or a datetime (LiteLLM's have no zone and tell local time)."""
+    """Seconds since 1970 of a number or a datetime (LiteLLM's have no zone and are local time)."""
     try:
         moment = value.timestamp() if isinstance(value, datetime) else number(value)
     except (OSError, OverflowError, ValueError):  # too far away for the C library
@@ -537,9 +537,9 @@ def log_folder() -> Path:
 
 
 def append_line(folder: Path, line: str) -> None:
-    """Append the line to the file of the day, in one write, which the kernel does not interleave.
+    """Appends the line to the file of the day, in one write, which the kernel does not interleave.
 
-    The file is opened for each line, so that rotating it needs no signal. Where somebody's write
+    The file is opened for each line, so that rotating it needs no signal. Where a write
     was cut short (a full disk), a newline goes first: readers then meet one bad line and not two.
     Raises OSError if the line, or the end of it, could not be written.
     """

@@ -39,6 +39,14 @@ REASONS: Final = (
 )
 
 
+class OperationalError(Exception):
+    """The work cannot be done as things are; no bug. The message, for people, says what to do."""
+
+
+class TemporaryError(OperationalError):
+    """What is in the way passes by itself, such as another program's lock: try again later."""
+
+
 class BadLine(Exception):
     """A line that is not a trace. `detail` never quotes the line: it may hold a prompt."""
 

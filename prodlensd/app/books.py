@@ -1,4 +1,4 @@
-"""The prices of a configuration, for the commands that price calls."""
+"""The price books of a configuration, and what calls cost by them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from contextlib import suppress
 from hashlib import blake2b
 from importlib.metadata import version
-from typing import Final
+from typing import Final, Self
 
 from prodlensd import __version__
 from prodlensd import config as configuration
@@ -16,7 +16,10 @@ _LITELLM_FILE: Final = "prodlensd.pricing.litellm_file"
 
 
 class Books:
-    """The pricer of a configuration and its price books, each in a child process of its own."""
+    """The pricer of a configuration and its price books, each in a child process.
+
+    A context manager: the processes end with it. `pins` are the prices that the ledger keeps.
+    """
 
     def __init__(self, pricing: configuration.Pricing, pins: Pins | None = None) -> None:
         self._children = [ChildBook(now_s=time.monotonic)]
@@ -35,40 +38,42 @@ class Books:
             pins=pins,
         )
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for child in self._children:
+            child.close()
+
     def start(self) -> None:
-        """Starts the children, without waiting until they can answer."""
+        """Starts the processes, without waiting until they can answer. Raises OSError."""
         for child in self._children:
             child.start()
 
     def warm_up(self) -> None:
-        """Waits until they can."""
+        """Waits until the processes can answer."""
         for child in self._children:
             child.warm_up()
 
     def rest(self) -> None:
-        """Lets those go that have not been asked for a minute."""
+        """Ends the processes that have not been asked for a minute; they start when asked again."""
         for child in self._children:
             child.rest()
 
-    def close(self) -> None:
-        """Lets all go."""
-        for child in self._children:
-            child.close()
-
 
 def fingerprint(pricing: configuration.Pricing) -> str:
-    """What tells one set of prices from another: with a new one, unpriced calls are tried again.
+    """A digest of all prices in force: with other prices, unpriced calls are tried again.
 
-    A LiteLLM price file that cannot be read is told of by who asks it for a price.
+    A LiteLLM price file that cannot be read counts as empty; asking it for a price is an error.
     """
-    told = blake2b(digest_size=16)
+    digest = blake2b(digest_size=16)
     for part in (__version__, version("genai-prices"), repr(pricing)):
-        told.update(part.encode() + b"\0")
+        digest.update(part.encode() + b"\0")
     if pricing.litellm_prices is not None:
         with suppress(OSError):
-            told.update(pricing.litellm_prices.read_bytes())
-    return told.hexdigest()
+            digest.update(pricing.litellm_prices.read_bytes())
+    return digest.hexdigest()
 
 
-def _override(override: configuration.Override) -> Override:
+def _override(override: configuration.PriceOverride) -> Override:
     return Override(**{name: getattr(override, name) for name in override.__struct_fields__})

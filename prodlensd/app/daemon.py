@@ -1,82 +1,119 @@
-"""`prodlensd run`."""
+"""The daemon of a configuration, put together, and again whenever the configuration changes."""
 
 from __future__ import annotations
 
 import gc
 import os
 import subprocess
-from collections.abc import Iterable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
-import click
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from prodlensd import __version__, child, formats
+from prodlensd import __version__, child
+from prodlensd.app import due
 from prodlensd.app.books import Books, fingerprint
 from prodlensd.app.following import follow, own_files
 from prodlensd.app.metrics import http_server
-from prodlensd.cli import EXIT_LOCKED, config_option, fail, load_config
-from prodlensd.app.compaction import has_work
-from prodlensd.app.publication import has_backlog
 from prodlensd.config import Config, ConfigError, load
-from prodlensd.daemon import Daemon, Notifier, Pace, Work, configure_log, log_outlet
-from prodlensd.ledger import Ledger, LedgerError, LedgerLostError, Partitions, Prices
-from prodlensd.logs import Bell
+from prodlensd.daemon import Daemon, Job, Notifier, Pace, configure_log, log_outlet
+from prodlensd.ledger import Ledger, Prices
+from prodlensd.logs import ZEROS_WAIT_NS, Bell
+from prodlensd.model import OperationalError
 from prodlensd.moments import now_us
-from prodlensd.pipeline import build
-from prodlensd.process import AlreadyRunningError, InstanceLock, Signals
+from prodlensd.process import InstanceLock, Signals
 
 
-@click.command()
-@config_option
-@click.option("--once", is_flag=True, help="Ingest everything there is, compact, and exit.")
-@click.pass_obj
-def command(caught: Signals | None, config_path: Path | None, once: bool) -> None:
-    """Run the daemon in the foreground.
+def run(config: Config, path: Path | None, caught: Signals | None, *, once: bool) -> None:
+    """Runs the daemon until a signal asks it to stop; with `once`, until everything is ingested.
 
-    Example: prodlensd run --once
-
-    Exit code: 0, 1 on a failure while running, 75 when another instance runs, 78 for a bad
-    configuration.
+    `path` is where the configuration is read again, None where it is looked for; `caught` are the
+    signals, where they are caught already. Raises AlreadyRunningError, OperationalError or OSError.
     """
-    config = load_config(config_path)
-    os.umask(0o077)
     # Lines become short-lived tuples by the thousand and hold no cycles: look for those less often.
     gc.set_threshold(100_000, 50, 100)
     configure_log(config.log.level)
     log = structlog.get_logger()
     notifier = Notifier(os.environ)
     notifier.status("opening the ledger")
-    try:
-        with ExitStack() as stack:
-            signals = caught or stack.enter_context(Signals())
-            stack.enter_context(InstanceLock(config.store.path))
-            if not config.store.path.exists():
-                log.info("beginning a new ledger", store=str(config.store.path))
-            log.info("started", version=__version__, pid=os.getpid(), store=str(config.store.path))
-            configuration = _Configuration(config, config_path, log)
-            while _run(configuration, signals, log, notifier, once=once):
-                pass
-            log.info("stopped")
-    except AlreadyRunningError as error:
-        raise fail(str(error), EXIT_LOCKED) from error
-    except (LedgerLostError, LedgerError, OSError) as error:
-        raise fail(str(error)) from error
+    with ExitStack() as stack:
+        signals = caught or stack.enter_context(Signals())
+        stack.enter_context(InstanceLock(config.store.path))
+        if not config.store.path.exists():
+            log.info("beginning a new ledger", store=str(config.store.path))
+        log.info("started", version=__version__, pid=os.getpid(), store=str(config.store.path))
+        live = _Live(config, path, log)
+        while _run(live, signals, log, notifier, once=once):
+            pass
+        log.info("stopped")
+
+
+class _Live:
+    """The configuration in force, which can be read again. The mutable state: which one it is."""
+
+    def __init__(self, config: Config, path: Path | None, log: FilteringBoundLogger) -> None:
+        self.config = config
+        self.path = path
+        self.prices = fingerprint(config.pricing)
+        self._log = log
+
+    def has_changed(self) -> bool:
+        """Reads it again; True when it, or a price file that it names, is another one now.
+
+        One that cannot be used is logged, and the old one stays in force.
+        """
+        try:
+            new = load(self.path)
+        except ConfigError as error:
+            self._log.error("keeping the old configuration", fault=str(error))
+            return False
+        if new.store.path != self.config.store.path:
+            self._log.error("keeping the old configuration: a new store.path needs a restart")
+            return False
+        configure_log(new.log.level)
+        self._log.info("configuration read again", path=str(new.path))
+        before = (self.config, self.prices)
+        self.config, self.prices = new, fingerprint(new.pricing)
+        return (self.config, self.prices) != before
+
+
+class _Jobs(NamedTuple):
+    """What the daemon has done by processes of their own, in the order in which it is due."""
+
+    repricing: Job
+    compaction: Job
+    publication: Job
+
+
+def _jobs(live: _Live, ledger: Ledger, prices: Prices) -> _Jobs:
+    config, at_start = live.config, prices.fingerprint()
+    return _Jobs(
+        repricing=Job(
+            "repricing",
+            partial(_start, live.path, "reprice"),
+            partial(due.has_to_reprice, prices, live.prices, at_start),
+        ),
+        compaction=Job(
+            "compaction",
+            partial(_start, live.path, "compact"),
+            partial(due.has_to_compact, config, ledger),
+        ),
+        publication=Job(
+            "publication",
+            partial(_start, live.path, "publish"),
+            partial(due.has_to_publish, config, ledger),
+        ),
+    )
 
 
 def _run(
-    configuration: _Configuration,
-    signals: Signals,
-    log: FilteringBoundLogger,
-    notifier: Notifier,
-    *,
-    once: bool,
+    live: _Live, signals: Signals, log: FilteringBoundLogger, notifier: Notifier, *, once: bool
 ) -> bool:
-    """Runs the daemon on one configuration; True when there is another one."""
-    config, config_path = configuration.now, configuration.path
+    """Runs the daemon on the configuration in force; True when there is another one."""
+    config = live.config
     _create_folders(config, log)
     with ExitStack() as stack:
         ledger = stack.enter_context(
@@ -84,119 +121,63 @@ def _run(
         )
         bell = Bell(config.logs.directories, recursive=config.logs.recursive)
         prices = Prices(ledger, now_us)
-        books = Books(config.pricing, prices)
-        stack.callback(books.close)
+        books = stack.enter_context(Books(config.pricing, prices))
         if not once:
             stack.enter_context(bell)
             stack.enter_context(http_server(config, log))
-            with suppress(OSError, MemoryError):  # it is started again when it is asked
+            with suppress(OSError, MemoryError):  # they are started again when they are asked
                 books.start()
-        told = configuration.prices
-        new_prices = partial(_has_new_prices, prices, told, prices.fingerprint())
-        repricing = Work(partial(_start, config_path, "reprice"), new_prices)
-        compaction = Work(
-            partial(_start, config_path, "compact"), partial(has_work, config, Partitions(ledger))
-        )
-        publication = Work(
-            partial(_start, config_path, "publish"),
-            partial(has_backlog, config, Partitions(ledger)),
-        )
-        # What is there once is all there is: nothing is on its way.
-        patience = {"zeros_wait_ns": 0} if once else {}
-        tailer = follow(config, ledger.checkpoints(), **patience)
-        stack.callback(tailer.close)
+        jobs = _jobs(live, ledger, prices)
+        # What is there once is all there is: no writer is about to fill a hole.
+        zeros_wait_ns = 0 if once else ZEROS_WAIT_NS
+        tailer = follow(config, ledger.sources.checkpoints(), zeros_wait_ns=zeros_wait_ns)
+        stack.enter_context(closing(tailer))
         daemon = Daemon(
             ledger=ledger,
             tailer=tailer,
             bell=bell,
-            build=partial(
-                build, parse=formats.parse, price=books.pricer.price, expect=books.expect
-            ),
+            pricer=books.pricer,
             log=log,
             signals=signals,
             pace=Pace(
                 batch_max_lines=config.store.batch_max_lines,
                 rescan_interval_s=config.logs.rescan_interval_s,
-                chore_interval_s=config.parquet.interval_s,
+                job_interval_s=config.parquet.interval_s,
             ),
-            compaction=compaction,
-            repricing=repricing,
-            publication=publication,
+            jobs=jobs,
             on_idle=books.rest,
             notifier=notifier,
-            unsaid=lambda: log_outlet.unsaid,
+            lost_messages=lambda: log_outlet.unreported,
             now=now_us,
         )
         if once:
-            _run_once(daemon, signals, (repricing, compaction))
-            if not signals.stop_asked and publication.is_there():
-                publication.start().wait()  # that it fails, it says itself; there may be no network
+            _run_once(daemon, signals, jobs)
             return False
         books.warm_up()
-        return daemon.run(configuration.has_changed)
+        return daemon.run(live.has_changed)
 
 
-def _run_once(daemon: Daemon, signals: Signals, chores: Iterable[Work]) -> None:
+def _run_once(daemon: Daemon, signals: Signals, jobs: _Jobs) -> None:
     daemon.begin()
     while daemon.ingest() and not signals.stop_asked:
         pass
     daemon.beat("stopped", force=True)
-    for chore in chores:
-        if not signals.stop_asked and chore.is_there() and chore.start().wait() != 0:
-            raise fail("everything is ingested, but what follows failed; see above")
-
-
-def _has_new_prices(prices: Prices, told: str, before: str | None) -> bool:
-    """Whether there are calls without a price that were last tried with other prices.
-
-    When somebody has tried them since the start (`before`), it was with prices as they are now, and
-    these are no longer ours: that waits for the next start.
-    """
-    now = prices.fingerprint()
-    if now == told or now != before:
-        return False
-    if prices.unpriced_calls() > 0:
-        return True
-    prices.note_fingerprint(told)
-    return False
-
-
-class _Configuration:
-    """The configuration in force, and how to read it again. The mutable state: which one it is."""
-
-    def __init__(self, config: Config, path: Path | None, log: FilteringBoundLogger) -> None:
-        self.now = config
-        self.path = path
-        self.prices = fingerprint(config.pricing)
-        self._log = log
-
-    def has_changed(self) -> bool:
-        """Reads it again: whether it, or the prices that it names, are others now.
-
-        One that cannot be used is said, and the old one stays in force.
-        """
-        try:
-            new = load(self.path)
-        except ConfigError as error:
-            self._log.error("keeping the old configuration", fault=str(error))
-            return False
-        if new.store.path != self.now.store.path:
-            self._log.error("keeping the old configuration: a new store.path needs a restart")
-            return False
-        configure_log(new.log.level)
-        self._log.info("configuration read again", path=str(new.path))
-        before, self.now = (self.now, self.prices), new
-        self.prices = fingerprint(new.pricing)
-        return (self.now, self.prices) != before
+    for job in jobs:
+        if signals.stop_asked or not job.has_work():
+            continue
+        failed = job.start().wait() != 0
+        # Without a network `publish` fails and logs it; the next one tries again.
+        if failed and job is not jobs.publication:
+            raise OperationalError("everything is ingested, but what follows failed; see above")
 
 
 def _create_folders(config: Config, log: FilteringBoundLogger) -> None:
-    """Makes the log folders, for the gateway and the watch to find; says which cannot be made."""
-    for directory in config.logs.directories:
+    """Makes the log folders, so that the proxy and the bell find them; logs those it cannot."""
+    for folder in config.logs.directories:
         try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            log.warning("cannot create a log folder", path=str(directory), fault=error.strerror)
+            log.warning("cannot create a log folder", path=str(folder), fault=error.strerror)
     within = [
         str(file)
         for file in own_files(config)
@@ -207,6 +188,9 @@ def _create_folders(config: Config, log: FilteringBoundLogger) -> None:
 
 
 def _start(config_path: Path | None, command: str) -> subprocess.Popen[bytes]:
-    """A process of its own: the daemon stays small, and a crash there harms nothing."""
+    """Starts a command as a process: the daemon stays small, and a crash there harms nothing.
+
+    Raises OSError.
+    """
     arguments = [] if config_path is None else ["--config", str(config_path)]
     return child.start(command, "--quiet", *arguments)

@@ -1,161 +1,128 @@
-"""`prodlensd dead-letters dismiss` and `purge`: what nobody will mend is accepted."""
+"""The dead letters of a configuration's ledger: one found, some read again, some accepted."""
 
 from __future__ import annotations
 
-import os
+import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final
 
-import click
-
-from prodlensd.cli import config_option, load_config
-from prodlensd.cli.letters import find, reason_option, told_errors
+from prodlensd.app.books import Books
+from prodlensd.app.ledger import reading, writing
 from prodlensd.config import Config
-from prodlensd.jobs import retrying as dead_letters
-from prodlensd.ledger import BEFORE, Accepted, Ledger, Letters, Partitions, Reader, Refused, Turns
-from prodlensd.text import table
+from prodlensd.jobs import retrying
+from prodlensd.jobs.retrying import Retried
+from prodlensd.ledger import (
+    BEFORE,
+    LETTER_STATES,
+    Accepted,
+    Letters,
+    Partitions,
+    Prices,
+    Reader,
+    Redeemed,
+    Refused,
+    Turns,
+)
+from prodlensd.model import DIGEST_BYTES, OperationalError
+from prodlensd.moments import now_us
+from prodlensd.pricing import Pricer
 
-_VERBS: Final = {"dismissed": "dismiss", "purged": "purge"}
+__all__ = ["LETTER_STATES", "Accepted", "Refused", "Retried", "accept", "find", "free", "retry"]
+
+_ID_DIGITS: Final = 2 * DIGEST_BYTES
 _PAGES_AT_ONCE: Final = 128
 
 
-def _selecting(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The ways to say which dead letters are meant."""
-    for option in (
-        click.option("--dry-run", is_flag=True, help="Only say how many there would be."),
-        click.option("--all", "all_", is_flag=True, help="All dead letters."),
-        reason_option,
-        click.argument("ids", metavar="[ID]...", nargs=-1),
-        config_option,
-    ):
-        command = option(command)
-    return command
+def find(reader: Reader, id_: str) -> Refused:
+    """The one dead letter whose id begins so. Raises OperationalError unless there is just one."""
+    if not re.fullmatch(rf"[0-9A-Fa-f]{{1,{_ID_DIGITS}}}", id_):
+        raise OperationalError(f"{id_!a} is not an id: ids are hexadecimal, as `list` shows them")
+    first, last = (bytes.fromhex(id_.ljust(_ID_DIGITS, digit)) for digit in "0f")
+    found = reader.letters.between(first, last)
+    if not found:
+        raise OperationalError(f"no dead letter has an id that begins with {id_}")
+    if len(found) > 1:
+        raise OperationalError(
+            f"more than one dead letter has an id that begins with {id_}: give more digits of it"
+        )
+    return found[0]
 
 
-@click.command()
-@_selecting
-def dismiss(
-    config_path: Path | None, ids: tuple[str, ...], reason: str | None, all_: bool, dry_run: bool
-) -> None:
-    """Accept dead letters as they are: `status` no longer warns of them.
+def retry(config: Config, reason: str | None, *, dry_run: bool) -> Iterator[Retried]:
+    """Reads dead letters again; what becomes of them, batch by batch.
 
-    They are kept, counted and listed (`list --state dismissed`) as before. Say which: by ID, with
-    --reason, or --all.
-
-    Example: prodlensd dead-letters dismiss --reason unknown_format
+    Raises LedgerError or OSError; the batches before that are done.
     """
-    _accept(
-        load_config(config_path), "dismissed", _selection(ids, reason, every=all_), dry_run=dry_run
-    )
-
-
-@click.command()
-@_selecting
-def purge(
-    config_path: Path | None, ids: tuple[str, ...], reason: str | None, all_: bool, dry_run: bool
-) -> None:
-    """Accept dead letters, and delete their bytes for good.
-
-    What stays is the fact: where the line stood, how long it was, and why it was refused; reading
-    it again adds nothing. Free room of the ledger goes back to the system. Say which: by ID, with
-    --reason, or --all. Safe at any time, also while the daemon runs, and as often as you like.
-
-    Example: prodlensd dead-letters purge 4f1c09aa
-    """
-    _accept(
-        load_config(config_path), "purged", _selection(ids, reason, every=all_), dry_run=dry_run
-    )
-
-
-class _Selection(NamedTuple):
-    """Dead letters by these ids, or else of this reason; all of them when it has neither."""
-
-    ids: tuple[str, ...]
-    reason: str | None
-
-
-def _selection(ids: tuple[str, ...], reason: str | None, *, every: bool) -> _Selection:
-    """What was asked for; a usage error unless it is asked for in exactly one way."""
-    if [bool(ids), reason is not None, every].count(True) != 1:
-        raise click.UsageError("say which: one or more ids, or --reason, or --all")
-    return _Selection(ids, reason)
-
-
-def _accept(config: Config, state: str, selection: _Selection, *, dry_run: bool) -> None:
-    os.umask(0o077)
-    turns = Turns(time.monotonic, threading.Event().wait)
-    with told_errors(), ExitStack() as stack:
-        letters = _letters(stack.enter_context(Reader(config.store.path)), state, selection)
+    with ExitStack() as stack:
+        pricer = Pricer()
+        redeem: Callable[[list[retrying.Read]], Redeemed] = _move_nothing
         if dry_run:
-            _accept_in_batches(letters, state, partial(_count, state), turns, dry_run=True)
-            return
-        ledger = stack.enter_context(Ledger(config.store.path, durability=config.store.durability))
-        _accept_in_batches(letters, state, partial(_write, ledger, state), turns)
-        if state == "purged":
-            _give_back(ledger, turns)
+            reader = stack.enter_context(reading(config))
+        else:
+            ledger, reader = stack.enter_context(writing(config))
+            books = stack.enter_context(Books(config.pricing, Prices(ledger, now_us)))
+            pricer, redeem = books.pricer, ledger.redeem
+        yield from retrying.retry(
+            reader.letters.with_bytes(reason),
+            pricer=pricer,
+            redeem=redeem,
+            max_line_bytes=config.logs.max_line_bytes,
+        )
 
 
-def _letters(reader: Reader, state: str, selection: _Selection) -> Iterable[Refused]:
-    if selection.ids:
-        return {letter.key: letter for letter in (find(reader, i) for i in selection.ids)}.values()
-    most = dead_letters.BATCH_MAX_LINES
-    return reader.letters.in_pages(selection.reason, BEFORE[state], most)
+def _move_nothing(letters: list[retrying.Read]) -> Redeemed:
+    return Redeemed([key for key, _ in letters], 0)
 
 
-def _accept_in_batches(
-    letters: Iterable[Refused],
-    state: str,
-    write: Callable[[list[Refused]], Accepted],
-    turns: Turns,
-    *,
-    dry_run: bool = False,
-) -> None:
-    accepted: Counter[str] = Counter()
-    kept_bytes = 0
-    try:
-        for batch in dead_letters.accept(letters, write, turns.give):
-            accepted += batch.letters
-            kept_bytes += batch.kept_bytes
-    finally:  # what was accepted before a failure is accepted
-        if accepted:
-            _print(accepted, kept_bytes, state, dry_run=dry_run)
-    if not accepted:
-        click.echo(f"no dead letters to {_VERBS[state]}")
+def accept(
+    config: Config, state: str, ids: Iterable[str], reason: str | None, *, dry_run: bool
+) -> Iterator[Accepted]:
+    """Moves dead letters to `state`, dismissed or purged; what was moved, batch by batch.
+
+    Those with these ids, or without ids all of this reason, or without a reason all. Raises
+    OperationalError; the batches before that are done.
+    """
+    with ExitStack() as stack:
+        write = partial(_count, state)
+        if dry_run:
+            reader = stack.enter_context(reading(config))
+        else:
+            ledger, reader = stack.enter_context(writing(config))
+            write = partial(_write, Letters(ledger), state)
+        by_key = {letter.key: letter for letter in (find(reader, id_) for id_ in ids)}
+        letters: Iterable[Refused] = by_key.values()
+        if not by_key:
+            letters = reader.letters.in_pages(reason, BEFORE[state], retrying.BATCH_MAX_LINES)
+        yield from retrying.accept(letters, write, _turns().give)
 
 
-def _write(ledger: Ledger, state: str, batch: list[Refused]) -> Accepted:
-    return Letters(ledger).accept(state, (letter.key for letter in batch))
+def free(config: Config) -> bool:
+    """Gives free pages back to the system, and empties the write-ahead log of what was in them.
+
+    False when another program uses the ledger, so that the log stays. Raises LedgerError.
+    """
+    turns = _turns()
+    with writing(config) as (ledger, _):
+        partitions = Partitions(ledger)
+        while partitions.give_back(_PAGES_AT_ONCE):
+            turns.give()
+        return Letters(ledger).empty_log()
+
+
+def _turns() -> Turns:
+    return Turns(time.monotonic, threading.Event().wait)
+
+
+def _write(letters: Letters, state: str, batch: list[Refused]) -> Accepted:
+    return letters.accept(state, (letter.key for letter in batch))
 
 
 def _count(state: str, batch: list[Refused]) -> Accepted:
     due = [letter for letter in batch if letter.state in BEFORE[state]]
     reasons = Counter(letter.reason for letter in due)
     return Accepted(reasons, sum(letter.kept_bytes for letter in due))
-
-
-def _give_back(ledger: Ledger, turns: Turns) -> None:
-    """Gives free pages back, and leaves nothing of them in the write-ahead log."""
-    partitions = Partitions(ledger)
-    while partitions.give_back(_PAGES_AT_ONCE):
-        turns.give()
-    if not Letters(ledger).empty_log():
-        click.echo(
-            "the ledger is in use: its write-ahead log may hold purged bytes until purge is run "
-            "once more",
-            err=True,
-        )
-
-
-def _print(accepted: Counter[str], kept_bytes: int, state: str, *, dry_run: bool) -> None:
-    done = f"would {_VERBS[state]}" if dry_run else state
-    rows = [(reason, str(count)) for reason, count in sorted(accepted.items())]
-    rows.append(("all", str(accepted.total())))
-    click.echo(table(("reason", done), rows, right={done}))
-    if state == "purged":
-        click.echo(f"{kept_bytes} bytes of them {'would be' if dry_run else 'are'} gone")

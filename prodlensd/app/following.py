@@ -1,4 +1,4 @@
-"""How a configuration's logs are followed, for the commands that read or look at them."""
+"""The logs of a configuration, and how they are followed. `status` loads this: it stays light."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def follow(
     *,
     zeros_wait_ns: int = ZEROS_WAIT_NS,
 ) -> Tailer:
-    """A tailer on the configuration's logs that begins at these checkpoints."""
+    """A tailer of the configuration's logs that begins at these checkpoints."""
     return Tailer(
         config.logs.directories,
         include=config.logs.include,

@@ -1,6 +1,6 @@
-"""The metrics of a configuration's ledger: as text, in a file, over HTTP. No command of its own.
+"""The metrics of a configuration's ledger: as text, in a file, over HTTP.
 
-The Prometheus library is loaded only when metrics are asked for.
+The Prometheus library is loaded only when there are metrics to make.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from prodlensd.config import Config
 from prodlensd.durable import replacing
 from prodlensd.moments import now_us
 
-if TYPE_CHECKING:  # `status` can do without
+if TYPE_CHECKING:  # `status` does not need it
     from structlog.typing import FilteringBoundLogger
 
 
@@ -38,9 +38,9 @@ def write_textfile(path: Path, text: bytes) -> None:
 
 @contextmanager
 def http_server(config: Config, log: FilteringBoundLogger) -> Iterator[None]:
-    """Serves `/metrics` and `/healthz` where the configuration says so, or nothing.
+    """Serves `/metrics` and `/healthz` at http.listen, or nothing where that is empty.
 
-    An address that cannot be had is said and no more: the ledger matters more than its metrics.
+    An address that is taken is only logged: the ledger matters more than its metrics.
     """
     address = config.http.address
     if address is None:

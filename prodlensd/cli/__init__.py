@@ -1,8 +1,10 @@
-"""The commands: one file each, loaded when called. Output and exit codes, nothing else."""
+"""The commands, one file each, loaded when called: options, texts and exit codes, no work."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
@@ -11,31 +13,34 @@ import click
 
 from prodlensd import __version__, config
 from prodlensd.cli.streams import standard_streams
+from prodlensd.model import OperationalError, TemporaryError
 from prodlensd.text import printable
 
 EXIT_FAILURE: Final = 1
-EXIT_CONFIG: Final = 78
+#: As sysexits.h has them. To try later: what is in the way passes, such as a lock or no network.
+EXIT_TRY_LATER: Final = os.EX_TEMPFAIL
+EXIT_CONFIG: Final = os.EX_CONFIG
 
 #: The command's name → its one line in `prodlensd --help`. Its module is prodlensd.cli.<name>.
 COMMANDS: Final = {
     "run": "Run the daemon in the foreground.",
-    "status": "Say whether the daemon and its ledger are healthy, and what to do if not.",
-    "compact": "Bring the Parquet snapshots up to date now, and prune what is due.",
+    "status": "Show whether the daemon and its ledger are healthy, and what to do if not.",
+    "compact": "Bring the Parquet snapshots up to date now, and apply [retention].",
     "publish": "Copy the snapshots to the team's folder or bucket now.",
-    "verify": "Read the logs again and prove that the ledger holds.",
+    "verify": "Read the logs again and prove that each line is in the ledger once.",
     "report": "Usage, cost, errors and latency, by day, developer, model …",
     "reprice": "Price calls again, by default those without a price.",
-    "prices": "Show which price a model has and why; check what has none.",
+    "prices": "Show which price a model has and why; check which have none.",
     "dead-letters": "List, show, export, retry, dismiss and purge lines that could not be read.",
     "init": "Write a configuration file, and with --proxy one for LiteLLM.",
-    "service": "Install, remove or show the service of this machine.",
-    "litellm-callback": "The LiteLLM callback as one file.",
-    "demo": "Ingest three sample traces in a scratch folder and show them.",
+    "service": "Install, remove or show the service that runs the daemon.",
+    "litellm-callback": "Print or install the LiteLLM callback as one file.",
+    "demo": "Ingest three sample calls in a scratch folder and show them.",
 }
 
 
 class _Commands(click.Group):
-    """Imports a command's module only when it is called: `status` pays for nothing else."""
+    """Imports a command's module only when it is called: `status` loads no other."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - as click has it
         with standard_streams():
@@ -85,7 +90,7 @@ class _Failure(click.ClickException):
 
 
 def load_config(path: Path | None, *, exit_code: int = EXIT_CONFIG) -> config.Config:
-    """The configuration, or a message and the exit code for a bad one."""
+    """The configuration; a bad one ends the command with its message and this exit code."""
     try:
         return config.load(path)
     except config.ConfigError as error:
@@ -93,8 +98,22 @@ def load_config(path: Path | None, *, exit_code: int = EXIT_CONFIG) -> config.Co
 
 
 def fail(message: str, exit_code: int = EXIT_FAILURE) -> click.ClickException:
-    """An error message for stderr, which ends the command with this exit code when raised."""
+    """An error that, when raised, ends the command with this message on stderr and exit code."""
     return _Failure(message, exit_code)
+
+
+@contextmanager
+def errors_end_it(*, temporary: int = EXIT_FAILURE) -> Iterator[None]:
+    """Ends the command with the message of whatever kept it from its work.
+
+    Its exit code is 1, or `temporary` for what passes by itself.
+    """
+    try:
+        yield
+    except TemporaryError as error:
+        raise fail(str(error), temporary) from error
+    except (OperationalError, OSError) as error:
+        raise fail(str(error)) from error
 
 
 def as_json(command: str, content: dict[str, Any]) -> str:

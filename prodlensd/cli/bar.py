@@ -1,4 +1,4 @@
-"""A progress bar on stderr, where somebody watches."""
+"""A progress bar on stderr, where that is a terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Progress = Callable[[int, int], None]
 
 @contextmanager
 def bar(what: str, *, shown: bool) -> Iterator[Progress]:
-    """Tells how far `what` is; on a terminal only, and gone when it is done."""
+    """Shows how far `what` is, on a terminal only; the bar is gone at the end."""
     if not shown or not sys.stderr.isatty():
         yield lambda _done, _total: None
         return

@@ -1,7 +1,7 @@
-"""`prodlensd dead-letters`: the lines that could not be read; what they were, and once more.
+"""`prodlensd dead-letters`: the lines that could not be read, looked at, read again or accepted.
 
-They come from anybody and may hold anything, prompts and escape sequences too. `list` never prints
-them, `show` and `export` only escaped, and `show --raw` as they are.
+A line may hold anything, prompts and escape sequences too: `list` never prints it, `show` and
+`export` only escaped, and `show --raw` as it is.
 """
 
 from __future__ import annotations
@@ -11,27 +11,38 @@ import os
 import sys
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import click
 
-from prodlensd.app.books import Books
-from prodlensd.cli import as_json, config_option, fail, load_config
-from prodlensd.app.dead_letters import dismiss, purge
-from prodlensd.cli.letters import find, open_reader, reason_option, told_errors
+from prodlensd.app import dead_letters
+from prodlensd.app.dead_letters import LETTER_STATES, Refused
+from prodlensd.app.ledger import reading
+from prodlensd.cli import (
+    EXIT_TRY_LATER,
+    as_json,
+    config_option,
+    errors_end_it,
+    fail,
+    load_config,
+)
 from prodlensd.config import Config
-from prodlensd.jobs import retrying as dead_letters
-from prodlensd.jobs.retrying import Retried
-from prodlensd.ledger import LETTER_STATES, Ledger, Prices, Reader, Redeemed, Refused
-from prodlensd.moments import iso_time, now_us, short_time
-from prodlensd.pricing import Pricer
+from prodlensd.model import REASONS
+from prodlensd.moments import iso_time, short_time
 from prodlensd.text import printable, table
 
-_MIN_SHOWN_DIGITS: Final = 8
+#: Of an id, in the list: enough to keep a million dead letters apart.
+_SHOWN_DIGITS: Final = 12
 _HEADER: Final = ("id", "received", "state", "reason", "length", "path:offset", "detail")
+_VERBS: Final = {"dismissed": "dismiss", "purged": "purge"}
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+_reason_option: Final = click.option(
+    "--reason", type=click.Choice(REASONS), help="Only the lines refused for this reason."
+)
+_id_argument: Final = click.argument("id_", metavar="ID")
 
 
 @click.group()
@@ -42,13 +53,12 @@ def command() -> None:
     """
 
 
-command.add_command(dismiss)
-command.add_command(purge)
+# Looking ----------------------------------------------------------------------------------------
 
 
 @command.command("list")
 @config_option
-@reason_option
+@_reason_option
 @click.option(
     "--state",
     type=click.Choice([*LETTER_STATES, "all"]),
@@ -73,10 +83,9 @@ def list_(
     Example: prodlensd dead-letters list --reason invalid_json
     """
     states = LETTER_STATES if state == "all" else (state,)
-    with open_reader(load_config(config_path)) as reader:
+    with errors_end_it(temporary=EXIT_TRY_LATER), reading(load_config(config_path)) as reader:
         by_state = reader.letters.count_by_state(reason)
         letters = list(reader.letters.newest(reason, states, most=limit or None))
-        digits = _digits(reader, letters)
     total = sum(by_state[each] for each in states)
     more = max(0, total - len(letters))
     if as_json_:
@@ -85,7 +94,7 @@ def list_(
         click.echo(as_json("dead-letters", answer))
         return
     if letters:
-        click.echo(table(_HEADER, [_cells(letter, digits) for letter in letters], right={"length"}))
+        click.echo(table(_HEADER, map(_cells, letters), right={"length"}))
     else:
         which = "" if state == "all" else f"{state} "
         click.echo(f"no {which}dead letters" + (f" of reason {reason}" if reason else ""))
@@ -98,7 +107,7 @@ def list_(
 
 @command.command()
 @config_option
-@click.argument("id_", metavar="ID")
+@_id_argument
 @click.option(
     "--bytes",
     "max_bytes",
@@ -108,18 +117,18 @@ def list_(
     show_default=True,
     help="Show at most N bytes of the line; 0: all.",
 )
-@click.option("--raw", "as_raw", is_flag=True, help="Write the line's exact bytes, nothing else.")
+@click.option(
+    "--raw", "as_raw", is_flag=True, help="Write the line's bytes as they are, nothing else."
+)
 def show(config_path: Path | None, id_: str, max_bytes: int, as_raw: bool) -> None:
-    r"""Show one dead letter, with its line.
+    r"""Show one dead letter and its line, with \x.. for each byte that is not printable.
 
-    What is not printable is shown as \x..
-
-    ID is the id that `list` shows, or any beginning of it that no other has.
+    ID is the id that `list` shows, or the first digits of it, as long as no other id begins so.
 
     Example: prodlensd dead-letters show 4f1c09aa
     """
-    with open_reader(load_config(config_path)) as reader:
-        letter = find(reader, id_)
+    with errors_end_it(temporary=EXIT_TRY_LATER), reading(load_config(config_path)) as reader:
+        letter = dead_letters.find(reader, id_)
         raw = reader.letters.bytes_of(letter.key)
     is_purged = letter.state == "purged"
     if as_raw:
@@ -150,7 +159,7 @@ def show(config_path: Path | None, id_: str, max_bytes: int, as_raw: bool) -> No
 
 @command.command()
 @config_option
-@reason_option
+@_reason_option
 def export(config_path: Path | None, reason: str | None) -> None:
     """Write dead letters as JSON lines, the oldest first, without purged ones.
 
@@ -159,7 +168,7 @@ def export(config_path: Path | None, reason: str | None) -> None:
     Example: prodlensd dead-letters export --reason bad_timestamp
     """
     out = sys.stdout.buffer
-    with open_reader(load_config(config_path)) as reader:
+    with errors_end_it(temporary=EXIT_TRY_LATER), reading(load_config(config_path)) as reader:
         for letter, raw in reader.letters.with_bytes(reason):
             try:
                 content = {"raw": raw.decode()}
@@ -168,83 +177,6 @@ def export(config_path: Path | None, reason: str | None) -> None:
             # In ASCII: safe on any terminal, whatever the line holds.
             out.write(json.dumps(_as_dict(letter) | content).encode() + b"\n")
     out.flush()
-
-
-@command.command()
-@config_option
-@reason_option
-@click.option("--dry-run", is_flag=True, help="Only say what would be moved.")
-def retry(config_path: Path | None, reason: str | None, dry_run: bool) -> None:
-    """Read dead letters again, and move what is a trace now.
-
-    Safe at any time, also while the daemon runs, and as often as you like. Dismissed ones are
-    read too. A line over logs.max_line_bytes, not kept whole, or purged, stays.
-
-    Example: prodlensd dead-letters retry --dry-run
-    """
-    config = load_config(config_path)
-    os.umask(0o077)
-    moved: Counter[str] = Counter()
-    stayed: Counter[str] = Counter()
-    duplicates = 0
-    try:
-        for batch in _retry(config, reason, dry_run=dry_run):
-            moved += batch.moved
-            stayed += batch.stayed
-            duplicates += batch.duplicates
-    finally:  # what was moved before a failure is moved
-        if moved or stayed:
-            _print_retried(moved, stayed, duplicates, dry_run=dry_run)
-    if not moved and not stayed:
-        click.echo("no dead letters" + (f" of reason {reason}" if reason else ""))
-
-
-def _retry(config: Config, reason: str | None, *, dry_run: bool) -> Iterator[Retried]:
-    """What becomes of the dead letters, batch by batch."""
-    path = config.store.path
-    with told_errors(), ExitStack() as stack:
-        pricer = Pricer()
-        redeem: Callable[[list[dead_letters.Read]], Redeemed] = _no_move
-        if not dry_run:
-            if not path.exists():
-                raise fail(f"no ledger at {path}: has the daemon run yet?")
-            ledger = stack.enter_context(Ledger(path, durability=config.store.durability))
-            books = Books(config.pricing, Prices(ledger, now_us))
-            stack.callback(books.close)
-            pricer, redeem = books.pricer, ledger.redeem
-        yield from dead_letters.retry(
-            stack.enter_context(Reader(path)).letters.with_bytes(reason),
-            pricer=pricer,
-            redeem=redeem,
-            max_line_bytes=config.logs.max_line_bytes,
-        )
-
-
-def _no_move(letters: list[dead_letters.Read]) -> Redeemed:
-    return Redeemed([key for key, _ in letters], 0)
-
-
-def _print_retried(
-    moved: Counter[str], stayed: Counter[str], duplicates: int, *, dry_run: bool
-) -> None:
-    header = ("reason", *(("would move", "would stay") if dry_run else ("moved", "stayed")))
-    reasons = sorted({*moved, *stayed})
-    rows = [(reason, str(moved[reason]), str(stayed[reason])) for reason in reasons]
-    rows.append(("all", str(moved.total()), str(stayed.total())))
-    click.echo(table(header, rows, right=header[1:]))
-    if duplicates:
-        click.echo(f"already in the ledger: {duplicates} of the moved")
-
-
-def _digits(reader: Reader, letters: Iterable[Refused]) -> int:
-    """How many digits of these ids no other dead letter's id begins with."""
-    digits = _MIN_SHOWN_DIGITS
-    for letter in letters:
-        for neighbour in reader.letters.neighbours(letter.key):
-            pairs = zip(letter.key.hex(), neighbour.hex(), strict=True)
-            first = next(i for i, (one, other) in enumerate(pairs) if one != other)
-            digits = max(digits, first + 1)
-    return digits
 
 
 def _as_dict(letter: Refused) -> dict[str, Any]:
@@ -260,9 +192,9 @@ def _as_dict(letter: Refused) -> dict[str, Any]:
     }
 
 
-def _cells(letter: Refused, digits: int) -> tuple[str, ...]:
+def _cells(letter: Refused) -> tuple[str, ...]:
     return (
-        letter.key.hex()[:digits],
+        letter.key.hex()[:_SHOWN_DIGITS],
         short_time(letter.received_us),
         letter.state,
         letter.reason,
@@ -274,10 +206,143 @@ def _cells(letter: Refused, digits: int) -> tuple[str, ...]:
 
 def _escaped(raw: bytes) -> str:
     r"""The bytes as text, with \x.. for each that is not part of a printable character."""
-    text = raw.decode("utf-8", "surrogateescape")  # a byte that is no UTF-8 is not printable
+    text = raw.decode("utf-8", "surrogateescape")  # a byte that is not UTF-8 is not printable
     return "".join(
         char
         if char.isprintable()
         else "".join(f"\\x{byte:02x}" for byte in char.encode("utf-8", "surrogateescape"))
         for char in text
     )
+
+
+# Reading again ----------------------------------------------------------------------------------
+
+
+@command.command()
+@config_option
+@_reason_option
+@click.option("--dry-run", is_flag=True, help="Only show what would be moved.")
+def retry(config_path: Path | None, reason: str | None, dry_run: bool) -> None:
+    """Read dead letters again, and move those that can be read now to the calls.
+
+    For after an upgrade that reads more. Dismissed ones are read too. A line stays that is longer
+    than logs.max_line_bytes, not kept whole, or purged. Safe at any time, also while the daemon
+    runs, and as often as you like.
+
+    Example: prodlensd dead-letters retry --dry-run
+    """
+    config = load_config(config_path)
+    os.umask(0o077)
+    moved: Counter[str] = Counter()
+    stayed: Counter[str] = Counter()
+    duplicates = 0
+    try:
+        with errors_end_it(temporary=EXIT_TRY_LATER):
+            for batch in dead_letters.retry(config, reason, dry_run=dry_run):
+                moved += batch.moved
+                stayed += batch.stayed
+                duplicates += batch.duplicates
+    finally:  # what was moved before a failure is moved
+        if moved or stayed:
+            titles = ("would move", "would stay") if dry_run else ("moved", "stayed")
+            _print_counts(dict(zip(titles, (moved, stayed), strict=True)))
+            if duplicates:
+                click.echo(f"already in the ledger: {duplicates} of the moved")
+    if not moved and not stayed:
+        click.echo("no dead letters" + (f" of reason {reason}" if reason else ""))
+
+
+def _print_counts(columns: dict[str, Counter[str]]) -> None:
+    """A table of these counts, by title: of each reason, and in all."""
+    counts = columns.values()
+    reasons = sorted(set[str]().union(*counts))
+    rows = [(reason, *(str(count[reason]) for count in counts)) for reason in reasons]
+    rows.append(("all", *(str(count.total()) for count in counts)))
+    click.echo(table(("reason", *columns), rows, right=columns))
+
+
+# Accepting --------------------------------------------------------------------------------------
+
+
+def _selecting(command: _Command) -> _Command:
+    """The ways to choose dead letters."""
+    for option in (
+        click.option("--dry-run", is_flag=True, help="Only count them."),
+        click.option("--all", "all_", is_flag=True, help="All dead letters."),
+        _reason_option,
+        click.argument("ids", metavar="[ID]...", nargs=-1),
+        config_option,
+    ):
+        command = option(command)
+    return command
+
+
+@command.command()
+@_selecting
+def dismiss(
+    config_path: Path | None, ids: tuple[str, ...], reason: str | None, all_: bool, dry_run: bool
+) -> None:
+    """Accept dead letters as they are: `status` no longer warns of them.
+
+    They stay in the ledger and are listed by `list --state dismissed`. Say which: by ID, with
+    --reason, or --all.
+
+    Example: prodlensd dead-letters dismiss --reason unknown_format
+    """
+    config = load_config(config_path)
+    _accept(config, "dismissed", ids, reason, every=all_, dry_run=dry_run)
+
+
+@command.command()
+@_selecting
+def purge(
+    config_path: Path | None, ids: tuple[str, ...], reason: str | None, all_: bool, dry_run: bool
+) -> None:
+    """Accept dead letters, and delete their bytes for good.
+
+    What stays is where the line stood, how long it was, and why it was refused; reading it again
+    adds nothing. The ledger's file becomes smaller. Say which: by ID, with --reason, or --all. Safe
+    at any time, also while the daemon runs, and as often as you like.
+
+    Example: prodlensd dead-letters purge 4f1c09aa
+    """
+    config = load_config(config_path)
+    _accept(config, "purged", ids, reason, every=all_, dry_run=dry_run)
+    if dry_run:
+        return
+    with errors_end_it(temporary=EXIT_TRY_LATER):
+        if not dead_letters.free(config):
+            click.echo(
+                "the ledger is in use: its write-ahead log may hold purged bytes until purge is "
+                "run once more",
+                err=True,
+            )
+
+
+def _accept(
+    config: Config,
+    state: str,
+    ids: tuple[str, ...],
+    reason: str | None,
+    *,
+    every: bool,
+    dry_run: bool,
+) -> None:
+    """Accepts what was chosen in exactly one way, and prints how many of each reason that were."""
+    if [bool(ids), reason is not None, every].count(True) != 1:
+        raise click.UsageError("say which: one or more ids, or --reason, or --all")
+    os.umask(0o077)
+    accepted: Counter[str] = Counter()
+    kept_bytes = 0
+    try:
+        with errors_end_it(temporary=EXIT_TRY_LATER):
+            for batch in dead_letters.accept(config, state, ids, reason, dry_run=dry_run):
+                accepted += batch.letters
+                kept_bytes += batch.kept_bytes
+    finally:  # what was accepted before a failure is accepted
+        if accepted:
+            _print_counts({f"would {_VERBS[state]}" if dry_run else state: accepted})
+            if state == "purged":
+                click.echo(f"{kept_bytes} bytes of them {'would be' if dry_run else 'are'} gone")
+    if not accepted:
+        click.echo(f"no dead letters to {_VERBS[state]}")

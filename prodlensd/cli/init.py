@@ -41,7 +41,7 @@ No proxy yet? prodlensd init --proxy DIR
     help="Write a ready LiteLLM config and the callback there instead.",
 )
 def command(config_path: Path | None, proxy_folder: Path | None) -> None:
-    """Write a commented configuration and say what to add to LiteLLM.
+    """Write a commented configuration and show what to add to LiteLLM's.
 
     With --proxy, write a LiteLLM configuration instead. Nothing is overwritten.
 

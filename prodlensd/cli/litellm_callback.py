@@ -31,14 +31,14 @@ def command(config_path: Path | None, print_: bool, folder: Path | None) -> None
 
     Exit code: 0, 1 when the file cannot be written.
     """
-    del config_path  # every command takes it; this one has no use for it
+    del config_path  # every command takes it; this one does not need it
     if print_ and folder is not None:
         raise click.UsageError("--print and --install exclude each other")
     if folder is None:
         click.echo(callback_source(), nl=False)
         return
     path = folder / COPIED_CALLBACK_FILE
-    # The proxy may be another user's and has to read it; nobody else may write what the proxy runs.
+    # The proxy may run as another user and has to read it; only its owner may write what it runs.
     umask = os.umask(0o077) | 0o022
     os.umask(umask)
     try:
@@ -53,7 +53,7 @@ def command(config_path: Path | None, print_: bool, folder: Path | None) -> None
 
 
 def _mode_of(path: Path, otherwise: int) -> int:
-    """The mode of a file that is there, so that who could read it still can."""
+    """The mode of a file that is there, which others may need to read it."""
     try:
         now = path.lstat().st_mode
     except FileNotFoundError:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -11,26 +9,17 @@ from typing import Any, Final
 
 import click
 
-from prodlensd.app.books import Books
-from prodlensd.cli import as_json, config_option, fail, load_config
-from prodlensd.config import Config
-from prodlensd.ledger import Doubtful, LedgerError, Reader
-from prodlensd.model import Trace
+from prodlensd.app import prices
+from prodlensd.app.prices import ALWAYS, EXAMPLE, FOREVER, Doubtful, Priced, Quote, Rates
+from prodlensd.cli import as_json, config_option, errors_end_it, load_config
 from prodlensd.moments import iso_time, moment_us, now_us, short_time
-from prodlensd.pricing import (
-    ALWAYS,
-    FOREVER,
-    BookUnavailableError,
-    Quote,
-    Rates,
-    cost_nanousd,
-    provider_of,
-)
 from prodlensd.text import money, printable, table
 
 _PICO_PER_USD_PER_MILLION: Final = 1_000_000
-#: A call to show what the rates mean.
-_EXAMPLE: Final = {"tokens_in": 10_000, "tokens_out": 1000, "cache_read_tokens": 8000}
+_NO_RATES: Final = {
+    "free": "free: the provider is one of pricing.free_providers",
+    "unpriced": "unpriced: no price is known for this exact name, provider, time and tier",
+}
 _UNITS: Final = {
     "input": "input",
     "cache_read": "input read from a cache",
@@ -51,7 +40,7 @@ def command() -> None:
 @command.command()
 @config_option
 @click.argument("model")
-@click.option("--provider", metavar="NAME", help="As LiteLLM calls it; default: MODEL's prefix.")
+@click.option("--provider", metavar="NAME", help="As LiteLLM names it; default: MODEL's prefix.")
 @click.option(
     "--at",
     "date",
@@ -71,25 +60,24 @@ def show(
     tier: str | None,
     as_json_: bool,
 ) -> None:
-    """Show what a call of MODEL costs, where that stands, and how it was found.
+    """Show the price of a call of MODEL, where it is from, and how it was found.
 
-    MODEL is the name as logged, e.g. anthropic/claude-sonnet-4-5. What the gateway reports for a
-    call is not known here; where it counts, the price shown is kept beside it.
+    MODEL is the name as logged, e.g. anthropic/claude-sonnet-4-5. This is the price by the
+    configuration and the price table; what the proxy reports for a call is not known here.
 
     Example: prodlensd prices show anthropic/claude-sonnet-4-5 --at 2026-11-01
 
-    Exit code: 0, 1 when no price is known.
+    Exit code: 0, 1 when there is no price.
     """
     config = load_config(config_path)
     at_us = now_us() if date is None else moment_us(date.replace(tzinfo=UTC))
-    trace = _a_call(model, provider, at_us, tier)
-    with _told_errors(), _books(config) as (books, _):
-        source, quote = books.pricer.quote(trace)
+    with errors_end_it():
+        priced = prices.quote(config, model, provider, at_us, tier)
     if as_json_:
-        click.echo(as_json("prices-show", _as_dict(trace, source, quote)))
+        click.echo(as_json("prices-show", _as_dict(priced)))
     else:
-        _print(trace, source, quote)
-    if source == "unpriced":
+        _print(priced)
+    if priced.source == "unpriced":
         raise click.exceptions.Exit(1)
 
 
@@ -99,114 +87,83 @@ def show(
 def check(config_path: Path | None, as_json_: bool) -> None:
     """List the models in the ledger whose calls have no price, or a disputed one.
 
-    Disputed: what the gateway reported and the price table are more than a factor of two apart.
+    A price is disputed when what the proxy reported is more than twice, or less than half, what
+    the price table says.
 
     Example: prodlensd prices check
 
     Exit code: 0 when there are none, 1 when there are some, or the ledger cannot be read.
     """
-    config = load_config(config_path)
-    with _told_errors(), _books(config) as (books, reader):
-        if reader is None:
-            raise fail(f"no ledger at {config.store.path}: has the daemon run yet?")
-        unpriced = [(of, _why(of, books)) for of in reader.prices.unpriced()]
-        disputed = reader.prices.disputed()
+    with errors_end_it():
+        unpriced, disputed = prices.check(load_config(config_path))
+    reasons = [_why(calls, source) for calls, source in unpriced]
     if as_json_:
         content = {
-            "unpriced": [_doubtful_as_dict(of) | {"why": why} for of, why in unpriced],
-            "disputed": [_doubtful_as_dict(of) for of in disputed],
+            "unpriced": [
+                _doubtful_as_dict(calls) | {"why": why}
+                for (calls, _), why in zip(unpriced, reasons, strict=True)
+            ],
+            "disputed": [_doubtful_as_dict(calls) for calls in disputed],
         }
         click.echo(as_json("prices-check", content))
     else:
-        _print_unpriced(unpriced)
-        _print_disputed(disputed)
+        _print_calls("unpriced", [calls for calls, _ in unpriced], {"why": reasons})
+        costs = {
+            "gateway": [money(calls.gateway_nanousd or 0) for calls in disputed],
+            "table": [money(calls.table_nanousd or 0) for calls in disputed],
+        }
+        _print_calls("disputed", disputed, costs)
         if not unpriced and not disputed:
             click.echo("every call has a price, and none is disputed")
     if unpriced or disputed:
         raise click.exceptions.Exit(1)
 
 
-def _a_call(model: str | None, provider: str | None, at_us: int, tier: str | None) -> Trace:
-    empty = Trace._make([None] * len(Trace._fields))
-    call = {"started_us": at_us, "status": "success", "cache_hit": False, "anomalies": ()}
-    names = {"model": model, "provider": provider, "service_tier": tier}
-    return empty._replace(**names, **call, **_EXAMPLE)  # type: ignore[arg-type]
-
-
-@contextmanager
-def _books(config: Config) -> Iterator[tuple[Books, Reader | None]]:
-    """The prices of the configuration, and the ledger, where there is one, for what it keeps."""
-    with ExitStack() as stack:
-        path = config.store.path
-        reader = stack.enter_context(Reader(path)) if path.exists() else None
-        books = Books(config.pricing, None if reader is None else reader.prices)
-        stack.callback(books.close)
-        yield books, reader
-
-
-@contextmanager
-def _told_errors() -> Iterator[None]:
-    try:
-        yield
-    except (LedgerError, BookUnavailableError) as error:
-        raise fail(str(error)) from error
-
-
 # show -------------------------------------------------------------------------------------------
 
 
-def _print(trace: Trace, source: str, quote: Quote) -> None:
-    provider = provider_of(trace)
-    tier = f", tier {trace.service_tier}" if trace.service_tier else ""
-    _line(
-        "model",
-        f"{printable(trace.model or '')}, provider {printable(provider) or 'unknown'}{tier}",
-    )
+def _print(priced: Priced) -> None:
+    call, quote = priced.call, priced.quote
+    tier = f", tier {call.service_tier}" if call.service_tier else ""
+    _line("model", f"{call.model or ''}, provider {priced.provider or 'unknown'}{tier}")
     if quote.rates is None:
-        said = {
-            "free": "free: the provider is one of pricing.free_providers",
-            "unpriced": "unpriced: no price is known for this exact name, provider, time and tier",
-        }
-        _line("price", said[source])
-        if source == "unpriced":
-            sold = "→ give it one under [[pricing.override]]"
-            asked = "→ say who sells it: --provider anthropic, or anthropic/… before the name"
-            _line("", sold if provider else asked)
+        _line("price", _NO_RATES[priced.source])
+        if priced.source == "unpriced":
+            advice = "give it one under [[pricing.override]]"
+            if not priced.provider:
+                advice = "name who sells it: --provider anthropic, or anthropic/… before the name"
+            _line("", f"→ {advice}")
         return
     origin = quote.origin
-    _line("price", f"{source}: {origin.book}{', ' if origin.entry else ''}{origin.entry}")
+    entry = f", {origin.entry}" if origin.entry else ""
+    _line("price", f"{priced.source}: {origin.book}{entry}")
     if origin.match:
         _line("found", f"the name {origin.match}")
     _line("valid", _window(quote))
     _print_rates(quote.rates)
-    _print_example(quote.rates, trace)
+    if priced.nanousd is not None:
+        _print_example(quote.rates, call.tokens_out, priced.nanousd)
 
 
 def _print_rates(rates: Rates) -> None:
     _line("rates", "USD per million tokens")
-    for unit, name in _UNITS.items():
-        rate = getattr(rates, unit)
-        _line("", f"{name:26}{'none' if rate is None else _usd(rate):>12}")
-    for threshold, dearer in rates.above:
-        _line("", f"the whole call when its input is over {threshold:,} tokens:")
+    for threshold, tier in ((0, rates), *rates.above):
+        if threshold:
+            _line("", f"the whole call when its input is over {threshold:,} tokens:")
         for unit, name in _UNITS.items():
-            rate = getattr(dearer, unit)
+            rate = getattr(tier, unit)
             _line("", f"{name:26}{'none' if rate is None else _usd(rate):>12}")
 
 
-def _print_example(rates: Rates, trace: Trace) -> None:
-    trace = trace if rates.output is not None else trace._replace(tokens_out=0)
-    nanousd = cost_nanousd(rates, trace)
-    if nanousd is None:
-        return
-    tokens_in, read = _EXAMPLE["tokens_in"], _EXAMPLE["cache_read_tokens"]
+def _print_example(rates: Rates, tokens_out: int | None, nanousd: int) -> None:
+    tokens_in, read = EXAMPLE["tokens_in"], EXAMPLE["cache_read_tokens"]
     parts = [
         f"{tokens_in - read:,} x {_usd(rates.input)}",
         f"{read:,} x {_usd(rates.cache_read)}",
-        f"{trace.tokens_out:,} x {_usd(rates.output or 0)}",
+        f"{tokens_out:,} x {_usd(rates.output or 0)}",
     ]
     _line("example", f"{tokens_in:,} tokens in, {read:,} of them read from a cache,")
-    _line("", f"{trace.tokens_out:,} out: ({' + '.join(parts)}) / 1M = {money(nanousd)}")
+    _line("", f"{tokens_out:,} out: ({' + '.join(parts)}) / 1M = {money(nanousd)}")
 
 
 def _usd(pico: int) -> str:
@@ -227,86 +184,73 @@ def _line(name: str, value: str) -> None:
     click.echo(f"{name:9}{printable(value)}")
 
 
-def _as_dict(trace: Trace, source: str, quote: Quote) -> dict[str, Any]:
+def _as_dict(priced: Priced) -> dict[str, Any]:
+    call, quote = priced.call, priced.quote
     rates = quote.rates
     return {
-        "model": trace.model,
-        "provider": provider_of(trace) or None,
-        "at": iso_time(trace.started_us),
-        "tier": trace.service_tier,
-        "cost_source": source,
+        "model": call.model,
+        "provider": priced.provider or None,
+        "at": iso_time(call.started_us),
+        "tier": call.service_tier,
+        "cost_source": priced.source,
         "book": quote.origin.book or None,
         "entry": quote.origin.entry or None,
         "match": quote.origin.match or None,
         "valid_from": None if quote.from_us == ALWAYS else iso_time(quote.from_us),
         "valid_until": None if quote.until_us == FOREVER else iso_time(quote.until_us),
         "usd_per_million_tokens": None if rates is None else _rates_as_dict(rates),
-        "above": []
-        if rates is None
-        else [
+        "above": [
             {"tokens_in_over": threshold, "usd_per_million_tokens": _rates_as_dict(dearer)}
-            for threshold, dearer in rates.above
+            for threshold, dearer in (() if rates is None else rates.above)
         ],
     }
 
 
 def _rates_as_dict(rates: Rates) -> dict[str, float | None]:
     picos = {unit: getattr(rates, unit) for unit in _UNITS}
-    return {
-        unit: None if pico is None else pico / _PICO_PER_USD_PER_MILLION
-        for unit, pico in picos.items()
-    }
+    million = _PICO_PER_USD_PER_MILLION
+    return {unit: None if pico is None else pico / million for unit, pico in picos.items()}
 
 
 # check ------------------------------------------------------------------------------------------
 
 
-def _why(of: Doubtful, books: Books) -> str:
-    if not of.tokens:
+def _why(calls: Doubtful, source: str) -> str:
+    """Why they have no price, when calls like them would now have a cost of this source."""
+    if not calls.tokens:
         return "the calls do not say how many tokens they had"
-    source, _ = books.pricer.quote(_a_call(of.model, of.provider, of.last_us, of.tier))
     if source != "unpriced":
         return f"has a price now ({source}), unless tokens are missing: prodlensd reprice"
     return "no price is known: give it one under [[pricing.override]]"
 
 
-def _print_unpriced(unpriced: list[tuple[Doubtful, str]]) -> None:
-    if not unpriced:
+def _print_calls(title: str, doubtful: list[Doubtful], more: dict[str, list[str]]) -> None:
+    """A table of the models with these calls, and `more` columns; nothing where there are none."""
+    if not doubtful:
         return
-    header = ("unpriced model", "provider", "tier", "calls", "tokens", "why")
-    rows = [(*_names(of), f"{of.calls:,}", f"{of.tokens or 0:,}", why) for of, why in unpriced]
-    click.echo(table(header, rows, right=("calls", "tokens")))
-
-
-def _print_disputed(disputed: list[Doubtful]) -> None:
-    if not disputed:
-        return
-    header = ("disputed model", "provider", "tier", "calls", "tokens", "gateway", "table")
+    header = (f"{title} model", "provider", "tier", "calls", "tokens", *more)
     rows = [
         (
-            *_names(of),
-            f"{of.calls:,}",
-            f"{of.tokens or 0:,}",
-            money(of.gateway_nanousd or 0),
-            money(of.table_nanousd or 0),
+            calls.model or "(none)",
+            calls.provider or "(none)",
+            calls.tier or "-",
+            f"{calls.calls:,}",
+            f"{calls.tokens or 0:,}",
+            *values,
         )
-        for of in disputed
+        for calls, *values in zip(doubtful, *more.values(), strict=True)
     ]
-    click.echo(table(header, rows, right=header[3:]))
+    click.echo(table(header, rows, right={*header[3:]} - {"why"}))
 
 
-def _names(of: Doubtful) -> tuple[str, str, str]:
-    return of.model or "(none)", of.provider or "(none)", of.tier or "-"
-
-
-def _doubtful_as_dict(of: Doubtful) -> dict[str, Any]:
+def _doubtful_as_dict(calls: Doubtful) -> dict[str, Any]:
     return {
-        "model": of.model,
-        "provider": of.provider,
-        "tier": of.tier,
-        "calls": of.calls,
-        "tokens": of.tokens or 0,
-        "gateway_nanousd": of.gateway_nanousd,
-        "table_nanousd": of.table_nanousd,
-        "last_call_at": iso_time(of.last_us),
+        "model": calls.model,
+        "provider": calls.provider,
+        "tier": calls.tier,
+        "calls": calls.calls,
+        "tokens": calls.tokens or 0,
+        "gateway_nanousd": calls.gateway_nanousd,
+        "table_nanousd": calls.table_nanousd,
+        "last_call_at": iso_time(calls.last_us),
     }

@@ -7,7 +7,6 @@ import io
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from decimal import Decimal
-from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -21,12 +20,10 @@ from prodlensd.answers.report import (
     Group,
     Report,
     read_by,
-    report,
 )
-from prodlensd.app.snapshots import read_snapshot
-from prodlensd.cli import as_json, config_option, fail, load_config
+from prodlensd.app.report import report
+from prodlensd.cli import as_json, config_option, errors_end_it, load_config
 from prodlensd.cli.zone import time_zone
-from prodlensd.ledger import LedgerError
 from prodlensd.model import NANOUSD_PER_USD
 from prodlensd.moments import iso_time, now_us
 from prodlensd.text import money, printable, table
@@ -37,7 +34,7 @@ _MAX_NAME_CELLS: Final = 40
 _FORMULA: Final = tuple("=+-@＝＋－＠\t\r")  # noqa: RUF001 - the wide ones are meant
 _MARKDOWN: Final = frozenset(r"\`*_{}[]()<>#|~!&$")
 _MAX_TOP: Final = 10**9
-#: The columns for programs, but for what hangs on others.
+#: The columns for programs: all figures but the nested one, which only JSON has.
 _FIGURES: Final = [field.name for field in fields(Figures) if field.name != "cost_by_source"]
 
 
@@ -45,12 +42,12 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 def time_options(command: _Command) -> _Command:
-    """The options by which a command is told of which time it is to speak."""
+    """Adds the options that choose a period of time."""
     for option in (
         click.option(
             "--timezone", metavar="ZONE", help="As Europe/Berlin; default: this machine's."
         ),
-        click.option("--until", metavar="WHEN", help="Default: no end. A day is in it as a whole."),
+        click.option("--until", metavar="WHEN", help="A day or a moment; default: no end."),
         click.option("--since", metavar="WHEN", help="A day or a moment."),
     ):
         command = option(command)
@@ -88,13 +85,14 @@ def command(
 
     \b
     WHEN is a day: 2026-11-01, today, yesterday, 7d (the day seven days ago);
-    or a moment: 2026-11-01T14:30 or 24h (ago), which as --until is not in it;
-    or always. Without --since: 30d; by week or month the last twelve of them.
+    or a moment: 2026-11-01T14:30 or 24h (ago); or always.
+    --until includes a day, and ends just before a moment.
+    Without --since: 30d; by week or month the last twelve of them.
     Weeks are ISO weeks. Days without a call are left out.
 
     \b
-    requests  what clients asked for: the calls with one id of the gateway
-    calls     what the gateway tried for them, retries and fallbacks too
+    requests  what clients asked for: the calls with one id of the proxy
+    calls     what the proxy tried for them, retries and fallbacks too
     errors    calls that failed
     cost      of all calls with a known price: "≥" where others have none
     p50, p95  latency of the successful calls that carry one
@@ -102,7 +100,7 @@ def command(
               proxy, other ways are claims; trace_id: no session was named
 
     Groups beyond --top are one row, "(n more)", in JSON "rest"; CSV has no row
-    for them. The total is of all calls, always. Times alone are all shown.
+    for them. The total is of all calls, always. By time alone, all groups are shown.
 
     JSON and CSV have more columns. In CSV a text that a spreadsheet would take
     for a formula begins with an apostrophe.
@@ -117,10 +115,8 @@ def command(
         period = read_period(since, until, names, zone, now_us())
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    try:
-        found = report(config.store.path, names, period, partial(read_snapshot, config), top)
-    except LedgerError as error:
-        raise fail(str(error)) from error
+    with errors_end_it():
+        found = report(config, names, period, top)
     click.echo(_FORMS[form](found), nl=False)
     if found.more_groups and form in _FOR_PROGRAMS:
         click.echo(_hint(found), err=True)
@@ -297,11 +293,11 @@ def _hint(found: Report) -> str:
 
 
 def _nothing(found: Report) -> str:
-    said = f"no calls {_span(found.period)}"
+    nothing = f"no calls {_span(found.period)}"
     if found.ledger is None:
-        return f"{said}: the ledger is empty"
+        return f"{nothing}: the ledger is empty"
     first, last = (f"{local_time(at_us, found.period.zone):%Y-%m-%d}" for at_us in found.ledger)
-    return f"{said}: the ledger's are from {first} to {last}, try --since {first}"
+    return f"{nothing}: the ledger's are from {first} to {last}, try --since {first}"
 
 
 def _span(period: Period) -> str:

@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import sys
 import traceback
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
-from prodlensd.answers.gauges import OK, SEVERITY, UNKNOWN, Check, Gauge, Limits
-from prodlensd.answers.status import EXIT_CODES, Health, check_health
-from prodlensd.app.following import follow
+from prodlensd.answers.gauges import OK, SEVERITY, UNKNOWN, Check, Gauge
+from prodlensd.answers.status import EXIT_CODES, Health
 from prodlensd.app.metrics import exposition, write_textfile
+from prodlensd.app.status import health
 from prodlensd.cli import as_json, config_option, fail, load_config
 from prodlensd.cli.streams import OutputLostError
-from prodlensd.config import Status
-from prodlensd.moments import now_us
 from prodlensd.text import printable
 
 _COLOURS: Final = {"ok": "green", "warning": "yellow", "critical": "red", "unknown": "magenta"}
-#: What monitors keep of a line is little, and what a check quotes may be long.
+#: Monitors keep only the start of a line, and what a check quotes may be long.
 _LINE_VALUE_CHARS: Final = 200
 
 
 class _Status(click.Command):
-    """A monitor that asks wrongly, or finds a bug, must not take it for a warning or worse."""
+    """Usage errors and bugs of ours are "unknown": a monitor must not take them for a warning."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:  # noqa: ANN401 - as click has it
         try:
@@ -40,7 +37,7 @@ class _Status(click.Command):
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
-        except Exception:  # noqa: BLE001 - whatever it is, it says nothing of the daemon
+        except Exception:  # noqa: BLE001 - whatever it is, it is not about the daemon
             traceback.print_exc()
             sys.exit(EXIT_CODES[UNKNOWN])
 
@@ -49,7 +46,7 @@ class _Status(click.Command):
 @config_option
 @click.option("--json", "form", flag_value="json", help="Print one JSON object.")
 @click.option("--line", "form", flag_value="line", help="Print one line for Nagios, with perfdata.")
-@click.option("-q", "--quiet", is_flag=True, help="Print nothing; the exit code says it.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing; the exit code is the answer.")
 @click.option(
     "--exit",
     "exit_style",
@@ -70,7 +67,7 @@ def command(
     exit_style: str,
     textfile: Path | None,
 ) -> None:
-    """Say whether the daemon and its ledger are healthy, and what to do if not.
+    """Show whether the daemon and its ledger are healthy, and what to do if not.
 
     Changes nothing, and works while the daemon runs, hangs or is stopped.
 
@@ -89,28 +86,15 @@ def command(
         try:
             write_textfile(textfile, exposition(config))
         except OSError as error:
-            said = f"{textfile}: cannot be written: {error.strerror}"
-            raise fail(said, _exit_code(UNKNOWN, exit_style)) from error
-    health = check_health(
-        config.store.path,
-        parquet_interval_s=config.parquet.interval_s if config.parquet.enabled else None,
-        now_us=now_us(),
-        limits=_limits(config.status),
-        follow=partial(follow, config),
-        proxy_url=config.proxy.url,
-        publish_url=config.publish.url,
-        parquet=config.parquet.directory if config.parquet.enabled else None,
-    )
+            problem = f"{textfile}: cannot be written: {error.strerror}"
+            raise fail(problem, _exit_code(UNKNOWN, exit_style)) from error
+    found = health(config)
     if not quiet:
         try:
-            click.echo({None: _text, "json": _json, "line": _line}[form](health))
-        except OutputLostError:  # nobody may take this for a warning
+            click.echo({None: _text, "json": _json, "line": _line}[form](found))
+        except OutputLostError:  # its own exit code would be a warning
             sys.exit(_exit_code(UNKNOWN, exit_style))
-    sys.exit(_exit_code(health.state, exit_style))
-
-
-def _limits(status: Status) -> Limits:
-    return Limits(**{name: getattr(status, name) for name in status.__struct_fields__})
+    sys.exit(_exit_code(found.state, exit_style))
 
 
 def _exit_code(state: str, exit_style: str) -> int:
@@ -153,17 +137,17 @@ def _line(health: Health) -> str:
         (check for check in health.checks if check.state != OK),
         key=lambda check: SEVERITY.index(check.state),
     )
-    said = [_said(check) for check in bad or health.checks[:3]]
-    return _perfdata_line(health.state, said, [g for c in health.checks for g in c.gauges])
+    texts = [_short(check) for check in bad or health.checks[:3]]
+    return _perfdata_line(health.state, texts, [g for c in health.checks for g in c.gauges])
 
 
-def _said(check: Check) -> str:
+def _short(check: Check) -> str:
     return f"{check.name} {check.value:.{_LINE_VALUE_CHARS}}"
 
 
-def _perfdata_line(state: str, said: list[str], gauges: list[Gauge]) -> str:
+def _perfdata_line(state: str, texts: list[str], gauges: list[Gauge]) -> str:
     # The first | ends the text; a new line would begin more text, and then more perfdata.
-    text = printable("; ".join(said)).replace("|", "/")
+    text = printable("; ".join(texts)).replace("|", "/")
     perfdata = " ".join(map(_perfdatum, gauges))
     return f"PRODLENSD {state.upper()} - {text}" + (f" | {perfdata}" if perfdata else "")
 
@@ -180,5 +164,5 @@ def _perfdatum(gauge: Gauge) -> str:
 
 
 def _number(value: float) -> str:
-    """In digits alone: no exponent, and nothing after the point that says nothing."""
+    """In digits alone: without an exponent, and without zeros at the end of a fraction."""
     return str(value) if isinstance(value, int) else f"{value:.4f}".rstrip("0").rstrip(".")

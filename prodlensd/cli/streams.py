@@ -1,8 +1,8 @@
-"""The three standard streams as the commands find them: open, legible, and no danger to the work.
+"""The three standard streams, made safe for the commands.
 
-A closed stream is opened on /dev/null, so that no file of ours can get its number. What an encoding
-lacks is spelled in ASCII. stderr never fails: what cannot be said is dropped. A stdout that fails
-ends the command, since what was asked for was not delivered.
+A closed stream is opened on /dev/null, so that no file of ours can get its number. Characters that
+an encoding lacks are spelled in ASCII. stderr never fails: what it cannot take is dropped. A stdout
+that fails ends the command, since the answer was not delivered.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _ASCII: Final = "prodlensd_ascii"
 
 
 class OutputLostError(SystemExit):
-    """Stdout cannot be written, and stderr says why. No `except OSError` of the work's is meant."""
+    """Stdout cannot be written; why is on stderr. Not an OSError: the work handles its own."""
 
 
 @contextmanager
@@ -32,7 +32,7 @@ def standard_streams() -> Iterator[None]:
     """Makes the standard streams usable for a command, whatever we were started with."""
     occupy_standard_descriptors()
     before = sys.stdout, sys.stderr
-    # First stderr: it says what becomes of stdout.
+    # First stderr: what goes wrong with stdout is printed there.
     sys.stderr = _legible(sys.stderr, sys.__stderr__, _Voice, 2)
     sys.stdout = _legible(sys.stdout, sys.__stdout__, _Output, 1)
     try:
@@ -102,7 +102,7 @@ class _Output(io.FileIO):
                 self._await_room()
         except OSError as error:
             self._is_lost = True
-            if error.errno != errno.EPIPE:  # who reads no more knows that
+            if error.errno != errno.EPIPE:  # a reader that has gone needs no message
                 sys.stderr.write(f"Error: cannot write to stdout: {error.strerror}\n")
             raise OutputLostError(1) from error
         return written

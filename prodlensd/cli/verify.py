@@ -5,30 +5,19 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
+from typing import Final
 
 import click
 
-from prodlensd.answers.verify import (
-    BROKEN,
-    COMPLETE,
-    EXIT_CODES,
-    GAPS,
-    Difference,
-    Follow,
-    Verdict,
-    verify,
-)
-from prodlensd.app.following import follow
-from prodlensd.app.snapshots import snapshot_path
-from prodlensd.cli import as_json, config_option, fail, load_config
-from prodlensd.cli.bar import Progress, bar
-from prodlensd.config import Config
-from prodlensd.ledger import Ledger, LedgerError
+from prodlensd.answers.verify import BROKEN, COMPLETE, EXIT_CODES, GAPS, Difference, Verdict
+from prodlensd.app.verify import acknowledge_gaps as acknowledge
+from prodlensd.app.verify import verify
+from prodlensd.cli import as_json, config_option, errors_end_it, load_config
+from prodlensd.cli.bar import bar
 from prodlensd.text import printable
 
-_SAID = {
+_VERDICTS: Final = {
     COMPLETE: click.style("proven complete", fg="green", bold=True),
     GAPS: click.style("proven, with open gaps", fg="yellow", bold=True),
     BROKEN: click.style("does not hold", fg="red", bold=True),
@@ -38,56 +27,35 @@ _SAID = {
 @click.command()
 @config_option
 @click.option("--json", "as_json_", is_flag=True, help="Print one JSON object.")
-@click.option("-q", "--quiet", is_flag=True, help="Print nothing; the exit code says it.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing; the exit code is the answer.")
 @click.option(
     "--acknowledge-gaps",
     is_flag=True,
     help="First accept the open gaps as lost: status and verify no longer report them.",
 )
 def command(config_path: Path | None, as_json_: bool, quiet: bool, acknowledge_gaps: bool) -> None:
-    """Read the logs again and prove that the ledger holds, whether or not the daemon runs.
+    """Read the logs again and prove that each line is in the ledger exactly once.
+
+    The snapshots are compared too. The daemon may be running.
 
     Example: prodlensd verify
 
-    Exit code: 0 proven complete, 3 proven but with open gaps, 1 does not hold (each difference is
-    named) or cannot be read, 78 for a bad configuration.
+    Exit code: 0 proven complete, 3 proven, with open gaps, 1 when a difference is found (each is
+    named) or the ledger cannot be read, 78 for a bad configuration.
     """
     config = load_config(config_path)
-    try:
+    with errors_end_it():
         if acknowledge_gaps:
-            _acknowledge_gaps(config)
+            count = acknowledge(config)
+            click.echo(f"{count} {'gap' if count == 1 else 'gaps'} acknowledged", err=True)
         with bar("reading the logs again", shown=not quiet) as progress:
-            verdict = _verify(config, progress)
-    except (LedgerError, OSError) as error:
-        raise fail(str(error)) from error
+            verdict = verify(config, progress)
     if as_json_:
         content = asdict(verdict) | {"totals": verdict.totals._asdict()}
         click.echo(as_json("verify", {"state": verdict.state, **content}))
     elif not quiet:
         _print(verdict)
     sys.exit(EXIT_CODES[verdict.state])
-
-
-def _acknowledge_gaps(config: Config) -> None:
-    if not config.store.path.exists():
-        raise fail(f"no ledger at {config.store.path}: has the daemon run yet?")
-    with Ledger(config.store.path, durability=config.store.durability) as ledger:
-        count = ledger.sources.acknowledge_gaps()
-    click.echo(f"{count} {'gap' if count == 1 else 'gaps'} acknowledged", err=True)
-
-
-def _verify(config: Config, progress: Progress) -> Verdict:
-    return verify(
-        config.store.path,
-        follow=rereading(config),
-        snapshot_path=partial(snapshot_path, config) if config.parquet.enabled else None,
-        progress=progress,
-    )
-
-
-def rereading(config: Config) -> Follow:
-    """How the logs are read again: as the daemon reads them."""
-    return partial(follow, config, zeros_wait_ns=0)
 
 
 def _print(verdict: Verdict) -> None:
@@ -111,7 +79,7 @@ def _print(verdict: Verdict) -> None:
         _line("differs", _difference(difference))
     if verdict.more_differences:
         _line("", f"and {verdict.more_differences} more differences")
-    _line("verdict", _SAID[verdict.state])
+    _line("verdict", _VERDICTS[verdict.state])
 
 
 def _difference(difference: Difference) -> str:

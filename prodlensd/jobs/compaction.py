@@ -30,7 +30,7 @@ import pyarrow as pa
 
 from prodlensd import __version__, child, snapshots
 from prodlensd.ledger import Partition, Partitions, Reader, Span
-from prodlensd.model import US_PER_S
+from prodlensd.model import US_PER_S, OperationalError
 from prodlensd.snapshots import LEDGER_COLUMNS
 
 #: The version of the files' columns, noted in each file's metadata.
@@ -43,7 +43,7 @@ _FEW_ROWS: Final = 100_000
 _SPAN_US: Final = 600 * US_PER_S
 
 
-class SnapshotLostError(Exception):
+class SnapshotLostError(OperationalError):
     """A snapshot with pruned calls is gone or damaged, or the file in its place is not ours."""
 
 

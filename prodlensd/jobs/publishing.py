@@ -19,7 +19,7 @@ from prodlensd.ledger import (
     Publishing,
     Reader,
 )
-from prodlensd.model import US_PER_S
+from prodlensd.model import US_PER_S, TemporaryError
 from prodlensd.process import back_off_s
 from prodlensd.snapshots import Destination
 
@@ -34,7 +34,7 @@ class Copied(NamedTuple):
     size_bytes: int
 
 
-class PublishError(Exception):
+class PublishError(TemporaryError):
     """Not all snapshots could be copied."""
 
 

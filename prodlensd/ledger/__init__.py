@@ -1,7 +1,12 @@
 """The ledger: one SQLite database, and all SQL of the program."""
 
 from prodlensd.ledger.calls import LOADED, PRUNED_CALLS
-from prodlensd.ledger.connection import LedgerError, LedgerLockedError, LedgerLostError
+from prodlensd.ledger.connection import (
+    LedgerError,
+    LedgerLockedError,
+    LedgerLostError,
+    check_is_there,
+)
 from prodlensd.ledger.days import Partition, Snapshots, Span, span_of
 from prodlensd.ledger.heartbeat import Heartbeat
 from prodlensd.ledger.letters import BEFORE, LETTER_STATES, Accepted, Letters, Refused
@@ -73,5 +78,6 @@ __all__ = [
     "Tail",
     "TotalsBySource",
     "Turns",
+    "check_is_there",
     "span_of",
 ]

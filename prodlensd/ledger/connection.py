@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 import apsw
 
 from prodlensd.ledger.schema import APPLICATION_ID, MIGRATIONS, SCHEMA_VERSION, VIEWS
-from prodlensd.model import DIGEST_BYTES
+from prodlensd.model import DIGEST_BYTES, OperationalError, TemporaryError
 
 #: Older ones can corrupt a WAL database that has two connections (sqlite.org/wal.html#walresetbug).
 MIN_SQLITE: Final = (3, 51, 3)
@@ -25,18 +25,18 @@ _WAL_SIZE_LIMIT_BYTES: Final = 64 << 20
 _DURABILITY: Final = {"full": "FULL", "normal": "NORMAL"}
 
 
-class LedgerError(Exception):
+class LedgerError(OperationalError):
     """The database cannot be used; the message says what to do."""
 
 
-class LedgerLostError(Exception):
+class LedgerLostError(OperationalError):
     """The database is no longer this daemon's: it was moved, replaced, or taken over.
 
     The daemon has to stop, before it writes to a file that is not the ledger any more.
     """
 
 
-class LedgerLockedError(LedgerError):
+class LedgerLockedError(LedgerError, TemporaryError):
     """Another program has locked the database; try again later."""
 
 
@@ -199,14 +199,19 @@ class ReadOnly(Database):
         return [] if found == ["ok"] else found
 
 
+def check_is_there(path: Path) -> None:
+    """Raises LedgerError when there is no ledger yet: the daemon alone begins one."""
+    if not path.exists():
+        raise LedgerError(f"no ledger at {path}: has the daemon run yet?")
+
+
 def _open_to_read(path: Path) -> apsw.Connection:
     """A read-only connection; raises LedgerError when there is no ledger yet.
 
     Without the -shm file, and in a folder that we may not write to, SQLite reads only a database
     that is declared immutable. It is then: a writer that is alive would have made the -shm file.
     """
-    if not path.exists():
-        raise LedgerError(f"no ledger at {path}: has the daemon run yet?")
+    check_is_there(path)
     with translated(path):
         _check_is_file(path)
         db = apsw.Connection(_name(path), flags=apsw.SQLITE_OPEN_READONLY)

@@ -112,14 +112,6 @@ class LetterReader:
         sql = "SELECT coalesce(max(raw), x'') FROM dead_letter WHERE key = ?"
         return bytes(self.ledger.value(sql, (key,)))
 
-    def neighbours(self, key: bytes) -> list[bytes]:
-        """The keys just before and just after this one, in order of keys."""
-        sql = (
-            "SELECT max(key) FROM dead_letter WHERE key < ?1 "
-            "UNION ALL SELECT min(key) FROM dead_letter WHERE key > ?1"
-        )
-        return [neighbour for (neighbour,) in self.ledger.all(sql, (key,)) if neighbour is not None]
-
     def place(self, key: bytes) -> Place | None:
         """Where the letter of this key was read; None when there is none."""
         sql = "SELECT source_id, source_offset FROM dead_letter WHERE key = ?"

@@ -1,24 +1,14 @@
-"""Process manners: one instance at a time, signals, the program's own log."""
+"""prodlensd as a service: units and agents written, started, shown and removed."""
 
-from prodlensd.service.units import (
-    SYSTEM_USER,
-    DryHands,
-    Hands,
-    Launchd,
-    Manager,
-    Program,
-    ServiceError,
-    State,
-    Systemd,
-)
+from prodlensd.service.runner import Runner, ServiceError
+from prodlensd.service.units import SYSTEM_USER, Launchd, Manager, Program, State, Systemd
 
 __all__ = [
     "SYSTEM_USER",
-    "DryHands",
-    "Hands",
     "Launchd",
     "Manager",
     "Program",
+    "Runner",
     "ServiceError",
     "State",
     "Systemd",

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from fasteners import InterProcessReaderWriterLock
 
 from prodlensd.durable import replacing
-from prodlensd.model import SnapshotFile
+from prodlensd.model import SnapshotFile, TemporaryError
 
 LOCK_NAME: Final = ".prodlensd.lock"
 
@@ -82,7 +82,7 @@ _DELTA_ENCODED: Final = dict.fromkeys(("timestamp", "source_offset"), "DELTA_BIN
 _PLAIN: Final = ("call_id", "latency_ms", "ttft_ms", "cost_usd")
 
 
-class LockedError(Exception):
+class LockedError(TemporaryError):
     """Another program has locked the folder: a compaction, or a reader of all days."""
 
 

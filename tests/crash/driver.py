@@ -25,6 +25,8 @@ from typing import Any
 import apsw
 import click
 
+from prodlensd.app import compaction, due
+from prodlensd.app import daemon as wiring
 from prodlensd.cli import compact, publish, run
 from prodlensd.daemon import loop as daemon
 from prodlensd.logs import source
@@ -152,8 +154,9 @@ def _run_case(case: dict[str, Any]) -> int:
     for module in (source, daemon):
         setattr(module, "READ_BYTES", _READ_BYTES)  # noqa: B010 - a Final, but not for us
     commands = {"compact": compact.command, "publish": publish.command}
-    run._start = lambda _config, name: _Child(commands[name])  # type: ignore[assignment,return-value]
-    setattr(compact, "now_us", lambda: now_us() + _LATER_US)  # noqa: B010 - imported there
+    wiring._start = lambda _config, name: _Child(commands[name])  # type: ignore[assignment,return-value]
+    for asking in (compaction, due):
+        setattr(asking, "now_us", lambda: now_us() + _LATER_US)  # noqa: B010 - imported there
     if case.get("mutant"):
         MUTANTS[case["mutant"]](setattr)
     if case.get("seam") == "sql":

@@ -37,13 +37,32 @@ CALLS: Final = {
     "_differs": (-3, -1),
 }
 NAMES: Final = frozenset(
-    ("fault", "_fault", "faults", "problem", "reason", "remedies", "said", "sold", "asked")
+    (
+        "advice",
+        "fault",
+        "_fault",
+        "faults",
+        "nothing",
+        "outcome",
+        "problem",
+        "reason",
+        "remedies",
+        "said",
+    )
 )
 RETURNS: Final = frozenset(
     ("_delete", "_explain", "_fault", "_nothing", "_unwatched", "_why", "_why_down", "state")
 )
 CONSTANTS: Final = frozenset(
-    ("COARSE_USAGE", "REASONS", "_GONE", "USAGE_EXCLUSIVE", "USAGE_MISMATCH", "USAGE_TYPE")
+    (
+        "COARSE_USAGE",
+        "REASONS",
+        "_GONE",
+        "_NO_RATES",
+        "USAGE_EXCLUSIVE",
+        "USAGE_MISMATCH",
+        "USAGE_TYPE",
+    )
 )
 
 _Assigned = Mapping[str, list[ast.expr]]

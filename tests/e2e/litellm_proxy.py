@@ -65,7 +65,7 @@ def running_proxy(
         "OPENAI_API_KEY": PROVIDER_KEY,
     }
     if callback == proxy.INSTALLED_CALLBACK:
-        environment["PYTHONPATH"] = str(Path(proxy.__file__).parents[1])
+        environment["PYTHONPATH"] = str(Path(proxy.__file__).parents[2])
     command = [str(python.parent / "litellm"), "--config", str(config), "--host", "127.0.0.1"]
     output = folder / "proxy.log"
     with (

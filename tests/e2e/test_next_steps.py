@@ -54,5 +54,5 @@ def test_the_config_names_the_callback_that_was_chosen() -> None:
 
 
 def test_the_source_of_the_callback_is_that_of_the_module() -> None:
-    module = Path(proxy.__file__).with_name("litellm_callback.py")
+    module = Path(proxy.__file__).parents[1] / "litellm_callback.py"
     assert proxy.callback_source() == module.read_text(encoding="utf-8")

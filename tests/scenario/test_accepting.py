@@ -256,7 +256,8 @@ import os, shutil, signal, sys
 from itertools import count
 from pathlib import Path
 from prodlensd.jobs import retrying as dead_letters
-from prodlensd.cli import accepting, dead_letters as _loaded, main
+from prodlensd.app import dead_letters as accepting
+from prodlensd.cli import dead_letters as _loaded, main
 from prodlensd.ledger import transactions
 pristine, folder = map(Path, sys.argv[1:])
 dead_letters.BATCH_MAX_LINES = 3

@@ -26,7 +26,7 @@ from prodlensd.answers.metrics import exposition
 from prodlensd.answers.periods import Period
 from prodlensd.answers.report import BY, report
 from prodlensd.app.books import Books
-from prodlensd.app.snapshots import read_snapshot
+from prodlensd.app.report import read_snapshot
 from prodlensd.cli import main
 from prodlensd.cli.report import _FORMS
 from prodlensd.config import load

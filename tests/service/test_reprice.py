@@ -17,8 +17,8 @@ import pytest
 from click.testing import CliRunner
 
 from prodlensd.app.books import Books, fingerprint
+from prodlensd.app.due import has_to_reprice
 from prodlensd.cli import main
-from prodlensd.cli.run import _has_new_prices
 from prodlensd.config import load
 from prodlensd.ledger import Prices
 from prodlensd.moments import now_us
@@ -456,7 +456,7 @@ def test_no_repricing_is_started_when_nothing_is_unpriced_or_the_prices_are_the_
     desk: Any,
 ) -> None:
     def has_new_prices(told: str) -> bool:
-        return _has_new_prices(prices, told, prices.fingerprint())
+        return has_to_reprice(prices, told, prices.fingerprint())
 
     prices = Prices(desk.store, now_us)
     assert not has_new_prices("one")
@@ -481,10 +481,10 @@ def test_what_somebody_else_has_priced_with_other_prices_is_not_priced_again_by_
 ) -> None:
     desk.ingest(line(1))
     prices = Prices(desk.store, now_us)
-    assert _has_new_prices(prices, "ours", None)
+    assert has_to_reprice(prices, "ours", None)
     prices.note_fingerprint("theirs")
-    assert not _has_new_prices(prices, "ours", None)
-    assert _has_new_prices(prices, "ours", "theirs")  # at the next start
+    assert not has_to_reprice(prices, "ours", None)
+    assert has_to_reprice(prices, "ours", "theirs")  # at the next start
 
 
 def test_the_fingerprint_is_of_the_prices_alone(desk: Any) -> None:

@@ -124,7 +124,7 @@ def test_a_bad_configuration_is_unknown_on_the_line_too(machine: Any) -> None:
 def test_a_bug_is_unknown_and_not_a_warning(machine: Any) -> None:
     code = (
         "from prodlensd.cli import main, status\n"
-        "status.check_health = lambda *_, **__: 1 // 0\n"
+        "status.health = lambda *_, **__: 1 // 0\n"
         "main(['status'])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -13,9 +13,11 @@ from types import SimpleNamespace
 import pytest
 from click.testing import CliRunner, Result
 
+from prodlensd.app import service as wiring
 from prodlensd.cli import service
-from prodlensd.service import units
-from prodlensd.service.units import Hands, Launchd, Program, ServiceError, Systemd
+from prodlensd.service import runner, units
+from prodlensd.service.runner import Runner, ServiceError
+from prodlensd.service.units import Launchd, Program, Systemd
 
 PROJECT = Path(__file__).parents[2]
 UNITS = ("prodlensd.service", "prodlensd-user.service")
@@ -70,7 +72,7 @@ class Fake:
         (folder / "fail").write_text("")
         self.answer(LoadState="not-found")
         monkeypatch.setattr(units, "_BOOTED", folder)
-        monkeypatch.setattr(service, "SYSTEM_FILE", folder / "etc/config.toml")
+        monkeypatch.setattr(wiring, "SYSTEM_FILE", folder / "etc/config.toml")
         for name, value in (
             ("PATH", f"{folder / 'bin'}:/usr/bin:/bin"),
             ("FAKE", str(folder)),
@@ -360,7 +362,7 @@ def test_an_agent_is_loaded_loaded_again_and_unloaded(
     fake: Fake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mac = SimpleNamespace(platform="darwin", executable="/opt/prodlensd/bin/python")
-    monkeypatch.setattr(service, "sys", mac)
+    monkeypatch.setattr(wiring, "sys", mac)
     monkeypatch.setattr(os, "geteuid", lambda: 501)
     plist = fake.home / "Library/LaunchAgents/prodlensd.plist"
     done = fake.run("install")
@@ -405,7 +407,7 @@ def test_what_launchd_says_of_an_agent_that_failed(fake: Fake) -> None:
 def test_a_command_that_gives_no_answer_is_an_error(
     fake: Fake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(units, "_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(runner, "_TIMEOUT_S", 0.2)
     (fake.folder / "bin/systemctl").write_text("#!/bin/sh\nexec sleep 60\n")
     with pytest.raises(ServiceError, match="no answer within"):
-        Hands(os.environ).run("systemctl", "daemon-reload")
+        Runner(os.environ).run("systemctl", "daemon-reload")

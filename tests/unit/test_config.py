@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prodlensd import config
-from prodlensd.config import Config, ConfigError, Fallback, Override, Settings, _Table, load
+from prodlensd.config import Config, ConfigError, Fallback, PriceOverride, Settings, _Table, load
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -236,7 +236,7 @@ class TestValues:
         found = load(write(file, text)).pricing
         expected = Fallback(input_usd_per_million=1.0, output_usd_per_million=2.5)
         assert expected == found.fallback
-        override = Override(
+        override = PriceOverride(
             model="m",
             provider="azure",
             valid_from=date(2026, 1, 1),
