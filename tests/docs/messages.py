@@ -27,7 +27,7 @@ CALLS: Final = {
     "Check": (2, 3),  # status: value and remedy
     "BadLine": (0, 1),  # a dead letter: reason and detail
     "Fault": (1,),  # a path that cannot be read, and why
-    "_set_aside": (2,),
+    "_Refusal": (0,),
     "_pass_over": (1,),
     "OldLog": (1,),  # an old log that is kept
     "Unread": (2,),  # verify: what was not read again, and what differs
@@ -47,7 +47,6 @@ NAMES: Final = frozenset(
         "problem",
         "reason",
         "remedies",
-        "said",
     )
 )
 RETURNS: Final = frozenset(
