@@ -19,9 +19,9 @@ COLUMNS: Final = (
     *PRICE,
     *("anomalies", "source_id", "source_offset"),
 )
-#: Slices of a row: its key; all but its key and its place; the part that is logged; its price.
+#: Slices of a row: its key; what a richer record changes; what of that is logged; its price.
 KEY: Final = slice(0, 2)
-FACTS: Final = slice(2, len(COLUMNS) - 2)
+ENRICHED: Final = slice(2, len(COLUMNS) - 2)
 AS_LOGGED: Final = slice(2, len(LOGGED))
 AS_PRICED: Final = slice(AS_LOGGED.stop, AS_LOGGED.stop + len(PRICE))
 
@@ -47,8 +47,9 @@ SELECT: Final = f"SELECT {','.join(COLUMNS)} FROM trace WHERE started_us = ? AND
 # Of two records of one call the richer one stays: the one with fewer NULLs, its price left out, so
 # that reading a record again never changes what it cost. Where it was first read stays too, so that
 # the sources' counts and the rows agree.
+_CHANGED: Final = COLUMNS[ENRICHED]
 ENRICH: Final = (
-    f"UPDATE trace SET ({','.join(COLUMNS[FACTS])}) = ({','.join('?' * len(COLUMNS[FACTS]))}) "
+    f"UPDATE trace SET ({','.join(_CHANGED)}) = ({','.join('?' * len(_CHANGED))}) "
     "WHERE started_us = ? AND key = ? AND ? < "
     + "+".join(f"({column} IS NULL)" for column in COLUMNS[AS_LOGGED])
 )

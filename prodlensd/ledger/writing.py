@@ -20,7 +20,7 @@ from prodlensd.ledger.rows import (
     AS_LOGGED,
     AS_PRICED,
     ENRICH,
-    FACTS,
+    ENRICHED,
     INSERT,
     INSERT_NEW,
     KEY,
@@ -62,7 +62,7 @@ _SOURCE_ID: Final = value_of("source_id")
 
 
 class Redeemed(NamedTuple):
-    """What one transaction moved: the dead letters' keys, and how many were in `trace` already."""
+    """The keys of the dead letters that one transaction moved; how many were known calls."""
 
     keys: list[bytes]
     duplicates: int
@@ -83,7 +83,7 @@ class Ledger(Writer):
         return Counts(*map(sum, zip(*written, strict=True))) if written else Counts()
 
     def redeem(self, letters: Iterable[tuple[bytes, Row]]) -> Redeemed:
-        """Moves dead letters to `trace`, by key and as the row that each now is, all or none.
+        """Moves dead letters to `trace`, all or none: by key, with the row that each now is.
 
         A letter that another program has moved or purged meanwhile is passed over.
         """
@@ -138,10 +138,10 @@ class Ledger(Writer):
         return done
 
     def _drop_purged(self, rows: list[Row]) -> None:
-        """Takes out the dead letters that these lines were, where nothing but the fact was kept.
+        """Deletes the purged dead letters of these lines, which an older version refused.
 
-        An older version refused them. Nobody can retry such a letter, so a line that is read again
-        and is a trace by now would be in the ledger twice for good.
+        A purged letter cannot be retried. Without this, a line that is read again and now is a
+        trace would stay in the ledger twice.
         """
         chains = [(row[1],) for row in rows if isinstance(row[1], bytes)]
         for (source_id,) in self.db.executemany(_DELETE_PURGED, chains):
@@ -150,8 +150,7 @@ class Ledger(Writer):
     def _insert(self, rows: list[Row]) -> tuple[list[Row], list[Row]]:
         """Inserts the rows; returns those that changed the ledger, and what they replaced in it.
 
-        Duplicates are rare, so all rows are tried at once, and one by one only where that finds
-        any.
+        Duplicates are rare: all rows are tried at once, and one by one only when some are known.
         """
         rows = self._not_pruned(rows)
         try:
@@ -162,7 +161,7 @@ class Ledger(Writer):
         return rows, []
 
     def _not_pruned(self, rows: list[Row]) -> list[Row]:
-        """Without the rows of calls that are only in a snapshot any more: duplicates."""
+        """The rows without those of pruned calls, which are duplicates."""
         last_us = self.db.execute("SELECT max(started_us) FROM pruned").get
         if last_us is None:
             return rows
@@ -186,7 +185,7 @@ class Ledger(Writer):
             if priced_by(row) == priced_by(poorer):
                 # A price is not looked up again because more is known that it does not depend on.
                 row = row[: AS_PRICED.start] + poorer[AS_PRICED] + row[AS_PRICED.stop :]  # noqa: PLW2901
-            self.db.execute(ENRICH, (*row[FACTS], *key, row[AS_LOGGED].count(None)))
+            self.db.execute(ENRICH, (*row[ENRICHED], *key, row[AS_LOGGED].count(None)))
             if self.db.total_changes() > before:
                 changed.append(row)
                 replaced.append(poorer)
