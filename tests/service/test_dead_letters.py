@@ -42,10 +42,10 @@ from itertools import count
 from pathlib import Path
 from prodlensd.jobs import retrying as dead_letters
 from prodlensd.cli import dead_letters as _loaded, main, run as _loaded_too
-from prodlensd.ledger import writing as store
+from prodlensd.ledger import transactions
 pristine, folder = map(Path, sys.argv[1:])
 dead_letters.BATCH_MAX_LINES = 3
-open_writer = store.open_writer
+open_writer = transactions.open_writer
 for nth in count(1):
     home = folder / str(nth)
     home.mkdir()
@@ -62,7 +62,7 @@ for nth in count(1):
             db = open_writer(path, durability)
             db.exec_trace = kill
             return db
-        store.open_writer = open_watched
+        transactions.open_writer = open_watched
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         main(["dead-letters", "retry"], standalone_mode=False)
         os._exit(0)
