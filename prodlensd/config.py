@@ -130,7 +130,7 @@ class Publish(_Table, frozen=True, kw_only=True):
         known = _PUBLISH_OPTIONS.get(address.scheme, ())
         for name, _ in parse_qsl(address.query, keep_blank_values=True):
             if name not in known:
-                raise ValueError(f"url: {name!r} is no option; there are {', '.join(known)}")
+                raise ValueError(f"url: {name!r} is not an option; there are {', '.join(known)}")
         # A key with one of these is another one, or none, to the store.
         prefix = address.path.strip("/")
         if prefix and {"", ".", ".."} & set(prefix.split("/")):

@@ -13,8 +13,8 @@ from typing import BinaryIO
 def replacing(path: Path, mode: int = 0o600) -> Iterator[BinaryIO]:
     """A file to write, which takes the place of the one at `path` when the block is left well.
 
-    Until then it has a name that no reader of Parquet folders looks for; who is killed leaves it
-    to the next one. Raises OSError; what stood at `path` before is then untouched.
+    Until then it has a name that readers of Parquet folders pass over. A process that is killed
+    leaves it to the next one. Raises OSError; the file at `path` is then as it was.
     """
     temporary = path.parent / f".{path.name}.tmp"
     temporary.unlink(missing_ok=True)

@@ -71,7 +71,7 @@ def _moments(text: str, zone: tzinfo, now_us: int) -> tuple[int, int]:
             day = _day(text, local_time(now_us, zone).date())
             start_us, end_us = _midnight_us(day, zone), _midnight_us(day + _DAY, zone)
     except (ValueError, OverflowError):
-        raise ValueError(f"{text!r} is no time; accepted are {_ACCEPTED}") from None
+        raise ValueError(f"{text!r} is not a time; accepted are {_ACCEPTED}") from None
     return min(max(start_us, 0), _LAST_US), min(max(end_us, 0), _LAST_US)
 
 

@@ -36,9 +36,9 @@ from prodlensd.snapshots import LEDGER_COLUMNS
 #: The version of the files' columns, noted in each file's metadata.
 FILE_VERSION: Final = 1
 _HELPERS: Final = min(2, os.cpu_count() or 1)
-#: A day of fewer rows is read in this process: starting helpers would take longer than they save.
+#: A day of fewer rows is read in this process: starting workers would take longer than they save.
 _FEW_ROWS: Final = 100_000
-#: Helpers read a day in spans of ten minutes: short enough for each to get about as many calls, at
+#: Workers read a day in spans of ten minutes: short enough for each to get about as many calls, at
 #: whatever hours people work.
 _SPAN_US: Final = 600 * US_PER_S
 
@@ -85,10 +85,10 @@ class Compaction:
         """
         lost = []
         self.partitions.note_directory(self.directory)
-        with Helpers(self.reader.path) as helpers:
+        with Workers(self.reader.path) as workers:
             for partition in self._due():
                 try:
-                    yield self._write(partition, helpers)
+                    yield self._write(partition, workers)
                 except SnapshotLostError as error:
                     lost.append(str(error))
         if lost:
@@ -104,11 +104,11 @@ class Compaction:
                 self.partitions.mark_unwritten(partition.day)
                 yield self.partitions.get(partition.day)
 
-    def _write(self, partition: Partition, helpers: Helpers) -> Compacted:
+    def _write(self, partition: Partition, workers: Workers) -> Compacted:
         partition = partition.named(self.host)
         day, host, path = partition.day, str(partition.host), partition.path(self.directory)
         old = self._old(partition, path)
-        tables = self._read(partition.span, helpers)
+        tables = self._read(partition.span, workers)
         if partition.pruned:
             tables = snapshots.merged(
                 tables, self._pruned(partition, partition.path(old.directory))
@@ -130,10 +130,10 @@ class Compaction:
         self.partitions.mark_clean(day, partition.version, file, self.directory, self.now())
         return Compacted(path, file.rows, file.size_bytes)
 
-    def _read(self, span: Span, helpers: Helpers) -> Iterator[pa.Table]:
+    def _read(self, span: Span, workers: Workers) -> Iterator[pa.Table]:
         """The rows of the day that are in the ledger, in order of time."""
-        if helpers.count and self.reader.days.count(*span, _FEW_ROWS + 1) > _FEW_ROWS:
-            return helpers.tables(_parts(span))
+        if workers.count and self.reader.days.count(*span, _FEW_ROWS + 1) > _FEW_ROWS:
+            return workers.tables(_parts(span))
         return snapshots.tables(self.reader.days.traces(*span, LEDGER_COLUMNS))
 
     def _old(self, partition: Partition, path: Path) -> _Old:
@@ -208,7 +208,7 @@ def _rows_in(path: Path) -> int:
         return 0
 
 
-# Helpers ----------------------------------------------------------------------------------------
+# Workers ----------------------------------------------------------------------------------------
 
 
 def _parts(span: Span) -> Iterator[Span]:
@@ -216,29 +216,29 @@ def _parts(span: Span) -> Iterator[Span]:
     return ((start, min(start + _SPAN_US, end)) for start in range(begin, end, _SPAN_US))
 
 
-class Helpers:
+class Workers:
     """Processes that read the ledger, started when they are first needed."""
 
     def __init__(self, ledger: Path) -> None:
         self._ledger = ledger
-        self._started: list[_Helper] = []
+        self._started: list[_Worker] = []
         self.count = _HELPERS if _HELPERS > 1 else 0
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for helper in self._started:
-            helper.end()
+        for worker in self._started:
+            worker.end()
 
     def tables(self, spans: Iterable[Span]) -> Iterator[pa.Table]:
-        """The rows of these spans, in their order. Raises OSError when a helper fails."""
+        """The rows of these spans, in their order. Raises OSError when a worker fails."""
         while len(self._started) < self.count:
-            self._started.append(_Helper(self._ledger))
-        asked: deque[_Helper] = deque()
-        for span, helper in zip(spans, cycle(self._started), strict=False):
-            helper.ask(span)
-            asked.append(helper)
+            self._started.append(_Worker(self._ledger))
+        asked: deque[_Worker] = deque()
+        for span, worker in zip(spans, cycle(self._started), strict=False):
+            worker.ask(span)
+            asked.append(worker)
             # Each has one more span to go on with, and only one: answers wait in memory.
             if len(asked) == 2 * self.count:
                 yield from asked.popleft().answer()
@@ -246,7 +246,7 @@ class Helpers:
             yield from asked.popleft().answer()
 
 
-class _Helper:
+class _Worker:
     def __init__(self, ledger: Path) -> None:
         self._child = child.start(
             str(ledger),
@@ -268,7 +268,7 @@ class _Helper:
             for batch in pa.ipc.open_stream(self._answers):
                 yield pa.Table.from_batches([batch])
         except pa.ArrowInvalid as error:
-            raise OSError(f"a helper of the compaction gave no answer: {error}") from error
+            raise OSError(f"a worker of the compaction gave no answer: {error}") from error
 
     def end(self) -> None:
         self._child.kill()

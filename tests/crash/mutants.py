@@ -149,12 +149,12 @@ def clean_before_written(set_attribute: SetAttr) -> None:
     """A day is marked clean, and then its snapshot is written."""
     real = compaction.Compaction._write
 
-    def write(self: compaction.Compaction, partition: Partition, helpers: Any) -> Any:
+    def write(self: compaction.Compaction, partition: Partition, workers: Any) -> Any:
         written = SnapshotFile(0, 0, b"")
         self.partitions.mark_clean(
             *(partition.day, partition.version, written, self.directory, self.now())
         )
-        return real(self, partition, helpers)
+        return real(self, partition, workers)
 
     set_attribute(compaction.Compaction, "_write", write)
 

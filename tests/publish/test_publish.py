@@ -332,7 +332,7 @@ def test_an_option_that_nobody_knows_is_named(
 ) -> None:
     machine = published(f"{s3.url(bucket)}&color=blue")
     done = machine.command("publish")
-    assert (78, True) == (done.returncode, "publish.url: 'color' is no option" in done.stderr)
+    assert (78, True) == (done.returncode, "publish.url: 'color' is not an option" in done.stderr)
 
 
 @pytest.mark.parametrize("damage", ["cut", "gone"])

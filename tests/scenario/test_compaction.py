@@ -40,13 +40,13 @@ def test_helpers_read_what_we_would_read_ourselves(
     monkeypatch.setattr(compaction, "_FEW_ROWS", 100)
     monkeypatch.setattr(compaction, "_HELPERS", 2)
     ended: list[int | None] = []
-    real = compaction._Helper.end
+    real = compaction._Worker.end
 
-    def end(helper: Any) -> None:
-        real(helper)
-        ended.append(helper._child.poll())
+    def end(worker: Any) -> None:
+        real(worker)
+        ended.append(worker._child.poll())
 
-    monkeypatch.setattr(compaction._Helper, "end", end)
+    monkeypatch.setattr(compaction._Worker, "end", end)
     world_of_a_day.compact(tmp_path / "theirs")
     assert [-signal.SIGKILL] * 2 == ended, "there were two, and they ended with us"
     ours = content(tmp_path / "ours")
@@ -65,7 +65,7 @@ def test_a_helper_that_dies_leaves_the_old_file_and_the_day_dirty(
     world_of_a_day.step()
     monkeypatch.setattr(compaction, "_FEW_ROWS", 100)
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    with pytest.raises(OSError, match="helper of the compaction"):
+    with pytest.raises(OSError, match="worker of the compaction"):
         world_of_a_day.compact(tmp_path)
     monkeypatch.undo()
     assert before.equals(content(tmp_path))

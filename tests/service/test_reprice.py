@@ -263,7 +263,7 @@ def test_a_period_is_as_in_report(desk: Any, arguments: tuple[str, ...], since_s
         (("--source", "cache_hit"), "is none of"),
         (("--source", ""), "is none of"),
         (("--source", "table,"), "is none of"),
-        (("--since", "whenever"), "'whenever' is no time"),
+        (("--since", "whenever"), "'whenever' is not a time"),
         (("--since", "2026-01-02", "--until", "2026-01-01"), "is before"),
         (("--timezone", "Mars"), "Mars"),
     ],

@@ -334,7 +334,7 @@ class TestErrors:
             ("publish.url = 'http://a'", "publish.url: expected a file://, s3:// or gs:// address"),
             ("publish.url = 's3://key:secret@b'", 'in it, found "s3://…@b"'),
             ("publish.url = 'file://mnt/team'", "publish.url: expected a file://"),
-            ("publish.url = 's3://b?x=1'", "publish.url: 'x' is no option; there are region,"),
+            ("publish.url = 's3://b?x=1'", "publish.url: 'x' is not an option; there are region,"),
             (
                 "publish.url = 's3://b?allow_delayed_open=true'",
                 "publish.url: 'allow_delayed_open' is",
