@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import threading
 import time
@@ -51,6 +52,15 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for variable in ("PRODLENSD_CONFIG", "LITELLM_LOG_DIR", "NOTIFY_SOCKET"):
         monkeypatch.delenv(variable, raising=False)
     return own
+
+
+@pytest.fixture(autouse=True)
+def umask() -> Iterator[None]:
+    """The umask as it was, whatever a command that was called within us had set."""
+    before = os.umask(0o022)
+    os.umask(before)
+    yield
+    os.umask(before)
 
 
 @pytest.fixture(autouse=True)

@@ -121,7 +121,7 @@ def test_a_copy_that_lives_for_milliseconds_is_read_though_its_name_is_gone(
     """It is opened when it is seen: before it is noted, which takes a disk its time."""
     world.append("a.jsonl", *lines(make_line, 1, 5))
     world.step()
-    real = world.store.register
+    real = world.store.sources.register
     copy = world.logs / "a.jsonl.1"
 
     def register(seen: list[Sighting], now_us: int) -> Any:
@@ -130,7 +130,7 @@ def test_a_copy_that_lives_for_milliseconds_is_read_though_its_name_is_gone(
             copy.unlink()
         return real(seen, now_us)
 
-    monkeypatch.setattr(world.store, "register", register)
+    monkeypatch.setattr(world.store.sources, "register", register)
     world.append("a.jsonl", *lines(make_line, 6, 8))
     shutil.copy(world.logs / "a.jsonl", copy)
     os.truncate(world.logs / "a.jsonl", 0)

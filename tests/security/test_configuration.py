@@ -269,5 +269,5 @@ path = Path(sys.argv[1])
 with Ledger(path) as store:
     print(store.db.pragma("temp_store_directory"))
 with Reader(path) as reader:
-    print(reader._db.pragma("temp_store_directory"))
+    print(reader.db.pragma("temp_store_directory"))
 """
