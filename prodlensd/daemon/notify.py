@@ -13,8 +13,6 @@ from collections.abc import MutableMapping
 from contextlib import suppress
 from typing import Final
 
-from prodlensd.text import printable
-
 #: How much longer a start or a reload may take, from each sign of life on.
 _EXTENSION_S: Final = 60
 _EXTEND_EVERY_S: Final = 10.0
@@ -70,8 +68,9 @@ class Notifier:
 
     def status(self, text: str) -> None:
         """Shows `text`, which may hold anything (a path, an error), in `systemctl status`."""
-        # A line feed would begin another field.
-        if text != self._status and self._send(f"STATUS={printable(text)[:_MAX_CHARS]}"):
+        # A line feed would begin another field. Not `printable`: systemd drops its backslashes.
+        shown = "".join(char if char.isprintable() else "?" for char in text[:_MAX_CHARS])
+        if text != self._status and self._send(f"STATUS={shown}"):
             self._status = text
 
     def alive(self) -> None:
