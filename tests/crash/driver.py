@@ -42,8 +42,6 @@ class _NoPandas(MetaPathFinder):
             raise ModuleNotFoundError(fullname)
 
 
-sys.meta_path.insert(0, _NoPandas())
-
 #: Where to die: the module, and the name in it.
 SEAMS = {
     "Sources.register": ("prodlensd.ledger.sources", "Sources.register"),
@@ -182,6 +180,7 @@ def _forked(case: dict[str, Any]) -> int:
 
 
 if __name__ == "__main__":
+    sys.meta_path.insert(0, _NoPandas())
     for line in sys.stdin:
         sys.stdout.write(json.dumps(_forked(json.loads(line))) + "\n")
         sys.stdout.flush()
