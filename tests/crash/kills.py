@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count, product
 from typing import Any, NamedTuple
 
@@ -68,8 +68,13 @@ def outcome(driver: Any, kill: Kill, mutant: str = "") -> Result:
     return Result(code == -signal.SIGKILL, wrong + home.wrong())
 
 
-def sweep(driver: Any, mutant: str = "") -> Iterator[tuple[Kill, Result]]:
-    """Every seam, before and after, and every SQL statement, at each call until none is left."""
+def sweep(
+    driver: Any, mutant: str = "", at: Callable[[str], bool] = lambda _seam: True
+) -> Iterator[tuple[Kill, Result]]:
+    """Every seam, before and after, and every SQL statement, at each call until none is left.
+
+    `at` chooses among the seams; that of the statements is "sql".
+    """
     ways = [(False, False), (True, False), (True, True)]
     all_seams = SEAMS | RETENTION_SEAMS
     modes = [
@@ -79,7 +84,8 @@ def sweep(driver: Any, mutant: str = "") -> Iterator[tuple[Kill, Result]]:
     ]
     for retention, moved, seams in modes:
         places = [("sql", "before"), *product(seams, ("before", "after"))]
-        for (seam, when), (second_run, later_lines) in product(places, ways):
+        chosen = [place for place in places if at(place[0])]
+        for (seam, when), (second_run, later_lines) in product(chosen, ways):
             for nth in count(1):
                 if moved and not second_run:
                     break

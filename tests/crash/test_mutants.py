@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.crash.driver import RETENTION_SEAMS, SEAMS
 from tests.crash.kills import Kill, outcome, sweep
 from tests.crash.mutants import MUTANTS, OF_CRASHES, OF_FILES, OF_RETENTION
 from tests.scenario.conftest import World
@@ -77,12 +78,18 @@ def _told(error: BaseException) -> str:
     return " ".join([str(error), *map(_told, (*inner, *before))])
 
 
+OF_SNAPSHOTS = {"write_snapshot", "os.fsync", "Path.replace", "Partitions.mark_clean"}
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(0)
 @pytest.mark.parametrize("mutant", [mutant.__name__ for mutant in OF_CRASHES])
 def test_what_finds_a_mistake(driver: Any, mutant: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """By SQL statements, and by seams."""
-    found = [kill for kill, result in islice(sweep(driver, mutant), 300) if result.wrong]
+    """By SQL statements, by the seams where snapshots are written, and by the others."""
+    found = []
+    for at in ({"sql"}, OF_SNAPSHOTS, (SEAMS | RETENTION_SEAMS).keys() - OF_SNAPSHOTS):
+        kills = islice(sweep(driver, mutant, at.__contains__), 100)
+        found += [kill for kill, result in kills if result.wrong]
     with capsys.disabled():
         sys.stdout.write(f"\n{mutant}: found by {len(found)} kills of 300, first by {found[:1]}\n")
     assert found
