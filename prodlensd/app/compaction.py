@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +20,7 @@ from prodlensd.answers.facts import price_book
 from prodlensd.answers.verify import proven
 from prodlensd.app.due import LOG_PATIENCE_US, prune_before
 from prodlensd.app.following import follow
-from prodlensd.app.ledger import snapshot_path, writing
+from prodlensd.app.ledger import reading, snapshot_path, writing
 from prodlensd.config import Config
 from prodlensd.daemon import configure_log
 from prodlensd.jobs import compaction, retention
@@ -44,7 +44,7 @@ def compact(config: Config) -> Iterator[Step]:
     hold its calls. Raises OperationalError or OSError.
     """
     configure_log(config.log.level)
-    with _opened(config) as (ledger, reader):
+    with _durable(config) as ledger, reading(config) as reader:
         if config.parquet.enabled:
             yield from _write_and_prune(config, Partitions(ledger), reader)
         if config.retention.log_days:
@@ -57,7 +57,7 @@ def write_snapshots(config: Config) -> str | None:
     Raises LedgerError or OSError.
     """
     try:
-        with _opened(config) as (ledger, reader):
+        with _durable(config) as ledger, reading(config) as reader:
             for _ in _write(config, Partitions(ledger), reader):
                 pass
     except (snapshots.LockedError, SnapshotLostError) as error:
@@ -65,7 +65,7 @@ def write_snapshots(config: Config) -> str | None:
     return None
 
 
-def _opened(config: Config) -> AbstractContextManager[tuple[Ledger, Reader]]:
+def _durable(config: Config) -> Ledger:
     """The ledger, with each transaction durable, since files follow on it."""
     return writing(config, durability="full")
 

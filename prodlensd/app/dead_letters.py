@@ -61,12 +61,11 @@ def retry(config: Config, reason: str | None, *, dry_run: bool) -> Iterator[Retr
     with ExitStack() as stack:
         pricer = Pricer()
         redeem: Callable[[list[retrying.Read]], Redeemed] = _move_nothing
-        if dry_run:
-            reader = stack.enter_context(reading(config))
-        else:
-            ledger, reader = stack.enter_context(writing(config))
+        if not dry_run:
+            ledger = stack.enter_context(writing(config))
             books = stack.enter_context(Books(config.pricing, Prices(ledger, now_us)))
             pricer, redeem = books.pricer, ledger.redeem
+        reader = stack.enter_context(reading(config))
         yield from retrying.retry(
             reader.letters.with_bytes(reason),
             pricer=pricer,
@@ -89,11 +88,9 @@ def accept(
     """
     with ExitStack() as stack:
         write = partial(_count, state)
-        if dry_run:
-            reader = stack.enter_context(reading(config))
-        else:
-            ledger, reader = stack.enter_context(writing(config))
-            write = partial(_write, Letters(ledger), state)
+        if not dry_run:
+            write = partial(_write, Letters(stack.enter_context(writing(config))), state)
+        reader = stack.enter_context(reading(config))
         by_key = {letter.key: letter for letter in (find(reader, id_) for id_ in ids)}
         letters: Iterable[Refused] = by_key.values()
         if not by_key:
@@ -107,7 +104,7 @@ def free(config: Config) -> bool:
     False when another program uses the ledger, so that the log stays. Raises LedgerError.
     """
     turns = _turns()
-    with writing(config) as (ledger, _):
+    with writing(config) as ledger:
         partitions = Partitions(ledger)
         while partitions.give_back(_PAGES_AT_ONCE):
             turns.give()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from prodlensd.config import Config
@@ -15,19 +13,14 @@ def reading(config: Config) -> Reader:
     return Reader(config.store.path)
 
 
-@contextmanager
-def writing(config: Config, *, durability: str | None = None) -> Iterator[tuple[Ledger, Reader]]:
-    """The ledger, and a reader beside it. Raises LedgerError where there is none yet.
+def writing(config: Config, *, durability: str | None = None) -> Ledger:
+    """The ledger, to be opened before any reader: it migrates an older one.
 
-    `durability` is that of the configuration, unless another one is given.
+    `durability` is that of the configuration, unless another one is given. Raises LedgerError where
+    there is no ledger yet.
     """
-    path = config.store.path
-    check_is_there(path)
-    with (
-        Ledger(path, durability=durability or config.store.durability) as ledger,
-        Reader(path) as reader,
-    ):
-        yield ledger, reader
+    check_is_there(config.store.path)
+    return Ledger(config.store.path, durability=durability or config.store.durability)
 
 
 def snapshot_path(config: Config, day: Partition) -> Path:

@@ -47,7 +47,7 @@ def http_server(config: Config, log: FilteringBoundLogger) -> Iterator[None]:
         yield
         return
     from prodlensd.answers import metrics  # noqa: PLC0415 - loads prometheus_client
-    from prodlensd.daemon import Answer, serving  # noqa: PLC0415 - and this the email package
+    from prodlensd.daemon import Answer, serving  # noqa: PLC0415 - `status` needs no daemon
 
     def all_metrics() -> Answer:
         return Answer(exposition(config), "text/plain; version=0.0.4; charset=utf-8")

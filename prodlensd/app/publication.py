@@ -7,7 +7,7 @@ from functools import partial
 
 import structlog
 
-from prodlensd.app.ledger import snapshot_path, writing
+from prodlensd.app.ledger import reading, snapshot_path, writing
 from prodlensd.config import Config
 from prodlensd.daemon import configure_log
 from prodlensd.jobs import publishing
@@ -29,7 +29,7 @@ def publish(config: Config, *, everything: bool, is_logged: bool) -> Iterator[Co
     if not url:
         raise OperationalError("publish.url is not set: there is nowhere to copy snapshots to")
     # Each transaction is durable: a copy that is noted is not made again.
-    with writing(config, durability="full") as (ledger, reader):
+    with writing(config, durability="full") as ledger, reading(config) as reader:
         was_failing = reader.publishing.failed() is not None
         if everything:
             Publishing(ledger).forget_copies(url)

@@ -35,12 +35,10 @@ def reprice(
     with ExitStack() as stack:
         prices: Prices | None = None
         write: Write = write_nothing
-        if dry_run:
-            reader = stack.enter_context(reading(config))
-        else:
-            ledger, reader = stack.enter_context(writing(config))
-            prices = Prices(ledger, now_us)
+        if not dry_run:
+            prices = Prices(stack.enter_context(writing(config)), now_us)
             write = prices.repricing(__version__, selection, now_us()).write
+        reader = stack.enter_context(reading(config))
         books = stack.enter_context(Books(config.pricing, prices or reader.prices))
         repriced = repricing.reprice(
             reader,

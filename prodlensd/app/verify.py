@@ -27,5 +27,5 @@ def verify(config: Config, progress: Callable[[int, int], None]) -> Verdict:
 
 def acknowledge_gaps(config: Config) -> int:
     """Accepts the open gaps as lost; how many there were. Raises LedgerError."""
-    with writing(config) as (ledger, _):
+    with writing(config) as ledger:
         return ledger.sources.acknowledge_gaps()

@@ -26,7 +26,7 @@ from prodlensd.cli import as_json, config_option, errors_end_it, load_config
 from prodlensd.cli.zone import time_zone
 from prodlensd.model import NANOUSD_PER_USD
 from prodlensd.moments import iso_time, now_us
-from prodlensd.text import money, printable, table
+from prodlensd.text import counted, money, printable, table
 
 #: Longer names are cut in the table; the other forms have them whole.
 _MAX_NAME_CELLS: Final = 40
@@ -136,7 +136,7 @@ def full_cost(figures: Figures) -> str:
     """The cost, and how much comes on top of it."""
     if not figures.unpriced_calls or figures.cost_nanousd is None:
         return cost(figures)
-    calls = "1 call" if figures.unpriced_calls == 1 else f"{figures.unpriced_calls:,} calls"
+    calls = counted(figures.unpriced_calls, "call")
     tokens = figures.unpriced_tokens
     with_tokens = "" if tokens is None else f", {_short(tokens)} tokens"
     return f"{cost(figures)} ({calls}{with_tokens} unpriced)"
@@ -288,7 +288,7 @@ def _summary(found: Report) -> str:
 
 
 def _hint(found: Report) -> str:
-    groups = "1 group is" if found.more_groups == 1 else f"{found.more_groups:,} groups are"
+    groups = f"{counted(found.more_groups, 'group')} {'is' if found.more_groups == 1 else 'are'}"
     return f"{groups} not shown, none of them dearer than these: --top 0 shows all"
 
 

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Final
 
 import orjson
@@ -25,9 +24,11 @@ from prodlensd.daemon.notify import Notifier
 from prodlensd.ledger import Heartbeat, Ledger, LedgerError
 from prodlensd.logs import READ_BYTES, Bell, GapSearch, Tailer
 from prodlensd.model import US_PER_S, Chunk, Mismatch, Outcome
+from prodlensd.moments import moment_of
 from prodlensd.pipeline import build
 from prodlensd.pricing import Pricer
 from prodlensd.process import Signals, wait
+from prodlensd.text import counted
 
 BEAT_INTERVAL_S: Final = 10.0
 #: How long one ingest step may drain before the loop gets to beat and to look at the signals.
@@ -294,9 +295,8 @@ class Daemon:
         self._shown, self._next_status_s = status, now_s + BEAT_INTERVAL_S
         text = "up to date" if self._is_caught_up else "catching up"
         if lines := self._meter.read(now_s).lines:
-            last = datetime.fromtimestamp(self._committed_us / US_PER_S, UTC)
-            many = "1 line" if lines == 1 else f"{lines:,} lines"
-            text += f": {many} since the start, the last at {last:%Y-%m-%d %H:%M:%SZ}"
+            last = f"{moment_of(self._committed_us):%Y-%m-%d %H:%M:%SZ}"
+            text += f": {counted(lines, 'line')} since the start, the last at {last}"
         if faults:
             text += f"; will keep trying: {faults}"
         self._notifier.status(text)

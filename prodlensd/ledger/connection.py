@@ -65,6 +65,12 @@ def _check_is_file(path: Path) -> None:
         raise LedgerError(f"{path}: not a file; set store.path to one, or to where none is yet")
 
 
+def _filled_log(path: Path) -> Path | None:
+    """The write-ahead log of a database; None when there is none, or nothing in it."""
+    log = path.with_name(f"{path.name}-wal")
+    return log if log.exists() and log.stat().st_size > 0 else None
+
+
 def _is_whole(path: Path) -> bool:
     """Whether the file has whole pages only: SQLite would fill up a cut one without an error.
 
@@ -73,8 +79,7 @@ def _is_whole(path: Path) -> bool:
     """
     with path.open("rb") as file:
         header = file.read(_HEADER_BYTES)
-    log = path.with_name(f"{path.name}-wal")
-    if log.exists() and log.stat().st_size > 0:
+    if _filled_log(path) is not None:
         return True
     if len(header) < _HEADER_BYTES:
         return False
@@ -86,8 +91,7 @@ def _is_whole(path: Path) -> bool:
 def _create(path: Path) -> None:
     """Creates a ledger: whenever we are killed, it is whole or does not exist."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    log = path.with_name(f"{path.name}-wal")
-    if log.exists() and log.stat().st_size > 0:
+    if (log := _filled_log(path)) is not None:
         # SQLite would write its pages into the new ledger.
         raise LedgerError(
             f"{log} is there, but not the ledger that it belongs to: put that beside it again, "
@@ -221,8 +225,7 @@ def _open_to_read(path: Path) -> apsw.Connection:
             _check_is_current(db, path)
         except (apsw.ReadOnlyError, apsw.CantOpenError):
             db.close()
-            log = path.with_name(f"{path.name}-wal")
-            if log.exists() and log.stat().st_size > 0:
+            if (log := _filled_log(path)) is not None:
                 raise LedgerError(
                     f"{log} may not be read, and holds what is newest: ask as the user whose "
                     "ledger it is, or read the snapshots"

@@ -2,9 +2,7 @@
 
 from prodlensd.snapshots.destinations import Destination, destination
 from prodlensd.snapshots.files import (
-    GROUP_ROWS,
     LEDGER_COLUMNS,
-    LOCK_NAME,
     SCHEMA,
     LockedError,
     count,
@@ -22,9 +20,7 @@ from prodlensd.snapshots.files import (
 )
 
 __all__ = [
-    "GROUP_ROWS",
     "LEDGER_COLUMNS",
-    "LOCK_NAME",
     "SCHEMA",
     "Destination",
     "LockedError",
