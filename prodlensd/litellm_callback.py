@@ -12,13 +12,15 @@ looks.
 
 A line is picked field by field from what LiteLLM hands over, each value checked for type and
 length: prompts, answers, tools, error texts, headers and keys have no way in. What is unknown, of
-the wrong type or too long is left out. Nothing here ever raises into the proxy.
+the wrong type or too long is left out. Only the usage object is copied whole, under the names it
+has, since a price may depend on any of it; but of that too nothing but numbers, flags and short
+words. Nothing here ever raises into the proxy.
 
-Reading order: the hooks, the line, who and where, plain values, the file. Kept to Python 3.9, which
-LiteLLM may still run on, and free of dataclasses, since LiteLLM executes a copied file without
-registering it as a module.
+Reading order: the hooks, the line, who and where, usage, plain values, the file. Kept to Python
+3.9, which LiteLLM may still run on, and free of dataclasses, since LiteLLM executes a copied file
+without registering it as a module.
 """
-# ruff: noqa: ARG002, D102 (the hooks' names and parameters are LiteLLM's and documented there)
+# ruff: noqa: D102 (the hooks' names and parameters are LiteLLM's and documented there)
 
 from __future__ import annotations
 
@@ -31,9 +33,11 @@ import re
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     CustomLogger = object
@@ -71,34 +75,34 @@ class TraceLogger(CustomLogger):
     async def async_log_success_event(
         self, kwargs: object, response_obj: object, start_time: object, end_time: object
     ) -> None:
-        self._log(kwargs, start_time, end_time, "success", in_sync_hook=False)
+        self._log(kwargs, response_obj, (start_time, end_time), "success", in_sync_hook=False)
 
     async def async_log_failure_event(
         self, kwargs: object, response_obj: object, start_time: object, end_time: object
     ) -> None:
-        self._log(kwargs, start_time, end_time, "failure", in_sync_hook=False)
+        self._log(kwargs, response_obj, (start_time, end_time), "failure", in_sync_hook=False)
 
     def log_success_event(
         self, kwargs: object, response_obj: object, start_time: object, end_time: object
     ) -> None:
-        self._log(kwargs, start_time, end_time, "success", in_sync_hook=True)
+        self._log(kwargs, response_obj, (start_time, end_time), "success", in_sync_hook=True)
 
     def log_failure_event(
         self, kwargs: object, response_obj: object, start_time: object, end_time: object
     ) -> None:
-        self._log(kwargs, start_time, end_time, "failure", in_sync_hook=True)
+        self._log(kwargs, response_obj, (start_time, end_time), "failure", in_sync_hook=True)
 
     def _log(
         self,
         kwargs: object,
-        start_time: object,
-        end_time: object,
+        answer: object,
+        times: tuple[object, object],
         status: str,
         *,
         in_sync_hook: bool,
     ) -> None:
         try:
-            event = Event(kwargs, start_time, end_time, status)
+            event = Event(kwargs, *times, status, answer)
             if self._is_first_report(event, in_sync_hook=in_sync_hook):
                 append_line(log_folder(), json.dumps(event.line(), allow_nan=False))
         except Exception as error:  # noqa: BLE001 (whatever it is, the user's request goes on)
@@ -149,7 +153,15 @@ class TraceLogger(CustomLogger):
 class Event:
     """One report of LiteLLM's. Any key may be missing and any value may be of any type."""
 
-    def __init__(self, kwargs: object, start_time: object, end_time: object, status: str) -> None:
+    def __init__(
+        self,
+        kwargs: object,
+        start_time: object,
+        end_time: object,
+        status: str,
+        answer: object = None,
+    ) -> None:
+        self.answer = answer
         self.kwargs = mapping(kwargs)
         self.payload = mapping(self.kwargs.get("standard_logging_object"))
         self.metadata = mapping(self.payload.get("metadata"))
@@ -192,13 +204,14 @@ class Event:
     def line(self) -> dict[str, Any]:
         """The trace line, as prodlensd documents it."""
         started = time.time() if self.started is None else self.started
+        usage = self._usage_as_given()
         return known(
             timestamp=f"{datetime.fromtimestamp(started, UTC):%Y-%m-%dT%H:%M:%S.%fZ}",
             id=text(self.payload.get("id")),
             litellm_call_id=self.call_id,
             cost_usd=first(*(number(place.get("response_cost")) for place in self._places)),
-            attributes=self._attributes(),
-            usage=self._usage(),
+            attributes=self._attributes(usage),
+            usage=self._usage(usage),
             metadata=self._who(),
         )
 
@@ -210,7 +223,7 @@ class Event:
     def _text(self, key: str, places: tuple[dict[str, Any], ...] = ()) -> str | None:
         return first(*(text(place.get(key)) for place in places or self._places))
 
-    def _attributes(self) -> dict[str, Any]:
+    def _attributes(self, usage: dict[Any, Any]) -> dict[str, Any]:
         error = mapping(self.payload.get("error_information"))
         return known(
             **{"llm.model_name": self._text("model")},
@@ -223,7 +236,9 @@ class Event:
             stream=self._is_stream(),
             cache_hit=self.payload.get("cache_hit") is True,
             error_class=word(error.get("error_class")),
-            service_tier=self._service_tier(),
+            service_tier=self._service_tier(usage),
+            speed=None if word(usage.get("speed")) else self._speed_asked_for(),
+            region=self._region(),
             model_group=text(self.payload.get("model_group")),
             attempted_retries=self._attempted("retries"),
             attempted_fallbacks=self._attempted("fallbacks"),
@@ -257,29 +272,70 @@ class Event:
             return True
         return False if self.status == "success" or self.body else None
 
-    def _service_tier(self) -> str | None:
+    def _service_tier(self, usage: dict[Any, Any]) -> str | None:
         """The tier that the provider served, else the one priced, else the one asked for."""
         places = (
             self.payload.get("response"),
-            self.metadata.get("usage_object"),
+            usage,
             self.payload.get("cost_breakdown"),
             self.payload.get("model_parameters"),
         )
         return first(*(word(mapping(place).get("service_tier")) for place in places))
+
+    def _speed_asked_for(self) -> str | None:
+        """Anthropic's fast mode is a word; the speed of a voice is a number."""
+        asked = (self.payload.get("model_parameters"), self.kwargs.get("optional_params"))
+        return first(*(word(mapping(place).get("speed")) for place in (*asked, self.body)))
+
+    def _region(self) -> str | None:
+        """Where the model runs, as it was asked for, else by the host that was called."""
+        names = ("aws_region_name", "vertex_location", "vertex_ai_location", "region_name")
+        asked = mapping(self.kwargs.get("optional_params"))
+        priced = mapping(self.payload.get("cost_breakdown"))
+        called = (mapping(self.kwargs.get("additional_args")), self.payload, self.params)
+        return first(
+            *(word(place.get(name)) for place in (self.params, asked, priced) for name in names),
+            *(region_of_address(place.get("api_base")) for place in (*called, self.hidden)),
+        )
 
     def _attempted(self, what: str) -> int | None:
         headers = mapping(self.hidden.get("additional_headers"))
         counts = (claims.get(f"attempted_{what}") for claims in self.claims[1:])
         return first(integer(headers.get(f"x-litellm-attempted-{what}")), *map(integer, counts))
 
-    def _usage(self) -> dict[str, Any]:
-        """Token counts. Zeros of a failure, or without detail, are LiteLLM's way of not knowing."""
-        for usage_object in (self.metadata.get("usage_object"), self.hidden.get("usage_object")):
-            usage = picked(usage_object, USAGE)
-            if usage and (self.status == "success" or any(map(integer, usage.values()))):
-                return usage
-        totals = picked(self.payload, TOTALS)
+    def _usage(self, given: dict[Any, Any]) -> dict[str, Any]:
+        """The usage object. Zeros of a failure, or without detail, mean that LiteLLM knows none."""
+        usage = UsageCopy().of_object(given, depth=1)
+        if usage and (self.status == "success" or any(map(counts_something, usage.values()))):
+            return usage
+        names = ("prompt_tokens", "completion_tokens", "total_tokens")
+        totals = known(**{name: number(self.payload.get(name)) for name in names})
         return totals if any(totals.values()) else {}
+
+    def _usage_as_given(self) -> dict[Any, Any]:
+        """LiteLLM's usage object, with what only the answer's own says beside the tokens.
+
+        LiteLLM spells the counts its own way, and loses some of the rest, by version and kind of
+        call. Counts come from one place only, since two spellings of one are not two counts.
+        """
+        logged = [place.get("usage_object") for place in (self.metadata, self.hidden)]
+        answers = (self.answer, self.payload.get("response"))
+        hidden = mapping(getattr(self.answer, "_hidden_params", None))
+        moved = mapping(hidden.get("provider_specific_fields"))
+        places = [
+            *logged,
+            *(entries(answer).get("usage") for answer in answers),
+            *(entries(answer).get("usageMetadata") for answer in answers),  # Gemini's own
+            {"trafficType": moved.get("traffic_type")},  # and where LiteLLM puts a part of it
+        ]
+        usage: dict[Any, Any] = {}
+        for place in places:
+            has_counts = bool(usage)
+            for name, value in entries(place).items():
+                if usage.get(name) is None and not (has_counts and names_tokens(name)):
+                    usage[name] = value
+        is_odd = any(not is_nothing(value) and not is_object(value) for value in logged)
+        return {**usage, "more": True} if is_odd else usage
 
     def _who(self) -> dict[str, Any]:
         session, session_via = self._session()
@@ -412,41 +468,121 @@ def without_password(address: str) -> str:
     return URL_USER.sub("", address)
 
 
+# Where the model runs -----------------------------------------------------------------------------
+
+HOSTS_WITH_REGION: Final = (
+    re.compile(r"bedrock-runtime(?:-fips)?\.([a-z0-9-]{1,64})\.amazonaws\.com"),
+    re.compile(r"([a-z0-9-]{1,64})-aiplatform\.googleapis\.com"),
+    re.compile(r"([a-z]{2})\.api\.openai\.com"),
+)
+
+
+def region_of_address(address: object) -> str | None:
+    """The region in the host of the address of an API. The rest of it may hold secrets."""
+    if not isinstance(address, str) or len(address) > 4 * MAX_TEXT:
+        return None
+    try:
+        host = urlsplit(address).hostname or ""
+    except ValueError:  # such as half an IPv6 address
+        return None
+    if host == "aiplatform.googleapis.com":
+        return "global"
+    found = (pattern.fullmatch(host) for pattern in HOSTS_WITH_REGION)
+    return next((match.group(1) for match in found if match), None)
+
+
+# Usage --------------------------------------------------------------------------------------------
+
+USAGE_WORD: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+MAX_ENTRIES: Final = 64  # of one object
+MAX_ITEMS: Final = 32  # of one list
+MAX_DEPTH: Final = 5  # the usage object is the first
+MAX_VALUES: Final = 512  # after which nothing more is entered: an object may hold itself
+
+
+class UsageCopy:
+    """What may be written of a usage object: its numbers, flags and short words, nested as it is.
+
+    No prompt gets in: what has a space, or is long, is none of those. But whoever prices the call
+    must see that something was there, so `true` stands for a value that cannot be written, and
+    `"more": true` for entries whose names cannot. None, and what is empty, is nothing.
+    """
+
+    def __init__(self) -> None:
+        self._room = MAX_VALUES
+
+    def of_object(self, source: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+        there = [(name, value) for name, value in source.items() if not is_nothing(value)]
+        some = there if len(there) <= MAX_ENTRIES else there[: MAX_ENTRIES - 1]
+        copies = {name: self._of(value, depth) for name, value in some if is_word(name)}
+        copy = {name: value for name, value in copies.items() if value is not None}
+        return copy if len(copies) == len(there) else {**copy, "more": True}
+
+    def _of(self, value: object, depth: int) -> object:
+        """The copy of a value in an object or a list of this depth; None if it holds nothing."""
+        self._room -= 1
+        if isinstance(value, (str, int, float)):
+            return flag_number_or_word(value)
+        if depth < MAX_DEPTH and self._room > 0:
+            if isinstance(value, (list, tuple)):
+                return self._of_list(value, depth + 1)
+            if is_object(value):
+                return self.of_object(entries(value), depth + 1) or None
+        return True
+
+    def _of_list(self, source: list[Any] | tuple[Any, ...], depth: int) -> object:
+        there = [value for value in source if not is_nothing(value)]
+        if len(there) > MAX_ITEMS:
+            return True
+        copies = (self._of(value, depth) for value in there)
+        return [copy for copy in copies if copy is not None] or None
+
+
+def flag_number_or_word(value: str | float) -> str | float:
+    """The value if it may be written, else True."""
+    if isinstance(value, str):
+        return str.__str__(value) if is_word(value) else True
+    copy = value if isinstance(value, bool) else number(value)
+    return True if copy is None else copy
+
+
+def is_word(value: object) -> bool:
+    """Whether this is a short word: a name in a usage object, a tier, a kind of token."""
+    return isinstance(value, str) and USAGE_WORD.fullmatch(value) is not None
+
+
+def is_object(value: object) -> bool:
+    """Whether the value has entries: it is a dict, or an object of pydantic's."""
+    return isinstance(value, Mapping) or hasattr(type(value), "model_fields")
+
+
+def entries(value: object) -> Mapping[Any, Any]:
+    """What a dict or an object of pydantic's holds by name; nothing for anything else."""
+    if isinstance(value, Mapping):
+        return value
+    if is_object(value):
+        return {**vars(value), **mapping(getattr(value, "__pydantic_extra__", None))}
+    return {}
+
+
+def is_nothing(value: object) -> bool:
+    """None, or empty: no text, no items, no entries."""
+    if isinstance(value, str):
+        return not value.strip()
+    return value is None or (isinstance(value, (list, tuple, Mapping)) and not value)
+
+
+def names_tokens(name: object) -> bool:
+    """Whether this is the name of a count of tokens, or of its parts."""
+    return isinstance(name, str) and "token" in name.lower()
+
+
+def counts_something(value: object) -> bool:
+    """Whether this value in a usage object is a count above 0, or stands for what may be one."""
+    return value is True or bool(number(value))
+
+
 # Plain values -------------------------------------------------------------------------------------
-
-CACHE_WRITES: Final = {"ephemeral_5m_input_tokens": None, "ephemeral_1h_input_tokens": None}
-INPUT_DETAILS: Final = {
-    "cached_tokens": None,
-    "cache_creation_tokens": None,
-    "cache_creation_token_details": CACHE_WRITES,
-    "audio_tokens": None,
-}
-OUTPUT_DETAILS: Final = {"reasoning_tokens": None, "audio_tokens": None}
-TOTALS: Final = {"prompt_tokens": None, "completion_tokens": None, "total_tokens": None}
-#: The counts a line may carry, in the shapes of OpenAI's chat and responses and of Anthropic.
-USAGE: Final = {
-    **TOTALS,
-    "prompt_tokens_details": INPUT_DETAILS,
-    "completion_tokens_details": OUTPUT_DETAILS,
-    "input_tokens": None,
-    "output_tokens": None,
-    "input_tokens_details": INPUT_DETAILS,
-    "output_tokens_details": OUTPUT_DETAILS,
-    "cache_read_input_tokens": None,
-    "cache_creation_input_tokens": None,
-    "cache_creation": CACHE_WRITES,
-}
-
-
-def picked(source: object, wanted: dict[str, Any]) -> dict[str, Any]:
-    """The numbers of `source` that `wanted` names, nested as it is nested."""
-    source = mapping(source)
-    return known(
-        **{
-            name: picked(source.get(name), inner) or None if inner else number(source.get(name))
-            for name, inner in wanted.items()
-        }
-    )
 
 
 def known(**values: object) -> dict[str, Any]:

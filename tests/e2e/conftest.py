@@ -1,4 +1,4 @@
-"""The real LiteLLM proxy, in two versions, and what it leaves in the log folder."""
+"""The real LiteLLM proxy, in several versions, and what it leaves in the log folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from tests.e2e import traffic
 from tests.e2e.fake_upstream import FakeUpstream
 from tests.e2e.litellm_proxy import VERSIONS, litellm_python, running_proxy
 
-CALLBACKS = {"1.106.2": proxy.INSTALLED_CALLBACK, "1.80.0": proxy.COPIED_CALLBACK}
 LINES_WITHIN_S = 100.0
 
 
@@ -44,7 +43,11 @@ def both(
     """The traffic of two proxies, `everyday` and `extras`, side by side as each starts slowly."""
     version = request.param
     litellm_python(version)
-    everyday_calls = traffic.everyday_calls() + traffic.aborted_calls(version)
+    everyday_calls = [
+        *traffic.everyday_calls(),
+        *traffic.refused_calls(version),
+        *traffic.aborted_calls(version),
+    ]
     upstream.attempts.clear()
     with ThreadPoolExecutor() as threads:
         folder = tmp_path_factory.mktemp("everyday")
@@ -72,11 +75,13 @@ def _traffic(
     version: str, folder: Path, upstream: FakeUpstream, calls: list[traffic.Call], *, extras: bool
 ) -> traffic.Traffic:
     python = litellm_python(version)
-    callback = CALLBACKS[version]
-    with running_proxy(python, folder, upstream.address, callback=callback, extras=extras) as proxy:
-        sent = traffic.send_all(proxy, upstream, calls)
-        _wait_for_lines(proxy.log_folder, sum(len(call.outcomes) for call in calls))
-    return traffic.Traffic(version, proxy.log_folder, sent)
+    callback = proxy.COPIED_CALLBACK if version == "1.80.0" else proxy.INSTALLED_CALLBACK
+    with running_proxy(
+        python, folder, upstream.address, callback=callback, extras=extras
+    ) as running:
+        sent = traffic.send_all(running, upstream, calls)
+        _wait_for_lines(running.log_folder, sum(len(call.outcomes) for call in calls))
+    return traffic.Traffic(version, running.log_folder, sent)
 
 
 def _wait_for_lines(folder: Path, count: int) -> None:

@@ -30,6 +30,7 @@ class Plan:
     cache_write_5m: int = 0
     cache_write_1h: int = 0
     tokens_out: int = 7
+    usage: Json = field(default_factory=dict)  # what it says beside the tokens
     wait_s: float = 0.0  # before the status line
     pause_s: float = 0.0  # before each piece of a stream
     pieces: int = 3
@@ -138,6 +139,7 @@ class Chat:
             "completion_tokens": plan.tokens_out,
             "total_tokens": tokens_in + plan.tokens_out,
             "prompt_tokens_details": {"cached_tokens": plan.cache_read},
+            **plan.usage,
         }
 
     def whole(self, plan: Plan, body: Json) -> Json:
@@ -196,6 +198,7 @@ class Responses:
                 "output_tokens": plan.tokens_out,
                 "output_tokens_details": {"reasoning_tokens": 0},
                 "total_tokens": tokens_in + plan.tokens_out,
+                **plan.usage,
             },
         }
 
@@ -238,6 +241,7 @@ class Messages:
                 "ephemeral_5m_input_tokens": plan.cache_write_5m,
                 "ephemeral_1h_input_tokens": plan.cache_write_1h,
             },
+            **plan.usage,
         }
 
     def whole(self, plan: Plan, body: Json) -> Json:

@@ -16,7 +16,7 @@ from typing import Final
 from prodlensd import litellm as proxy
 from tests.venvs import venv_python
 
-VERSIONS: Final = ("1.106.2", "1.80.0")  # the newest these tests know, and one of a year before
+VERSIONS: Final = ("1.110.2", "1.106.2", "1.80.0")  # the newest these tests know first
 MASTER_KEY: Final = "sk-canary-master-0123456789abcdef0123456789abcdef"
 PROVIDER_KEY: Final = "sk-canary-provider-0123456789abcdef"
 START_WITHIN_S: Final = 300.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -113,3 +114,23 @@ def test_calls_of_today_are_todays(traces: list[dict[str, Any]]) -> None:
         began = datetime.fromisoformat(trace["timestamp"])
         assert now - timedelta(hours=1) < began <= now
         assert trace["event_date"] == f"{began:%Y-%m-%d}"
+
+
+def test_searches_fast_mode_and_writes_of_an_hour_are_priced_by_the_table_to_the_nano_dollar(
+    home: Path, everyday: Traffic
+) -> None:
+    sent, (line,) = everyday.call("claude-fast-priced")
+    line.pop("cost_usd")  # as if the gateway knew none
+    (home / "logs").mkdir(parents=True)
+    (home / "logs" / "one.jsonl").write_text(json.dumps(line) + "\n")
+    subprocess.run([sys.executable, "-m", "prodlensd", "run", "--once"], check=True)
+    db = apsw.Connection(str(home / "prodlens.db"), flags=apsw.SQLITE_OPEN_READONLY)
+    asked = "SELECT cost_source, unpriced_reason, round(cost_usd * 1e9) FROM traces"
+    (found,) = db.execute(asked)
+    db.close()
+    plan = sent.call.plan
+    # Opus 4.8 in fast mode: 10 and 50 dollars a million, writes of an hour at twice the input, and
+    # ten dollars for a thousand searches.
+    searches = plan.usage["server_tool_use"]["web_search_requests"] * 10_000_000
+    picos = plan.tokens_in * 10_000 + plan.cache_write_1h * 20_000 + plan.tokens_out * 50_000
+    assert found == ("table", None, picos + searches)

@@ -6,7 +6,7 @@ import stat
 
 import pytest
 
-from tests.e2e.traffic import Traffic, read_lines
+from tests.e2e.traffic import FAST, Traffic, read_lines
 
 # The first run installs LiteLLM, a minute or two for each version.
 pytestmark = pytest.mark.timeout(900)
@@ -62,6 +62,30 @@ def test_tokens_are_those_the_provider_counted(everyday: Traffic) -> None:
         assert usage["completion_tokens"] == plan.tokens_out, sent.call.name
         assert details.get("cached_tokens", 0) == plan.cache_read, sent.call.name
         assert details.get("cache_creation_tokens", 0) == plan.cache_write_5m, sent.call.name
+
+
+#: What LiteLLM loses of the usage object, and keeps nowhere, by version: of an answer, of a stream.
+LOST = {
+    "1.110.2": (set(), {"service_tier"}),
+    "1.106.2": (set(), {"service_tier"}),
+    "1.80.0": ({"service_tier", "speed", "inference_geo"}, FAST.keys() | {"1h"}),
+}
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_what_the_provider_says_of_the_usage_stands_in_the_line(
+    everyday: Traffic, is_stream: bool
+) -> None:
+    _, (line,) = everyday.call("claude-fast-stream" if is_stream else "claude-fast")
+    lost = LOST[everyday.version][is_stream]
+    usage, attributes = line["usage"], line["attributes"]
+    writes = usage["prompt_tokens_details"].get("cache_creation_token_details", {})
+    assert usage["prompt_tokens_details"]["cache_creation_tokens"] == 40
+    assert writes.get("ephemeral_1h_input_tokens") == (None if "1h" in lost else 40)
+    assert {name: usage.get(name) for name in FAST} == FAST | dict.fromkeys(FAST.keys() & lost)
+    # The tier that was served, and the speed that was asked for where nobody says what was served.
+    assert attributes.get("service_tier") == usage.get("service_tier")
+    assert attributes.get("speed") == ("fast" if "speed" in lost else None)
 
 
 def test_the_cost_is_what_the_provider_asks_for(everyday: Traffic, extras: Traffic) -> None:

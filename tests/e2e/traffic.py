@@ -23,6 +23,21 @@ DEVELOPER: Final = "dev@acme.example"
 REPO: Final = "git@github.com:acme/web.git"
 CLAUDE: Final = "claude-sonnet-4-5-20250929"
 
+#: What Anthropic says in a usage object beside the tokens, of a call in fast mode.
+FAST: Final[dict[str, Any]] = {
+    "server_tool_use": {"web_search_requests": 3},
+    "speed": "fast",
+    "inference_geo": "us",
+    "service_tier": "priority",
+}
+
+#: The same as far as there is a list price for it.
+PRICED: Final[dict[str, Any]] = {
+    **FAST,
+    "inference_geo": "not_available",
+    "service_tier": "standard",
+}
+
 #: US dollars for a million tokens: uncached input, cache read, 5-minute cache write, output.
 PRICES: Final = {
     CLAUDE: (3.0, 0.3, 3.75, 15.0),
@@ -136,9 +151,10 @@ class Traffic:
             yield sent, [line for line in lines if sent.began <= _began(line) <= sent.ended]
 
     def answered(self) -> Iterator[tuple[Sent, dict[str, Any]]]:
-        """Each call that got its whole answer, with the line of that answer."""
+        """Each call that got its whole answer, at list price, with the line of that answer."""
         for sent, lines in self.calls():
-            if sent.http_status == HTTPStatus.OK and not sent.call.is_aborted:
+            is_whole = sent.http_status == HTTPStatus.OK and not sent.call.is_aborted
+            if is_whole and not sent.call.plan.usage:
                 yield sent, lines[-1]
 
     def call(self, name: str) -> tuple[Sent, list[dict[str, Any]]]:
@@ -176,12 +192,34 @@ def everyday_calls() -> list[Call]:
             plan=Plan(cache_read=1000, cache_write_5m=50, wait_s=0.8, pause_s=0.1),
             stream=True,
         ),
+        _claude_code("claude-fast", speed="fast", plan=Plan(cache_write_1h=40, usage=FAST)),
+        _claude_code(
+            "claude-fast-stream",
+            speed="fast",
+            plan=Plan(cache_write_1h=40, usage=FAST),
+            stream=True,
+        ),
+        _claude_code(
+            "claude-fast-priced",
+            model="claude-opus-4-8",
+            speed="fast",
+            plan=Plan(cache_write_1h=40, usage=PRICED),
+        ),
         _claude_code("claude-without-header", sends_session_header=False),
         _claude_code("claude-on-gpt", model="gpt-4o-mini"),
-        _chat("bad-key", key="sk-canary-bad-key", outcomes=(("failure", 400),)),
-        _chat("raw-key", key="canary-raw-key", outcomes=(("failure", 400),)),
         _chat("unknown-model", model="no-such-model", outcomes=(("failure", 400),)),
         _chat("retried", plan=Plan(failures=(500,)), outcomes=(("failure", 500), ("success", 200))),
+    ]
+
+
+def refused_calls(version: str) -> list[Call]:
+    """Calls whose key is refused. LiteLLM 1.110 reports nothing of the request then."""
+    more: dict[str, Any] = {"outcomes": (("failure", 400),)}
+    if version == "1.110.2":
+        more |= dict.fromkeys(("session_id", "developer_id", "developer_via", "repo"))
+    return [
+        _chat("bad-key", key="sk-canary-bad-key", **more),
+        _chat("raw-key", key="canary-raw-key", **more),
     ]
 
 
@@ -247,7 +285,7 @@ def _chat(
     if cache:
         body |= {"cache": cache}
     who = _who("session-of-chats", "metadata")
-    return Call(name=name, path="/v1/chat/completions", body=body, **who, **more)
+    return Call(name=name, path="/v1/chat/completions", body=body, **{**who, **more})
 
 
 def _responses(name: str, model: str = "gpt-4.1", *, stream: bool = False, **more: Any) -> Call:
@@ -277,6 +315,7 @@ def _claude_code(
     model: str = CLAUDE,
     *,
     stream: bool = False,
+    speed: str | None = None,
     sends_session_header: bool = True,
     **more: Any,
 ) -> Call:
@@ -291,6 +330,8 @@ def _claude_code(
         "metadata": {"user_id": json.dumps(user_id)},
         "stream": stream,
     }
+    if speed:
+        body |= {"speed": speed}
     headers = {
         "anthropic-version": "2023-06-01",
         "anthropic-beta": "claude-code-20250219,interleaved-thinking-2025-05-14",

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import apsw
 import pyarrow.parquet as pq
 import pytest
 
-from tests.security.hostile import CANARY, House, payload, span, trace_line
+from prodlensd.litellm_callback import TraceLogger
+from tests.security.hostile import CANARY, HOSTILE, House, payload, span, trace_line
 
 pytestmark = pytest.mark.long  # every command on every kind of line
 
@@ -184,6 +187,73 @@ def test_refused_lines_are_purged_as_the_documentation_says(house: House) -> Non
     assert house.command("run", "--once").returncode == 0
     assert REFUSED.encode() not in house.ledger.read_bytes()
     assert house.command("verify").returncode == 0
+
+
+# What the callback makes of a hostile usage object -----------------------------------------------
+
+PROMPT = f"{CANARY}: what was said, {CANARY}"
+
+
+class Model(SimpleNamespace):
+    """Stands for an object of pydantic's."""
+
+    model_fields: ClassVar[dict[str, Any]] = {}
+
+
+def hostile_usages() -> Iterator[object]:
+    """Usage objects with what was said wherever somebody could put it."""
+    odd = [PROMPT.encode(), ValueError(PROMPT), SimpleNamespace(prompt=PROMPT), {PROMPT}, (PROMPT,)]
+    yield from (PROMPT, [PROMPT], Model(prompt=PROMPT), *odd)
+    yield dict.fromkeys(("prompt_tokens", "completion_tokens", "prompt", "speed"), PROMPT)
+    yield {PROMPT: 1, (PROMPT,): 2, PROMPT.encode(): 3, f"{CANARY}\n": 4, f"{CANARY} ": PROMPT}
+    yield {"prompt_tokens": 1, "prompt_tokens_details": Model(note=PROMPT, deep=Model(x=PROMPT))}
+    yield {"prompt_tokens": 1, "odd": odd, "iterations": [{"prompt": PROMPT, PROMPT: 1}] * 32}
+    yield {
+        "prompt_tokens": 1,
+        **{f"text{n}": f"{CANARY} {t}" for n, t in enumerate(HOSTILE.values())},
+    }
+    yield {"prompt_tokens": 1, **{f"{CANARY} {text}": 1 for text in HOSTILE.values()}}
+    yield {"prompt_tokens": 1, **{f"n{number}": PROMPT for number in range(10**5)}}
+    deep: dict[str, Any] = {"prompt": PROMPT}
+    for _ in range(500):
+        deep = {"deep": deep, "list": [deep, PROMPT]}
+    yield deep
+    cyclic: dict[str, Any] = {"prompt": PROMPT}
+    cyclic |= {f"n{number}": [cyclic, Model(own=cyclic)] for number in range(60)}
+    yield cyclic
+
+
+def test_nothing_said_gets_into_a_line_of_the_callback_by_way_of_the_usage(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LITELLM_LOG_DIR", str(house.logs))
+    logger, usages = TraceLogger(), [*hostile_usages()]
+    for number, usage in enumerate(usages):
+        logged = {"metadata": {"usage_object": usage}, "response": {"usage": usage}}
+        for place, answer in (
+            ("log", None),
+            ("dict", {"usage": usage}),
+            ("object", Model(usage=usage)),
+        ):
+            payload = logged if answer is None else {"metadata": {}}
+            logger.log_success_event(
+                kwargs={
+                    "litellm_call_id": f"{place}-{number}",
+                    "standard_logging_object": {"id": "known", "model": "known", **payload},
+                },
+                response_obj=answer,
+                start_time=datetime(2026, 11, 22, 18, tzinfo=UTC),
+                end_time=datetime(2026, 11, 22, 18, tzinfo=UTC),
+            )
+    written = b"".join(path.read_bytes() for path in house.logs.iterdir())
+    assert written.count(b"\n") == 3 * len(usages)
+    assert len(written) < 3 * len(usages) * 2**16
+    assert b"canary" not in written
+    marked = [line for line in written.splitlines() if b'"usage": {}' not in line]
+    assert len(marked) >= len(usages)
+    assert all(b"true" in line.partition(b'"usage"')[2] for line in marked)
+    assert house.command("run", "--once").returncode == 0
+    assert stored(house, "SELECT count(*) FROM traces") == [3 * len(usages)]
 
 
 @pytest.mark.parametrize("record", [a_trace_line, a_payload, a_span])

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -40,9 +40,9 @@ def log_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def success(logger: TraceLogger, kwargs: Kwargs, end: object = END) -> None:
+def success(logger: TraceLogger, kwargs: Kwargs, end: object = END, answer: object = None) -> None:
     hook = logger.async_log_success_event
-    asyncio.run(hook(kwargs=kwargs, response_obj=None, start_time=START, end_time=end))
+    asyncio.run(hook(kwargs=kwargs, response_obj=answer, start_time=START, end_time=end))
 
 
 def failure(logger: TraceLogger, kwargs: Kwargs, end: object = END) -> None:
@@ -75,8 +75,8 @@ def lines(folder: Path, *, of_sane_numbers: bool = True) -> list[dict[str, Any]]
     return records
 
 
-def line_of(folder: Path, kwargs: Kwargs) -> dict[str, Any]:
-    success(TraceLogger(), kwargs)
+def line_of(folder: Path, kwargs: Kwargs, answer: object = None) -> dict[str, Any]:
+    success(TraceLogger(), kwargs, answer=answer)
     (line,) = lines(folder)
     return line
 
@@ -207,7 +207,8 @@ def test_a_call_becomes_one_whole_line(log_folder: Path) -> None:
                     "ephemeral_1h_input_tokens": 10,
                 },
             },
-            "completion_tokens_details": {"reasoning_tokens": 3},
+            "completion_tokens_details": {"reasoning_tokens": 3, "text_tokens": 4},
+            "service_tier": "flex",
         },
         "metadata": {
             "session_id": "s-1",
@@ -326,6 +327,281 @@ def test_a_failed_stream_is_known_by_its_request(log_folder: Path) -> None:
     failure(TraceLogger(), kwargs)
     (line,) = lines(log_folder)
     assert line["attributes"]["stream"] is True
+
+
+# Usage --------------------------------------------------------------------------------------------
+
+
+def usage_of(folder: Path, usage: object, **more: Any) -> Any:
+    """The usage object that is written when LiteLLM hands over this one."""
+    success(TraceLogger(), a_call(metadata={"usage_object": usage}), **more)
+    (line,) = lines(folder, of_sane_numbers=False)
+    return line["usage"]
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {
+            "input_tokens": 10,
+            "cache_creation": {"ephemeral_1h_input_tokens": 40, "ephemeral_12h_input_tokens": 0},
+            "server_tool_use": {"web_search_requests": 3},
+            "iterations": [
+                {"type": "message", "input_tokens": 9, "cache_creation": {"ephemeral_1h": 1}},
+                {"type": "compaction", "model": "claude-haiku-4-5"},
+            ],
+            "inference_geo": "us",
+            "speed": "fast",
+            "service_tier": "priority",
+        },
+        {
+            "promptTokenCount": 4061,
+            "promptTokensDetails": [
+                {"modality": "TEXT", "tokenCount": 4000},
+                {"modality": "AUDIO", "tokenCount": 61},
+            ],
+            "trafficType": "ON_DEMAND_FLEX",
+        },
+        {
+            "prompt_tokens": 0,
+            "cost": 0.25,
+            "cost_details": {"upstream_inference_cost": 0.0},
+            "is_byok": False,
+            "cost_in_usd_ticks": 2**63 - 1,
+            "num_sources_used": 2,
+            "a-name.of:2027": -1.5,
+        },
+    ],
+)
+def test_every_number_flag_and_short_word_of_the_usage_is_written_where_it_stands(
+    log_folder: Path, usage: Kwargs
+) -> None:
+    assert usage_of(log_folder, usage) == usage
+
+
+def test_what_is_null_or_empty_in_the_usage_is_nothing(log_folder: Path) -> None:
+    usage: Kwargs = {
+        "prompt_tokens": 1,
+        "speed": None,
+        "note": " ",
+        "iterations": [],
+        "details": {"audio_tokens": None, "list": [None, {}]},
+        "a name that is none": None,
+    }
+    assert usage_of(log_folder, usage) == {"prompt_tokens": 1}
+
+
+SENTENCE = f"{CANARY} is what was said"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(SENTENCE, "w" * 65, "wörd", "a/b", "word\n", b"bytes", object(), {1, 2}, START),
+        *(2**63, -(2**63) - 1, float("nan"), float("inf"), [1] * 33),
+    ],
+)
+def test_what_cannot_be_written_of_the_usage_leaves_a_mark(log_folder: Path, value: object) -> None:
+    usage = {"prompt_tokens": 1, "novel": value, "list": [2, value]}
+    expected = {"prompt_tokens": 1, "novel": True, "list": [2, True]}
+    assert usage_of(log_folder, usage) == expected
+
+
+@pytest.mark.parametrize("name", [SENTENCE, "n" * 65, "näme", "", 7, None, ("a",)])
+def test_entries_that_cannot_be_named_leave_a_mark_in_their_object(
+    log_folder: Path, name: object
+) -> None:
+    usage = {"prompt_tokens": 1, "details": {"good": 2, name: 3}}
+    expected = {"prompt_tokens": 1, "details": {"good": 2, "more": True}}
+    assert usage_of(log_folder, usage) == expected
+
+
+@pytest.mark.parametrize(("count", "written"), [(64, 64), (65, 63)])
+def test_an_object_of_too_many_entries_says_that_there_are_more(
+    log_folder: Path, count: int, written: int
+) -> None:
+    many = {f"n{number}": number for number in range(count)}
+    details = usage_of(log_folder, {"details": many})["details"]
+    assert details.pop("more", False) is (written < count)
+    assert details == {f"n{number}": number for number in range(written)}
+
+
+def test_five_levels_are_written_and_of_a_sixth_that_it_is_there(log_folder: Path) -> None:
+    fifth = {"number": 5, "list": [6], "object": {"number": 6}}
+    written = {"number": 5, "list": True, "object": True}
+    usage = usage_of(log_folder, {"second": [{"fourth": {"fifth": fifth}}]})
+    assert usage == {"second": [{"fourth": {"fifth": written}}]}
+
+
+@pytest.mark.parametrize("usage", [SENTENCE, [SENTENCE], 7, object()])
+def test_a_usage_that_is_no_object_leaves_a_mark(log_folder: Path, usage: object) -> None:
+    assert usage_of(log_folder, usage) == {"more": True}
+
+
+def test_a_usage_that_holds_itself_or_is_huge_is_a_line_of_bounded_length(
+    log_folder: Path,
+) -> None:
+    cyclic: Kwargs = {}
+    cyclic |= {f"{'n' * 60}{number}": cyclic for number in range(50)}
+    ring: list[Any] = []
+    ring += [ring] * 30
+    wide = {f"n{number}": {f"m{number}": number for number in range(64)} for number in range(64)}
+    huge: list[Kwargs] = [cyclic, {"ring": ring}, wide, dict.fromkeys(map(str, range(10**5)), 1)]
+    for number, usage in enumerate(huge):
+        kwargs = a_call(metadata={"usage_object": {"prompt_tokens": 1, **usage}})
+        success(TraceLogger(), kwargs | {"litellm_call_id": f"call-{number}"})
+    (path,) = log_folder.iterdir()
+    data = path.read_bytes().splitlines()
+    assert len(data) == 4
+    assert max(map(len, data)) < 2**17
+    assert all(json.loads(line)["usage"]["prompt_tokens"] == 1 for line in data)
+    assert all(b"true" in line.partition(b'"usage"')[2] for line in data)
+
+
+class Pydantic:
+    """Stands for LiteLLM's objects: models of pydantic's with fields they do not declare."""
+
+    __slots__ = ("__dict__", "__pydantic_extra__", "_hidden_params")
+    model_fields: ClassVar[Kwargs] = {}
+
+    def __init__(self, extra: Kwargs | None = None, **declared: object) -> None:
+        vars(self).update(declared)
+        self.__pydantic_extra__ = extra
+        self._hidden_params: Kwargs = {}
+
+
+def test_objects_of_pydantic_are_read_like_dicts(log_folder: Path) -> None:
+    tools = Pydantic(web_search_requests=3, tool_search_requests=None)
+    usage = Pydantic({"speed": "fast", "note": SENTENCE}, prompt_tokens=1, server_tool_use=tools)
+    assert usage_of(log_folder, usage) == {
+        "prompt_tokens": 1,
+        "server_tool_use": {"web_search_requests": 3},
+        "speed": "fast",
+        "note": True,
+    }
+
+
+CHAT_USAGE = {"prompt_tokens": 51, "completion_tokens": 7, "total_tokens": 58}
+ANSWERED_USAGE = {
+    "input_tokens": 11,
+    "output_tokens": 7,
+    "input_tokens_details": {"cached_tokens": 40},
+    "speed": "fast",
+    "server_tool_use": {"web_search_requests": 3},
+    "cost_in_usd_ticks": 25,
+}
+LOST = {name: ANSWERED_USAGE[name] for name in ("speed", "server_tool_use", "cost_in_usd_ticks")}
+
+
+@pytest.mark.parametrize(
+    ("answer", "response"),
+    [
+        (Pydantic(usage=Pydantic(ANSWERED_USAGE)), None),
+        ({"usage": ANSWERED_USAGE}, None),
+        (None, {"usage": ANSWERED_USAGE}),
+        (None, {"usage": ANSWERED_USAGE, "usageMetadata": {"speed": "slow"}}),
+    ],
+)
+def test_what_litellm_lost_of_the_usage_is_taken_from_the_answer_but_no_second_counts(
+    log_folder: Path, answer: object, response: object
+) -> None:
+    kwargs = a_call(metadata={"usage_object": {**CHAT_USAGE, "speed": None}}, response=response)
+    assert line_of(log_folder, kwargs, answer)["usage"] == CHAT_USAGE | LOST
+
+
+def test_what_litellm_says_of_the_usage_comes_before_the_answer(log_folder: Path) -> None:
+    kwargs = a_call(metadata={"usage_object": {**CHAT_USAGE, "speed": "standard"}})
+    usage = line_of(log_folder, kwargs, {"usage": ANSWERED_USAGE})["usage"]
+    assert usage["speed"] == "standard"
+
+
+def test_without_a_usage_object_the_counts_are_the_answers(log_folder: Path) -> None:
+    kwargs = a_call(metadata={}, response={"usage": ANSWERED_USAGE})
+    assert line_of(log_folder, kwargs)["usage"] == ANSWERED_USAGE
+
+
+def test_the_traffic_type_of_gemini_is_found_where_litellm_moves_it(log_folder: Path) -> None:
+    answer = Pydantic(usage=Pydantic(CHAT_USAGE))
+    answer._hidden_params = {"provider_specific_fields": {"traffic_type": "ON_DEMAND_FLEX"}}
+    usage = line_of(log_folder, a_call(metadata={"usage_object": CHAT_USAGE}), answer)["usage"]
+    assert usage == CHAT_USAGE | {"trafficType": "ON_DEMAND_FLEX"}
+
+
+@pytest.mark.parametrize("count", [2**63, float("nan"), SENTENCE])
+def test_a_failure_with_a_count_that_cannot_be_written_does_not_claim_none(
+    log_folder: Path, count: object
+) -> None:
+    usage = {"prompt_tokens": count, "completion_tokens": 0}
+    failure(TraceLogger(), a_failed_call(metadata={"usage_object": usage}))
+    (line,) = lines(log_folder, of_sane_numbers=False)
+    assert line["usage"] == {"prompt_tokens": True, "completion_tokens": 0}
+
+
+def test_a_failure_of_zeros_claims_no_tokens_whatever_stands_beside_them(log_folder: Path) -> None:
+    usage = {"prompt_tokens": 0, "service_tier": "priority", "cost": 0.0, "is_byok": False}
+    failure(TraceLogger(), a_failed_call(metadata={"usage_object": usage}))
+    (line,) = lines(log_folder)
+    assert line["usage"] == {}
+    assert line["attributes"]["service_tier"] == "priority"
+
+
+@pytest.mark.parametrize(
+    ("said", "asked", "expected"),
+    [
+        (None, "fast", "fast"),
+        ("standard", "fast", None),
+        (None, 1.25, None),  # of a voice
+        (None, SENTENCE, None),
+    ],
+)
+@pytest.mark.parametrize("place", ["model_parameters", "optional_params", "body"])
+def test_the_speed_that_was_asked_for_is_written_where_the_usage_does_not_say_it(
+    log_folder: Path, place: str, said: object, asked: object, expected: str | None
+) -> None:
+    kwargs = a_call(metadata={"usage_object": {"prompt_tokens": 1, "speed": said}})
+    {
+        "model_parameters": kwargs["standard_logging_object"].setdefault("model_parameters", {}),
+        "optional_params": kwargs.setdefault("optional_params", {}),
+        "body": kwargs["litellm_params"]["proxy_server_request"]["body"],
+    }[place]["speed"] = asked
+    assert line_of(log_folder, kwargs)["attributes"].get("speed") == expected
+
+
+@pytest.mark.parametrize(
+    ("params", "expected"),
+    [
+        ({"aws_region_name": "eu-west-2"}, "eu-west-2"),
+        ({"vertex_location": "global"}, "global"),
+        ({"vertex_ai_location": "us-east5"}, "us-east5"),
+        ({"region_name": "eu", "api_base": "https://us.api.openai.com/v1"}, "eu"),
+        ({"aws_region_name": "os.environ/AWS_REGION"}, None),
+        ({"api_base": "https://bedrock-runtime.us-gov-west-1.amazonaws.com/m/x"}, "us-gov-west-1"),
+        ({"api_base": "https://bedrock-runtime-fips.us-east-1.amazonaws.com"}, "us-east-1"),
+        ({"api_base": "https://europe-west4-aiplatform.googleapis.com/v1"}, "europe-west4"),
+        ({"api_base": "https://aiplatform.googleapis.com/v1/projects/x"}, "global"),
+        ({"api_base": "https://EU.api.openai.com:443/v1?key=x"}, "eu"),
+        ({"api_base": "https://api.openai.com/v1"}, None),
+        ({"api_base": f"https://{CANARY}.api.openai.com/v1"}, None),
+        ({"api_base": f"https://eu.api.openai.com@{CANARY}.example/eu.api.openai.com"}, None),
+        ({"api_base": f"https://{CANARY}.example/?u=https://eu.api.openai.com/"}, None),
+        ({"api_base": "https://[half"}, None),
+        ({"api_base": ["https://eu.api.openai.com"]}, None),
+    ],
+)
+def test_the_region_is_the_one_asked_for_or_in_the_name_of_the_host(
+    log_folder: Path, params: Kwargs, expected: str | None
+) -> None:
+    for number, place in enumerate(("litellm_params", "optional_params")):
+        kwargs = a_call(api_base=params.get("api_base")) | {"litellm_call_id": f"call-{number}"}
+        kwargs[place] = {**kwargs.get(place, {}), **params}
+        success(TraceLogger(), kwargs)
+    assert [line["attributes"].get("region") for line in lines(log_folder)] == [expected] * 2
+    assert CANARY not in "".join(path.read_text() for path in log_folder.iterdir())
+
+
+def test_the_region_that_was_priced_is_written_if_none_was_asked_for(log_folder: Path) -> None:
+    line = line_of(log_folder, a_call(cost_breakdown={"vertex_location": "us-east5"}))
+    assert line["attributes"]["region"] == "us-east5"
 
 
 # Twins and echoes ---------------------------------------------------------------------------------
@@ -562,7 +838,7 @@ def test_nothing_that_is_not_asked_for_reaches_the_line(log_folder: Path) -> Non
             "user_api_key_hash": CANARY,
             "requester_custom_headers": {"x-api-key": CANARY, CANARY: "1"},
             "requester_metadata": {"note": CANARY, "repo": {"deep": CANARY}, CANARY: 1},
-            "usage_object": {"prompt_tokens": CANARY, CANARY: 1, "cost": CANARY},
+            "usage_object": {"prompt_tokens": sentence, sentence: 1, "cost": [sentence]},
             "mcp_tool_call_metadata": {"arguments": CANARY},
             "user_api_key_auth_metadata": {"secret": CANARY},
         },
@@ -612,19 +888,6 @@ def test_a_new_field_of_litellm_does_not_slip_into_the_line(log_folder: Path) ->
 @pytest.mark.parametrize("cost", [float("nan"), float("inf"), -float("inf"), 2**63, True, "1", [1]])
 def test_a_cost_that_is_no_number_is_left_out(log_folder: Path, cost: object) -> None:
     assert "cost_usd" not in line_of(log_folder, a_call(response_cost=cost))
-
-
-def test_token_counts_are_numbers_that_fit(log_folder: Path) -> None:
-    usage = {
-        "prompt_tokens": 2**63,
-        "completion_tokens": 2**63 - 1,
-        "total_tokens": float("nan"),
-        "input_tokens": True,
-        "prompt_tokens_details": {"cached_tokens": "9"},
-    }
-    success(TraceLogger(), a_call(metadata={"usage_object": usage}))
-    (line,) = lines(log_folder, of_sane_numbers=False)
-    assert line["usage"] == {"completion_tokens": 2**63 - 1}
 
 
 def test_a_line_is_ascii_whatever_the_names(log_folder: Path) -> None:
