@@ -7,10 +7,13 @@ are named tuples rather than dataclasses because their fields are bound to SQL a
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 NANOUSD_PER_USD: Final = 1_000_000_000
 US_PER_S: Final = 1_000_000
@@ -36,6 +39,21 @@ REASONS: Final = (
     "bad_timestamp",  # a call without a time
     "too_long",  # over the configured limit; of a very long line only the head is kept
     "unterminated",  # unreadable, and the end of a finished file that has no last newline
+)
+
+
+#: Why a call has no price: the whole vocabulary. Most are followed by a colon and a name.
+UNPRICED_REASONS: Final = (
+    "usage_missing",  # nobody counted its tokens
+    "usage_mismatch",  # a part of the tokens is larger than the whole
+    "usage_unknown",  # :key of something in the usage that is not understood and may cost money
+    "model_missing",  # it names no model
+    "provider_unknown",  # :provider that no price book has
+    "model_unknown",  # :model that no price book has of this provider
+    "price_unknown",  # :model whose price at that time no book has
+    "modifier_unknown",  # :name=value under which the price of the model is not known
+    "unit_without_rate",  # :unit that was used and for which the book has no rate
+    "cost_too_large",  # more than a million dollars: the log says nonsense
 )
 
 
@@ -76,8 +94,49 @@ class Usage(NamedTuple):
     audio_out_tokens: int | None = None
 
 
+class Bill(NamedTuple):
+    """What the price of a call depends on beside the columns of its tokens. Empty for most calls.
+
+    units       what is billed by itself, by name: a part of the tokens (`image_out_tokens`), or
+                what is paid by use (`web_search_requests`)
+    modifiers   what chooses between the prices of a model, such as `speed`, where it is not the
+                standard; the service tier is a column
+    iterations  what the provider did within this call and bills each at its own model: `model`,
+                and counts by the names of `Usage`. The counts of the call are then not billed
+    unknown     the names of what the usage holds and nobody here understands
+    provider_nanousd
+                what the provider says it charged
+    """
+
+    units: Mapping[str, float] = {}
+    modifiers: Mapping[str, str] = {}
+    iterations: tuple[Mapping[str, Any], ...] = ()
+    unknown: tuple[str, ...] = ()
+    provider_nanousd: int | None = None
+
+
+NO_BILL: Final = Bill()
+
+
+def bill_json(bill: Bill) -> str | None:
+    """The bill as a JSON object of its parts that are not empty; None when all are."""
+    parts = zip(bill._fields, bill, strict=True)
+    held = {name: dict(part) if isinstance(part, Mapping) else part for name, part in parts if part}
+    return json.dumps(held, sort_keys=True, separators=(",", ":")) if held else None
+
+
+@lru_cache(maxsize=256)
+def bill_of(text: str | None) -> Bill:
+    """The bill that `bill_json` wrote."""
+    if text is None:
+        return NO_BILL
+    held = json.loads(text)
+    lists = {name: tuple(held[name]) for name in ("iterations", "unknown") if name in held}
+    return Bill(**{**held, **lists})
+
+
 class Trace(NamedTuple):
-    """One LLM call, normalised. The order of the fields is the order of the ledger's columns.
+    """One LLM call, normalised. The fields up to the bill are in the order of the ledger's columns.
 
     started_us        start of the call, microseconds since 1970 UTC
     key               tells it from other calls of the same start: the proxy's two ids when the line
@@ -87,6 +146,7 @@ class Trace(NamedTuple):
     gateway_nanousd   the cost as the proxy reported it, 0 included; None when it did not
     tags              a JSON array, or None
     details           a JSON object of facts that are rarely asked for, or None
+    bill              a Bill as JSON, or None
     anomalies         what looked wrong and was left NULL rather than guessed, e.g. "repo_slug"
     """
 
@@ -123,6 +183,7 @@ class Trace(NamedTuple):
     accepted_lines: int | None
     details: str | None
     gateway_nanousd: int | None
+    bill: str | None
     anomalies: tuple[str, ...]
 
 
@@ -137,12 +198,14 @@ class Price(NamedTuple):
 
     table_nanousd   its cost by the price table, whichever cost counts; None: in no table
     price_id        the pinned price behind `nanousd`, or else behind `table_nanousd`
+    reason          why it is unpriced: one of UNPRICED_REASONS, for some with a name behind a colon
     """
 
     nanousd: int | None
     source: str
     table_nanousd: int | None = None
     price_id: int | None = None
+    reason: str | None = None
 
 
 class PinnedPrice(NamedTuple):

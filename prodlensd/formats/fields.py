@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 import orjson
 
-from prodlensd.model import NANOUSD_PER_USD, US_PER_S, Usage, provider_in
+from prodlensd.model import NANOUSD_PER_USD, US_PER_S, provider_in
 
 #: Longer names are not names: a session or developer this long is a misplaced payload.
 MAX_TEXT_CHARS: Final = 512
@@ -30,6 +30,7 @@ MAX_COST_USD: Final = 1e6
 #: 9999-12-31: the last day that ISO 8601 dates and Python's datetime both know.
 MAX_EPOCH_S: Final = 253_402_300_799
 
+_WORD: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}\Z")
 _INTEGER: Final = re.compile(r"[0-9]{1,18}\Z")
 _SLUG: Final = re.compile(r"([A-Za-z0-9._-]{1,100})/([A-Za-z0-9._-]{1,100}?)(?:\.git)?\Z")
 _GIT_ADDRESS: Final = re.compile(
@@ -116,6 +117,11 @@ def nanousd_of(usd: float) -> int:
     if scaled < 2**42 and -0.49 < scaled - nearest < 0.49:  # noqa: PLR2004
         return nearest
     return int((Decimal(repr(usd)) * NANOUSD_PER_USD).to_integral_value(ROUND_HALF_EVEN))
+
+
+def word(value: object) -> str | None:
+    """A name or a short word, which cannot be a sentence; None for anything else."""
+    return value if type(value) is str and _WORD.match(value) else None
 
 
 def flag(value: object) -> bool | None:
@@ -210,17 +216,59 @@ def key_hash(value: object) -> str | None:
     return value if type(value) is str and _KEY_HASH.match(value) else None
 
 
+#: Other spellings of providers, by OpenTelemetry's GenAI convention, OpenInference and SDKs →
+#: LiteLLM's, by which prices are found. Not here: "aws" and "google", which sell the same models
+#: under two names at different prices.
+_PROVIDER_NAMES: Final = {
+    "aws.bedrock": "bedrock",
+    "az.ai.inference": "azure_ai",
+    "az.ai.openai": "azure",
+    "azure.ai.inference": "azure_ai",
+    "azure.ai.openai": "azure",
+    "gcp.gemini": "gemini",
+    "gcp.gen_ai": "gemini",
+    "gcp.vertex_ai": "vertex_ai",
+    "google-gla": "gemini",
+    "google-vertex": "vertex_ai",
+    "ibm.watsonx.ai": "watsonx",
+    "mistral_ai": "mistral",
+    "mistralai": "mistral",
+    "moonshot_ai": "moonshot",
+    "moonshotai": "moonshot",
+    "vertexai": "vertex_ai",
+    "x-ai": "xai",
+    "x_ai": "xai",
+}
+
+
+def provider(value: object) -> str | None:
+    """A provider's name in LiteLLM's spelling, where it is known; else as it was sent."""
+    name = text(value)
+    if name is None or name in PROVIDERS:
+        return name
+    lower = name.lower()
+    return lower if lower in PROVIDERS else _PROVIDER_NAMES.get(lower, name)
+
+
+#: Hosts of Bedrock, Vertex (without a region: global) and OpenAI's data residency.
+_REGIONAL_HOST: Final = re.compile(
+    r"(?:https://)?(?:bedrock-runtime(?:-fips)?\.([a-z0-9-]+)\.amazonaws\.com"
+    r"|([a-z]+-[a-z]+[0-9]+)-aiplatform\.googleapis\.com|aiplatform\.googleapis\.com"
+    r"|([a-z]{2})\.api\.openai\.com)(?:[:/]|\Z)"
+)
+
+
+def region_of(address: object) -> str | None:
+    """The region that a provider's host or address names, where the price depends on it."""
+    if type(address) is not str or (found := _REGIONAL_HOST.match(address)) is None:
+        return None
+    return next(region for region in (*found.groups(), "global") if region)
+
+
 def provider_of(model: str | None) -> str | None:
     """The prefix of the model's name, when it is one of LiteLLM's providers."""
     prefix = provider_in(model)
     return prefix if prefix in PROVIDERS else None
-
-
-def reported(usage: Usage, model: str | None) -> Usage:
-    """Usage without the reasoning tokens of Claude models, which are LiteLLM's own estimate."""
-    if usage.reasoning_tokens is None or model is None or "claude" not in model:
-        return usage
-    return usage._replace(reasoning_tokens=None)
 
 
 def identity(call_id: object, response_id: object) -> str | None:

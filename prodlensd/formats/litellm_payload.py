@@ -19,17 +19,18 @@ from prodlensd.formats.fields import (
     integer,
     key_hash,
     nanousd,
+    provider,
     provider_of,
+    region_of,
     repo_slug,
-    reported,
     session_id,
     session_of_user,
     tags,
     text,
     unread,
 )
-from prodlensd.formats.usage import COARSE_USAGE, read_usage
-from prodlensd.model import BadLine, Trace, Usage
+from prodlensd.formats.usage import COARSE_USAGE, Reading, modified, of_call, read_usage
+from prodlensd.model import BadLine, Trace, Usage, bill_json
 
 
 class _Payload(msgspec.Struct, gc=False):
@@ -48,6 +49,7 @@ class _Payload(msgspec.Struct, gc=False):
     cache_hit: Any = None
     model: Any = None
     model_group: Any = None
+    api_base: Any = None
     custom_llm_provider: Any = None
     response_cost: Any = None
     prompt_tokens: Any = None
@@ -90,7 +92,11 @@ def _trace(payload: _Payload) -> Trace | None:
     if started_us is None:
         raise BadLine("bad_timestamp", "startTime: expected epoch seconds")
     about = _dict(payload.metadata)
-    usage, anomalies = _usage(payload, about)
+    model = text(payload.model)
+    sold_by = provider(payload.custom_llm_provider) or provider_of(model)
+    reading = of_call(_usage(payload, about, sold_by), model, payload.status)
+    usage, bill, tier, anomalies = reading
+    bill = modified(bill, region=region_of(payload.api_base))
     headers = _headers(about)
     session, session_via = _session(payload, about, headers)
     developer, developer_via = _developer(about, headers)
@@ -98,7 +104,6 @@ def _trace(payload: _Payload) -> Trace | None:
     repo = repo_slug(repo_sent)
     cost = nanousd(payload.response_cost)
     anomalies += unread(repo_slug=(repo_sent, repo), cost_usd=(payload.response_cost, cost))
-    model = text(payload.model)
     key = identity(payload.litellm_call_id, payload.id)
     return Trace(
         started_us,
@@ -110,15 +115,15 @@ def _trace(payload: _Payload) -> Trace | None:
         developer_via,
         repo,
         model,
-        text(payload.custom_llm_provider) or provider_of(model),
+        sold_by,
         text(payload.call_type),
-        *reported(usage, model),
+        *usage,
         _since(started_us, payload.endTime),
         _since(started_us, payload.completionStartTime) if payload.stream is True else None,
         payload.status,
         _status_code(payload),
         payload.cache_hit is True,
-        text(_dict(about.get("usage_object")).get("service_tier")),
+        tier,
         text(payload.end_user) or text(about.get("user_api_key_end_user_id")),
         tags(payload.request_tags),
         accepted=None,
@@ -134,6 +139,7 @@ def _trace(payload: _Payload) -> Trace | None:
             key_hash=key_hash(about.get("user_api_key_hash")),
         ),
         gateway_nanousd=cost,
+        bill=bill_json(bill),
         anomalies=anomalies,
     )
 
@@ -142,20 +148,20 @@ def _dict(value: object) -> dict[str, Any]:
     return value if type(value) is dict else _NOTHING
 
 
-def _usage(payload: _Payload, about: dict[str, Any]) -> tuple[Usage, tuple[str, ...]]:
-    """Tokens of the usage object, which has cached ones apart; else of the totals beside it."""
+def _usage(payload: _Payload, about: dict[str, Any], sold_by: str | None) -> Reading:
+    """What the usage object says, which has cached ones apart; else the totals beside it."""
     if usage_object := _dict(about.get("usage_object")):
-        return read_usage(usage_object)
-    usage, anomalies = read_usage(
+        return read_usage(usage_object, sold_by)
+    reading = read_usage(
         {
             name: getattr(payload, name)
             for name in ("prompt_tokens", "completion_tokens", "total_tokens")
         }
     )
-    if not usage.tokens_in and not usage.tokens_out:
+    if not reading.usage.tokens_in and not reading.usage.tokens_out:
         # A rejected call logs zeros where nothing is known.
-        return Usage(), anomalies
-    return usage, (*anomalies, COARSE_USAGE)
+        return reading._replace(usage=Usage())
+    return reading._replace(anomalies=(*reading.anomalies, COARSE_USAGE))
 
 
 def _since(started_us: int, moment: object) -> float | None:

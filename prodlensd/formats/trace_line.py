@@ -29,16 +29,17 @@ from prodlensd.formats.fields import (
     nanousd,
     nanousd_of,
     number,
+    provider,
     provider_of,
     repo_slug,
-    reported,
     session_id,
     tags,
     text,
     unread,
+    word,
 )
-from prodlensd.formats.usage import read_usage
-from prodlensd.model import BadLine, Trace
+from prodlensd.formats.usage import modified, of_call, read_usage
+from prodlensd.model import NO_BILL, BadLine, Trace, bill_json
 
 _REMEMBERED: Final = 4096
 _HTTP_ERROR: Final = 400
@@ -61,6 +62,8 @@ class _Attributes(msgspec.Struct, gc=False):
     ttft_ms: _Number = None
     cache_hit: bool | None = None
     service_tier: str | None = None
+    region: str | None = None
+    speed: str | None = None
     error_class: str | None = None
     stream: bool | None = None
     model_group: str | None = None
@@ -139,7 +142,10 @@ def _trace(
     caller: _Caller,
 ) -> Trace:
     key = identity(*ids)
-    usage, anomalies = read_usage(usage_sent)
+    reading = of_call(read_usage(usage_sent, call.provider), call.model, call.status)
+    usage, bill, tier, anomalies = reading
+    if call.region or call.speed:
+        bill = modified(bill, region=call.region, speed=call.speed)
     details = call.details or caller.details
     if call.details and caller.details:
         details = f"{call.details},{caller.details}"
@@ -151,12 +157,13 @@ def _trace(
             *(started_us, key, None if key else text(ids[0])),
             *(caller.session_id, caller.session_via, caller.developer_id, caller.developer_via),
             *(caller.repo_slug, call.model, call.provider, call.call_type),
-            *reported(usage, call.model),
+            *usage,
             *times_ms,
-            *(call.status, call.status_code, call.cache_hit, call.service_tier),
+            *(call.status, call.status_code, call.cache_hit, tier or call.service_tier),
             *(caller.end_user, caller.tags),
             *(call.accepted, call.diff_ratio, call.accepted_lines),
-            *(f"{{{details}}}" if details else None, gateway_nanousd, anomalies),
+            *(f"{{{details}}}" if details else None, gateway_nanousd),
+            *(None if bill is NO_BILL else bill_json(bill), anomalies),
         ),
     )
 
@@ -181,6 +188,8 @@ class _Call(NamedTuple):
     status_code: int | None
     cache_hit: bool
     service_tier: str | None
+    region: str | None
+    speed: str | None
     accepted: bool | None
     diff_ratio: float | None
     accepted_lines: int | None
@@ -206,12 +215,14 @@ _Reader = Callable[[object], object]
 #: The key in a line → the field of a trace, or the name in its details, and how the value is read.
 _ATTRIBUTES: Final[dict[str, tuple[str, _Reader]]] = {
     "llm.model_name": ("model", text),
-    "provider": ("provider", text),
+    "provider": ("provider", provider),
     "call_type": ("call_type", text),
     "status": ("status", lambda value: value if value in ("success", "failure") else None),
     "status_code": ("status_code", integer),
     "cache_hit": ("cache_hit", flag),
     "service_tier": ("service_tier", text),
+    "region": ("region", word),
+    "speed": ("speed", word),
     # The acceptance fields come from other tools, under a prefix or without.
     **{
         f"{prefix}{name}": (name, reader)
@@ -258,6 +269,8 @@ def _call(part: object) -> _Call:
         get("status_code"),
         get("cache_hit") is True,
         get("service_tier"),
+        get("region"),
+        get("speed"),
         get("accepted"),
         get("diff_ratio"),
         get("accepted_lines"),

@@ -23,7 +23,14 @@ import atheris
 
 with atheris.instrument_imports(include=["prodlensd.formats"]):
     from prodlensd import formats
-    from prodlensd.formats import decoding, fields, litellm_payload, otel_span, trace_line, usage
+    from prodlensd.formats import (
+        decoding,
+        fields,
+        litellm_payload,
+        otel_span,
+        trace_line,
+        usage_found,
+    )
 from prodlensd.model import NANOUSD_PER_USD, REASONS, BadLine, Trace
 
 DATA: Final = Path(__file__).parents[1] / "data"
@@ -225,7 +232,7 @@ def _check_storable(trace: Trace) -> None:
         raise Broken("details")
     if not all(type(tag) is str for tag in json.loads(trace.tags or "[]")):
         raise Broken("tags")
-    if max(trace.tokens_in or 0, trace.tokens_out or 0) > 4 * usage.MAX_COUNT:
+    if max(trace.tokens_in or 0, trace.tokens_out or 0) > 4 * usage_found.MAX_COUNT:
         raise Broken("tokens")  # sums of counts must stay within SQLite's integers
     hash(trace.key)
 
@@ -253,8 +260,8 @@ def _text_of_any_surrogate() -> None:
 
 
 def _counts_of_any_size() -> None:
-    count = usage._count
-    usage._count = lambda value, odd: value if type(value) is int else count(value, odd)
+    count = usage_found._count
+    usage_found._count = lambda value: value if type(value) is int else count(value)
 
 
 def _any_end_of_a_span() -> None:

@@ -144,6 +144,7 @@ def test_a_full_trace_line_fills_every_field() -> None:
         f'"model_group":"sonnet","stream":true,"key_alias":"laptop","key_hash":"{HASH}",'
         '"team":"core"}',
         "gateway_nanousd": 500_000_000,
+        "bill": None,
         "anomalies": (),
     }
 
@@ -322,7 +323,7 @@ def test_a_value_that_json_cannot_have_costs_that_value_and_not_the_line(wrong: 
     assert of_line.tokens_in is None
     assert of_line.latency_ms is None
     assert of_line.gateway_nanousd is None
-    assert of_line.anomalies == ("usage_type", "latency_ms", "cost_usd")
+    assert of_line.anomalies == ("usage_type", "usage_unknown", "latency_ms", "cost_usd")
     of_payload = formats.parse(
         b'{"status": "success", "call_type": "acompletion", "startTime": %d, "response_cost": %s,'
         b' "endTime": %s, "model": "gpt-4o", "messages": [{"content": %s}], "metadata":'
@@ -333,7 +334,7 @@ def test_a_value_that_json_cannot_have_costs_that_value_and_not_the_line(wrong: 
     assert (of_payload.model, of_payload.tokens_out) == ("gpt-4o", 7)
     assert (of_payload.tokens_in, of_payload.latency_ms) == (None, None)
     assert of_payload.gateway_nanousd is None
-    assert of_payload.anomalies == ("usage_type", "cost_usd")
+    assert of_payload.anomalies == ("usage_type", "usage_unknown", "cost_usd")
 
 
 def test_numbers_may_stand_in_quotes() -> None:

@@ -8,13 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prodlensd.formats.usage import (
-    MAX_COUNT,
-    USAGE_EXCLUSIVE,
-    USAGE_MISMATCH,
-    USAGE_TYPE,
-    read_usage,
-)
+from prodlensd.formats.usage import USAGE_EXCLUSIVE, USAGE_UNKNOWN, read_usage
+from prodlensd.formats.usage_found import MAX_COUNT, USAGE_MISMATCH, USAGE_TYPE
 from prodlensd.model import Usage
 
 LITELLM = {
@@ -63,6 +58,14 @@ GEMINI = {
     "cachedContentTokenCount": 400,
     "totalTokenCount": 1250,
 }
+
+
+def read(record: object) -> tuple[Usage, tuple[str, ...]]:
+    """The counts, and what was odd."""
+    reading = read_usage(record)
+    return reading.usage, reading.anomalies
+
+
 BIG = Usage(10000, 300, 10300, 8000, 500)
 
 
@@ -155,7 +158,7 @@ BIG = Usage(10000, 300, 10300, 8000, 500)
     ],
 )
 def test_every_shape_is_read_into_the_same_meaning(record: object, usage: Usage) -> None:
-    assert (usage, ()) == read_usage(record)
+    assert (usage, ()) == read(record)
 
 
 NO_NUMBERS: tuple[object, ...] = (
@@ -178,22 +181,23 @@ NO_COUNTS = (-1, -1.0, 1.5, MAX_COUNT + 1, 1e300, float("nan"), float("inf"), *N
 @pytest.mark.parametrize("count", NO_COUNTS, ids=lambda count: repr(count)[:20])
 @pytest.mark.parametrize("name", ["input_tokens", "prompt_tokens", "inputTokens"])
 def test_what_is_no_count_is_left_out_and_flagged(name: str, count: object) -> None:
-    usage, anomalies = read_usage({name: count})
+    usage, anomalies = read({name: count})
     assert usage.tokens_in is None
-    assert anomalies == (USAGE_TYPE,)
+    assert anomalies == (USAGE_TYPE, USAGE_UNKNOWN)
+    assert read_usage({name: count}).bill.unknown == (name,)
 
 
 def test_a_record_that_is_no_object_is_flagged() -> None:
-    assert read_usage([1]) == (Usage(), (USAGE_TYPE,))
+    assert read([1]) == (Usage(), (USAGE_TYPE,))
 
 
 def test_one_bad_count_spoils_no_other() -> None:
-    usage, anomalies = read_usage({"input_tokens": 7, "output_tokens": True, "total_tokens": 9})
-    assert (usage, anomalies) == (Usage(7, None, 9), (USAGE_TYPE,))
+    usage, anomalies = read({"input_tokens": 7, "output_tokens": True, "total_tokens": 9})
+    assert (usage, anomalies) == (Usage(7, None, 9), (USAGE_TYPE, USAGE_UNKNOWN))
 
 
 def test_a_total_that_adds_up_with_the_cache_means_the_input_left_it_out() -> None:
-    usage, anomalies = read_usage(
+    usage, anomalies = read(
         {
             "prompt_tokens": 1500,
             "completion_tokens": 300,
@@ -205,7 +209,7 @@ def test_a_total_that_adds_up_with_the_cache_means_the_input_left_it_out() -> No
 
 
 def test_a_cache_larger_than_the_prompt_cannot_be_inside_it() -> None:
-    usage, anomalies = read_usage(
+    usage, anomalies = read(
         {
             "prompt_tokens": 3,
             "completion_tokens": 550,
@@ -218,7 +222,7 @@ def test_a_cache_larger_than_the_prompt_cannot_be_inside_it() -> None:
 
 
 def test_anthropic_names_with_an_inclusive_total_are_inclusive() -> None:
-    usage, anomalies = read_usage(
+    usage, anomalies = read(
         {
             "input_tokens": 10000,
             "output_tokens": 300,
@@ -260,7 +264,8 @@ def test_anthropic_names_with_an_inclusive_total_are_inclusive() -> None:
 def test_counts_that_contradict_each_other_are_flagged(
     record: dict[str, Any], usage: Usage
 ) -> None:
-    assert read_usage(record) == (usage, (USAGE_MISMATCH,))
+    read_as, anomalies = read(record)
+    assert (read_as, anomalies[0]) == (usage, USAGE_MISMATCH)
 
 
 JSON = st.recursive(
@@ -284,17 +289,17 @@ RECORDS = st.dictionaries(
 
 @given(JSON | RECORDS)
 def test_reading_never_raises_and_yields_whole_numbers_and_known_anomalies(record: object) -> None:
-    usage, anomalies = read_usage(record)
+    usage, anomalies = read(record)
     assert all(count is None or (type(count) is int and count >= 0) for count in usage)
-    assert set(anomalies) <= {USAGE_TYPE, USAGE_MISMATCH, USAGE_EXCLUSIVE}
+    assert set(anomalies) <= {USAGE_TYPE, USAGE_MISMATCH, USAGE_EXCLUSIVE, USAGE_UNKNOWN}
 
 
 @given(RECORDS)
 def test_the_buckets_are_disjoint_parts_of_the_input(record: object) -> None:
-    usage, _ = read_usage(record)
-    read, write = usage.cache_read_tokens or 0, usage.cache_write_tokens or 0
+    usage, _ = read(record)
+    cached, write = usage.cache_read_tokens or 0, usage.cache_write_tokens or 0
     if usage.tokens_in is not None:
-        assert read + write <= usage.tokens_in
+        assert cached + write <= usage.tokens_in
         assert (usage.audio_in_tokens or 0) <= usage.tokens_in
     assert (usage.cache_write_1h_tokens or 0) <= write
     if usage.tokens_out is not None:
@@ -308,16 +313,16 @@ def test_the_buckets_are_disjoint_parts_of_the_input(record: object) -> None:
 def test_one_call_reads_alike_from_every_provider(
     counts: tuple[int, int, int, int, int], with_total: bool
 ) -> None:
-    fresh, read, five_minutes, hour, out = counts
+    fresh, cached, five_minutes, hour, out = counts
     write = five_minutes + hour
-    whole = fresh + read + write
+    whole = fresh + cached + write
     total = {"total_tokens": whole + out} if with_total else {}
     split = {"ephemeral_5m_input_tokens": five_minutes, "ephemeral_1h_input_tokens": hour}
     openai = {
         "prompt_tokens": whole,
         "completion_tokens": out,
         "prompt_tokens_details": {
-            "cached_tokens": read,
+            "cached_tokens": cached,
             "cache_creation_tokens": write,
             "cache_creation_token_details": split,
         },
@@ -325,10 +330,10 @@ def test_one_call_reads_alike_from_every_provider(
     anthropic = {
         "input_tokens": fresh,
         "output_tokens": out,
-        "cache_read_input_tokens": read,
+        "cache_read_input_tokens": cached,
         "cache_creation_input_tokens": write,
         "cache_creation": split,
     }
-    expected = Usage(whole, out, whole + out, read, write, hour), ()
-    assert read_usage({**openai, **total}) == expected
-    assert read_usage({**anthropic, **total}) == expected
+    expected = Usage(whole, out, whole + out, cached, write, hour), ()
+    assert read({**openai, **total}) == expected
+    assert read({**anthropic, **total}) == expected
