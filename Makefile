@@ -23,7 +23,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo run test test-all lint bench soak clean system-packages programs
+.PHONY: help demo run test test-all lint bench soak audit prices clean system-packages programs
 
 help: ## list what there is to make
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
@@ -52,6 +52,12 @@ soak: $(REAL_PROGRAMS) ## destroy files and kill daemons for SOAK_MINUTES (30), 
 	@$(PYTEST) --hypothesis-profile=explore tests/unit
 	@SOAK_MINUTES=$(SOAK_MINUTES) $(PYTEST) -m soak $(ARGS)
 
+audit: $(PROGRAM) ## compare our prices with LiteLLM's, name by name
+	@$(BIN)/python -m tests.prices.audit
+
+prices: $(PROGRAM) ## make prodlensd/pricing/litellm_prices.json anew from 36 versions of LiteLLM (1 GB)
+	@$(BIN)/python -m tests.prices.make
+
 programs: system-packages $(REAL_PROGRAMS) ## install the programs that `make test-all` asks
 	@$(BIN)/python -m tests.programs
 
@@ -61,7 +67,7 @@ system-packages:
 	  echo "make test-all installs, once and where missing:"; \
 	  echo "  into the system: $(SYSTEM_PACKAGES)"; \
 	  echo "  into $(VENV): pandas, Polars and atheris (470 MB)"; \
-	  echo "  into .cache: two LiteLLMs, Spark, moto, a GCS emulator, a small system with systemd (1.8 GB)"; }
+	  echo "  into .cache: three LiteLLMs, Spark, moto, a GCS emulator, a small system with systemd (2.3 GB)"; }
 	@missing=$$(for program in $(SYSTEM_PROGRAMS); do command -v $$program >/dev/null || echo $$program; done); \
 	[ -z "$$missing" ] && exit; \
 	echo "Installing $(SYSTEM_PACKAGES) with apt-get, for" $$missing; \

@@ -39,7 +39,7 @@ class ChildBook(PriceBook):
 
     def __init__(
         self,
-        module: str = "prodlensd.pricing.genai",
+        module: str = "prodlensd.pricing.builtin",
         *arguments: str,
         now_s: Callable[[], float],
     ) -> None:
@@ -49,9 +49,8 @@ class ChildBook(PriceBook):
         self._expected: dict[Question, Quote] = {}
         self._asked_at_s = now_s()
 
-    def quote(self, provider: str, model: str, at_us: int, tier: str | None) -> Quote:
+    def quote(self, question: Question) -> Quote:
         """The child's quote. Raises BookUnavailableError."""
-        question = provider, model, at_us, tier
         quote = self._expected.pop(question, None)
         return quote or next(iter(self._ask([question])))
 
@@ -93,7 +92,7 @@ class ChildBook(PriceBook):
     def warm_up(self) -> None:
         """Waits until the child can answer. That it cannot is an error only when it is needed."""
         with suppress(BookUnavailableError):
-            self.quote("anthropic", "claude-sonnet-4-5", 0, None)
+            self.quote(Question("anthropic", "claude-sonnet-4-5", 0))
 
     def rest(self) -> None:
         """Ends the child if it has not been asked for a minute."""
@@ -117,14 +116,19 @@ class ChildBook(PriceBook):
 
 
 def _quote(answer: list[Any]) -> Quote:
-    rates, from_us, until_us, origin = answer
-    return Quote(from_list(rates) if rates else None, from_us, until_us, Origin(*origin))
+    rates, from_us, until_us, origin, reason = answer
+    return Quote(from_list(rates) if rates else None, from_us, until_us, Origin(*origin), reason)
+
+
+def _question(asked: list[Any]) -> Question:
+    provider, model, at_us, modifiers = asked
+    return Question(provider, model, at_us, tuple((name, value) for name, value in modifiers))
 
 
 def serve(open_book: Callable[[], PriceBook]) -> None:
     """Answers each line of standard input, a list of questions, with a line of their quotes.
 
-    All in JSON; a question is [provider, model, at_us, tier]. When the book cannot be read, the
+    All in JSON, each as the list of its fields. When the book cannot be read, the
     only answer is a text with the reason.
     """
     try:
@@ -133,5 +137,5 @@ def serve(open_book: Callable[[], PriceBook]) -> None:
         print(json.dumps(str(error)), flush=True)  # noqa: T201 - the answer is the child's output
         return
     for line in sys.stdin:
-        quotes = [book.quote(*question) for question in json.loads(line)]
+        quotes = [book.quote(_question(asked)) for asked in json.loads(line)]
         print(json.dumps(quotes), flush=True)  # noqa: T201

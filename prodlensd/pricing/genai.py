@@ -1,8 +1,8 @@
-"""The price book genai-prices: prices of many providers, with their history.
+"""The price list genai-prices: prices of many providers, with their history.
 
-Run as a module, this answers questions on its standard input (see `child`): its imports take 30 MB
-that the daemon does without. genai-prices matches names by prefix and by substring; here a match
-only counts when it explains the whole name, so that an invented model has no price.
+Its imports take 30 MB that the daemon does without (see `child`). genai-prices matches names by
+prefix and by substring; here a match only counts when it explains the whole name, so that an
+invented model has no price.
 """
 
 from __future__ import annotations
@@ -18,40 +18,12 @@ from genai_prices import types as genai
 from genai_prices.data_snapshot import get_snapshot
 
 from prodlensd.moments import moment_of, moment_us
-from prodlensd.pricing.child import serve
-from prodlensd.pricing.corrections import corrected, first_correction_us
-from prodlensd.pricing.rates import (
-    ALWAYS,
-    FOREVER,
-    STANDARD_TIERS,
-    Origin,
-    PriceBook,
-    Quote,
-    Rates,
-    pico,
-    rates_of,
-)
+from prodlensd.pricing.listed import Listed, Row
+from prodlensd.pricing.names import SCOPE, Sought, named, shown, unknown
+from prodlensd.pricing.rates import ALWAYS, FOREVER, Origin, pico
 
-#: LiteLLM's name of a provider → genai-prices' name. Other providers have no price here, not even
-#: their vendor's: a reseller sets its own.
-_BOOK_NAMES: Final = {
-    **dict.fromkeys(("openai", "text-completion-openai"), "openai"),
-    **dict.fromkeys(("azure", "azure_ai", "azure_text"), "azure"),
-    **dict.fromkeys(("anthropic", "anthropic_text"), "anthropic"),
-    **dict.fromkeys(("bedrock", "bedrock_converse", "bedrock_mantle", "amazon_nova", "aws"), "aws"),
-    **dict.fromkeys(("vertex_ai", "vertex_ai_beta", "gemini", "google"), "google"),
-    **dict.fromkeys(("mistral", "codestral", "text-completion-codestral"), "mistral"),
-    **dict.fromkeys(("cohere", "cohere_chat"), "cohere"),
-    **dict.fromkeys(("xai", "x-ai"), "x-ai"),
-    **dict.fromkeys(("together_ai", "together"), "together"),
-    **dict.fromkeys(("fireworks_ai", "fireworks"), "fireworks"),
-    **{name: name for name in ("baseten", "cerebras", "cloudflare", "databricks", "deepseek")},
-    **{name: name for name in ("groq", "minimax", "novita", "openrouter", "ovhcloud")},
-    **{name: name for name in ("perplexity", "zai")},
-    "moonshot": "moonshotai",
-    "voyage": "voyageai",
-}
-
+#: A model with any other unit (hours, pages, a fee for each call) has no price, because its tokens
+#: are not the price of a call.
 _UNITS: Final = {
     "input_mtok": "input",
     "output_mtok": "output",
@@ -61,10 +33,19 @@ _UNITS: Final = {
     "output_reasoning_mtok": "reasoning",
     "input_audio_mtok": "audio_in",
     "output_audio_mtok": "audio_out",
+    "input_image_mtok": "image_in_tokens",
+    "output_image_mtok": "image_out_tokens",
+    "input_video_mtok": "video_in_tokens",
+    "output_video_mtok": "video_out_tokens",
+    "cache_audio_read_mtok": "audio_cache_read_tokens",
+    "cache_image_read_mtok": "image_cache_read_tokens",
+    "output_citation_mtok": "citation_tokens",
+    # paid by use, in USD for a thousand
+    "web_searches_kcount": "web_search_requests",
+    "storage_searches_kcount": "file_search_requests",
 }
-#: Extras that are not part of every call's price. Models with any other unit (images, hours,
-#: searches by depth) have no price, because no count of it is logged.
-_EXTRAS: Final = {"web_searches_kcount", "storage_searches_kcount", "cache_audio_read_mtok"}
+_USES: Final = "_kcount"
+_PICO_PER_THOUSANDTH: Final = 1000
 
 #: Vendors whose models Azure and Google sell at the vendor's own price.
 _SOLD_AT_LIST: Final = {"openai", "anthropic"}
@@ -78,56 +59,40 @@ _SUFFIXES: Final = {  # what may follow a model's name without making it another
 _ANY_SUFFIX: Final = re.compile(rf"(?:{_SUFFIX})*$")
 _DATE_SUFFIX: Final = re.compile(rf"(?:{_DATE}|@[\w.-]+)$")
 _COMPACT_DATE: Final = re.compile(r"-(20\d\d)(\d\d)(\d\d)$")
-_AWS_SCOPE: Final = re.compile(r"(?:(?:us|us-gov|eu|au|jp|apac|in|ca|global)\.)?(?:[a-z0-9]+\.)?")
+#: What may stand before a model's name on Bedrock. The prices of `us.` are those of the base row;
+#: any other scope must be a part of the row's own name.
+_AWS_SCOPE: Final = re.compile(rf"(?:us\.)?(?:(?!{SCOPE})[a-z0-9]+\.)?")
 #: How many parts that end in a dot a scope has at most: a region, and a vendor.
 _MAX_SCOPES: Final = 2
-_AWS_ROUTE: Final = re.compile(
-    r"converse|invoke|[a-z]{2}(-gov)?-[a-z]+-\d|arn:aws.*:(inference-profile|foundation-model)"
-)
-
 #: The book and its version, which takes a millisecond to find out.
 _BOOK: Final = f"genai-prices {version('genai-prices')}"
 
 
-class GenaiBook(PriceBook):
-    """genai-prices as a price book."""
-
-    def quote(self, provider: str, model: str, at_us: int, tier: str | None) -> Quote:
-        """The price at the time of the call; without rates when it is not known exactly."""
-        book_name = _BOOK_NAMES.get(provider.lower())
-        name = _bare_name(book_name, model) if book_name else None
-        if book_name is None or name is None:
-            return Quote(None)
-        if (right := corrected(book_name, name, at_us)) is not None:
-            return right
-        found = _find(book_name, name)
-        if found is None:
-            return Quote(None)
-        prices, seller, match = found
-        try:
-            at = moment_of(at_us)
-            from_us, until_us = _window(prices, at)
-        except OverflowError:  # beyond the calendar
-            return Quote(None)
-        until_us = min(until_us, first_correction_us(book_name, name))
-        dated = _prices_at(prices, at, tier, own=seller == book_name)
-        rates = None if dated is None else _rates(dated, book_name)
-        origin = Origin(_BOOK, f"{seller}/{prices.id}", match)
-        return Quote(rates, from_us, until_us, origin)
-
-
-def _bare_name(book_name: str, model: str) -> str | None:
-    """The model's name without its prefixes; None for a route that is not billed by the token."""
-    parts = model.lower().replace("[1m]", "").split("/")
-    while len(parts) > 1 and _BOOK_NAMES.get(parts[0]) == book_name:
-        del parts[0]
-    if book_name == "aws":
-        return parts[-1] if all(map(_AWS_ROUTE.fullmatch, parts[:-1])) else None
-    if len(parts) > 1 and parts[0] == "responses":
-        del parts[0]
-    name = "/".join(parts)
-    # a fine-tuned model, "ft:base:organisation:name:id", is billed by its base
-    return ":".join(name.split(":")[:2]) if name.startswith("ft:") else name
+def find(asked: Sought, at_us: int) -> Row:
+    """The price at the time of the call; none when it is not known exactly."""
+    model = named(asked.provider, asked.name)
+    if asked.seller not in _books():
+        return Row(None, reason=f"provider_unknown:{shown(asked.provider)}")
+    found = _find(asked.seller, asked.name)
+    if found is None:
+        return Row(None, reason=f"model_unknown:{model}")
+    if asked.region:
+        return Row(None, reason=unknown({}, asked.region))
+    prices, seller, match = found
+    try:
+        at = moment_of(at_us)
+        window = _window(prices, at)
+    except OverflowError:  # beyond the calendar
+        return Row(None, reason=f"price_unknown:{model}")
+    dated = _prices_at(prices, at, asked.modifiers, own=seller == asked.seller)
+    if dated is None:
+        return Row(None, *window, reason=unknown(asked.modifiers))
+    standard = _given(prices.get_prices(at))
+    if seller != asked.seller:  # what is used besides has its own price there
+        dated = {unit: price for unit, price in dated.items() if not unit.endswith(_USES)}
+    listed = None if _is_vague(prices, at) else _listed(dated, standard, seller)
+    origin = Origin(_BOOK, f"{seller}/{prices.id}", match)
+    return Row(listed, *window, origin, "" if listed else f"price_unknown:{model}")
 
 
 @lru_cache(maxsize=4096)
@@ -144,12 +109,16 @@ def _find(book_name: str, name: str) -> tuple[genai.ModelInfo, str, str] | None:
 
 
 @cache
-def _sellers(book_name: str) -> list[tuple[str, _Shelf]]:
+def _books() -> Mapping[str, genai.Provider]:
+    return {provider.id: provider for provider in get_snapshot().providers}
+
+
+@cache
+def _sellers(seller: str) -> list[tuple[str, _Shelf]]:
     """The models of the provider, and of the vendors whose models it sells at their price."""
-    books = {provider.id: provider for provider in get_snapshot().providers}
-    provider = books[book_name]
-    vendors = [books[v] for v in provider.fallback_model_providers or () if v in _SOLD_AT_LIST]
-    return [(seller.id, _Shelf(seller.models)) for seller in (provider, *vendors)]
+    provider = _books()[seller]
+    vendors = [_books()[v] for v in provider.fallback_model_providers or () if v in _SOLD_AT_LIST]
+    return [(of.id, _Shelf(of.models)) for of in (provider, *vendors)]
 
 
 class _Shelf:
@@ -245,24 +214,37 @@ def _explains(clause: object, name: str, book_name: str) -> str:
     return why if whole_end and (start == 0 or in_scope) else ""
 
 
-def _prices_at(
-    model: genai.ModelInfo, at: datetime, tier: str | None, *, own: bool
-) -> genai.ModelPrice | None:
-    """The model's prices at that time and tier; None when the book does not have them."""
-    tier = (tier or "").lower()
+def _is_vague(model: genai.ModelInfo, at: datetime) -> bool:
+    """Whether the price depends on the hour and the book cannot tell it.
+
+    It does not know when peak hours began, nor that weekends have none.
+    """
     when = [price.constraint for price in (model.prices if isinstance(model.prices, list) else ())]
-    if any(isinstance(c, genai.TimeOfDateConstraint) and c.active(at) for c in when) and (
+    return any(isinstance(c, genai.TimeOfDateConstraint) and c.active(at) for c in when) and (
         at.weekday() >= 5 or any(at < start for start in map(_start, when) if start)  # noqa: PLR2004
-    ):
-        return None  # the book does not know when peak hours began, nor that weekends have none
-    if tier in STANDARD_TIERS:
-        return model.get_prices(at)
-    context = {"processing": "batch"} if tier == "batch" else {"service_tier": tier}
+    )
+
+
+def _prices_at(
+    model: genai.ModelInfo, at: datetime, modifiers: Mapping[str, str], *, own: bool
+) -> dict[str, object] | None:
+    """The model's prices at that time, of exactly these modifiers; None when it has none.
+
+    The modifiers of a vendor are not those of who sells its models (`own` is False). They change
+    the prices of tokens only: of tokens that have no price there, none is known.
+    """
+    standard = _given(model.get_prices(at))
+    if not modifiers:
+        return standard
+    when = dict(modifiers)
+    if when.get("service_tier") == "batch":
+        when["processing"] = when.pop("service_tier")
     for variant in model.price_variants or ():
         begun = variant.constraint is None or variant.constraint.active(at)
-        if own and begun and variant.when == context:
-            return model.get_prices(at, context)
-    return None  # another tier has another price, which is unknown
+        if own and begun and variant.when == when:
+            uses = {unit: price for unit, price in standard.items() if unit.endswith(_USES)}
+            return uses | _given(variant.prices)
+    return None
 
 
 def _start(constraint: object) -> datetime | None:
@@ -294,32 +276,32 @@ def _changes(model: genai.ModelInfo, at: datetime) -> Iterator[datetime]:
             yield start
 
 
-def _rates(prices: genai.ModelPrice, book_name: str) -> Rates | None:
-    given = {unit: price for unit, price in vars(prices).items() if price is not None}
-    if "input_mtok" not in given or not given.keys() <= _UNITS.keys() | _EXTRAS:
+def _listed(given: Mapping[str, object], standard: Iterable[str], vendor: str) -> Listed | None:
+    """The prices; None unless tokens, and what a call uses besides, are its whole price."""
+    if "input_mtok" not in given or not given.keys() <= _UNITS.keys():
         return None
     thresholds = sorted(
         {t.start for p in given.values() if isinstance(p, genai.TieredPrices) for t in p.tiers}
     )
-    above = tuple((start, _flat(given, book_name, start + 1)) for start in thresholds)
-    return _flat(given, book_name, 0)._replace(above=above)
+    above = tuple((start, _flat(given, start + 1)) for start in thresholds)
+    return Listed(_flat(given, 0), above, [_UNITS[u] for u in standard if u in _UNITS], vendor)
 
 
-def _flat(given: Mapping[str, object], book_name: str, tokens_in: int) -> Rates:
+def _given(prices: genai.ModelPrice) -> dict[str, object]:
+    return {unit: price for unit, price in vars(prices).items() if price is not None}
+
+
+def _flat(given: Mapping[str, object], tokens_in: int) -> dict[str, int]:
     """The rates of a call with this number of input tokens."""
     picos = {}
     for unit, price in given.items():
         if isinstance(price, genai.TieredPrices):
             steps = [price.base, *(tier.price for tier in price.tiers if tokens_in > tier.start)]
             price = steps[-1]  # noqa: PLW2901
-        if unit in _UNITS:
-            picos[_UNITS[unit]] = _pico(str(price))
-    return rates_of(picos, book_name)
+        factor = _PICO_PER_THOUSANDTH if unit.endswith(_USES) else 1
+        picos[_UNITS[unit]] = _pico(str(price)) * factor
+    return picos
 
 
 #: The book has few different prices, and each model has many of them.
 _pico: Final = cache(pico)
-
-
-if __name__ == "__main__":
-    serve(GenaiBook)

@@ -9,7 +9,17 @@ from decimal import Decimal
 
 from prodlensd.model import provider_in
 from prodlensd.moments import moment_us
-from prodlensd.pricing.rates import ALWAYS, FOREVER, Origin, PriceBook, Quote, pico, rates_of
+from prodlensd.pricing.names import named
+from prodlensd.pricing.rates import (
+    ALWAYS,
+    FOREVER,
+    Origin,
+    PriceBook,
+    Question,
+    Quote,
+    pico,
+    rates_of,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,9 +47,9 @@ class Overrides(PriceBook):
         for override in overrides:
             self._of.setdefault(override.model, []).append((override.provider, _quote(override)))
 
-    def quote(self, provider: str, model: str, at_us: int, tier: str | None) -> Quote:
-        """The user's price, for all tiers: it is the price the user pays."""
-        del tier
+    def quote(self, question: Question) -> Quote:
+        """The user's price, for all modifiers: it is the price the user pays."""
+        provider, model, at_us, _ = question
         from_us, until_us = ALWAYS, FOREVER
         for name in dict.fromkeys((model, model.removeprefix(f"{provider}/"))):
             for only, quote in self._of.get(name, ()):
@@ -51,7 +61,7 @@ class Overrides(PriceBook):
                     from_us = max(from_us, quote.until_us)
                 else:
                     return quote.within(Quote(None, from_us, until_us))
-        return Quote(None, from_us, until_us)
+        return Quote(None, from_us, until_us, reason=f"model_unknown:{named(provider, model)}")
 
 
 def _quote(override: Override) -> Quote:
@@ -62,9 +72,13 @@ def _quote(override: Override) -> Quote:
         "cache_write": override.cache_write_usd_per_million,
     }
     picos = {unit: pico(usd) for unit, usd in given.items() if usd is not None}
-    provider = override.provider or provider_in(override.model)
+    provider = (override.provider or provider_in(override.model)).lower()
+    if provider == "anthropic":  # its own rule for cache writes comes before the flat one
+        vendors = rates_of(picos, provider)
+        writes = {"cache_write": vendors.cache_write, "cache_write_1h": vendors.cache_write_1h}
+        picos = {**{unit: rate for unit, rate in writes.items() if rate is not None}, **picos}
     return Quote(
-        rates_of(picos, provider),
+        rates_of(picos, "flat"),
         ALWAYS if override.valid_from is None else _microseconds(override.valid_from),
         FOREVER if override.valid_to is None else _microseconds(override.valid_to),
         Origin("configuration", f"pricing.override of {override.model}", "is written so"),

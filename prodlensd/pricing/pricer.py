@@ -8,26 +8,36 @@ from functools import partial
 from hashlib import blake2b
 from typing import Final, Literal, NamedTuple, Protocol
 
-from prodlensd.model import PinnedPrice, Price, Trace, provider_in
+from prodlensd.model import (
+    Bill,
+    PinnedPrice,
+    Price,
+    Trace,
+    Usage,
+    bill_json,
+    bill_of,
+    provider_in,
+)
 from prodlensd.pricing.overrides import Override, Overrides
 from prodlensd.pricing.rates import (
     ALWAYS,
     FOREVER,
-    MAX_NANOUSD,
+    Modifiers,
     Origin,
     PriceBook,
     Question,
     Quote,
     Rates,
-    cost_nanousd,
+    cost,
     from_list,
+    modifiers_of,
+    tier_text,
     to_json,
 )
 
 _CACHE_HIT: Final = Price(0, "cache_hit")
 _NOT_BILLABLE: Final = Price(0, "not_billable")
 _FREE: Final = Price(0, "free")
-_UNPRICED: Final = Price(None, "unpriced")
 
 _NO_NAMES: Final = ("", "", "")
 _MAX_REMEMBERED: Final = 4096
@@ -78,7 +88,7 @@ class Pricer:
         self._table = _ByRates("table", tables, pins)
         self._fallback = None if fallback is None else _ByRates("fallback", _Flat(fallback), pins)
 
-    def price(self, trace: Trace) -> Price:  # noqa: PLR0911 - one for each cost_source
+    def price(self, trace: Trace) -> Price:
         """What the call cost. Raises OSError when a price book cannot be asked just now."""
         if trace.cache_hit:
             return _CACHE_HIT
@@ -86,21 +96,36 @@ class Pricer:
             trace.tokens_in or trace.tokens_out or trace.total_tokens
         ):
             return _NOT_BILLABLE
-        table = self._table.cost(trace)
-        table_nanousd = None if table is None else table[0]
-        if self._overrides is not None and (own := self._overrides.cost(trace)) is not None:
-            return Price(own[0], "override", table_nanousd, own[1])
+        table, table_id, reason = self._table.price(trace)
+        if self._overrides is not None:
+            own, own_id, _ = self._overrides.price(trace)
+            if own is not None:
+                return Price(own, "override", table, own_id)
+        return self._charged(trace, table, table_id) or self._unlisted(trace, reason)
+
+    def _charged(self, trace: Trace, table: int | None, table_id: int | None) -> Price | None:
+        """The cost by the gateway, the provider or the price table; None when none knows it."""
         # 0 may mean free, failed to price or unknown model, and so is no evidence of any of them.
-        gateway_nanousd = trace.gateway_nanousd or None
-        if table is not None and (gateway_nanousd is None or self._prefer_table):
-            return _new(Price, (table_nanousd, "table", *table))
-        if gateway_nanousd is not None:
-            return _new(Price, (gateway_nanousd, "gateway", *(table or (None, None))))
+        gateway = trace.gateway_nanousd or None
+        if table is not None and self._prefer_table:
+            return _new(Price, (table, "table", table, table_id, None))
+        if gateway is not None:
+            return _new(Price, (gateway, "gateway", table, table_id, None))
+        if trace.bill and (charged := bill_of(trace.bill).provider_nanousd) is not None:
+            return Price(charged, "provider", table, table_id)
+        if table is not None:
+            return _new(Price, (table, "table", table, table_id, None))
+        return None
+
+    def _unlisted(self, trace: Trace, reason: str | None) -> Price:
+        """The cost of a call of which nobody says what it costs."""
         if self._is_free(provider_of(trace)):
             return _FREE
-        if self._fallback is not None and (flat := self._fallback.cost(trace)) is not None:
-            return Price(flat[0], "fallback", None, flat[1])
-        return _UNPRICED
+        if self._fallback is not None:
+            flat, flat_id, _ = self._fallback.price(trace)
+            if flat is not None:
+                return Price(flat, "fallback", None, flat_id)
+        return Price(None, "unpriced", reason=reason)
 
     def questions(self, traces: Iterable[Trace]) -> list[Question]:
         """What `price` will ask the price books about these calls, but for rare cases."""
@@ -109,7 +134,7 @@ class Pricer:
             for question in self._table.questions(
                 trace for trace in traces if not trace.cache_hit and trace.status != "failure"
             )
-            if not self._is_free(question[0])
+            if not self._is_free(question.provider)
         ]
 
     def expect(self, traces: Iterable[Trace]) -> None:
@@ -122,16 +147,20 @@ class Pricer:
             self._table.expect(questions)
 
     def quote(self, trace: Trace) -> tuple[str, Quote]:
-        """The `cost_source` and rates of such a call where the gateway's cost does not count.
+        """The `cost_source` and rates of such a call where neither gateway nor provider count.
 
-        "free" and "unpriced" have no rates.
+        "free" and "unpriced" have no rates; for the latter the quote of the price table says why.
         """
-        for rates in filter(None, (self._overrides, self._table, self._fallback)):
-            if rates is self._fallback and self._is_free(provider_of(trace)):
-                return "free", Quote(None)
-            if (quote := rates.quote(trace)).rates is not None:
-                return rates.source, quote
-        return ("free" if self._is_free(provider_of(trace)) else "unpriced"), Quote(None)
+        table = self._table.quote(trace)
+        if self._overrides is not None and (own := self._overrides.quote(trace)).rates is not None:
+            return "override", own
+        if table.rates is not None:
+            return "table", table
+        if self._is_free(provider_of(trace)):
+            return "free", table
+        if self._fallback is not None and (flat := self._fallback.quote(trace)).rates is not None:
+            return "fallback", flat
+        return "unpriced", table
 
     def _is_free(self, provider: str) -> bool:
         return provider in self._free_providers
@@ -143,7 +172,14 @@ class _Held(NamedTuple):
     rates: Rates | None
     from_us: int
     until_us: int
+    reason: str
     price_id: int | None
+
+
+#: A cost in nano-dollars, the id of the pinned price behind it, and why there is none.
+_Priced = tuple[int | None, int | None, str | None]
+#: What one answer of a book is for: provider, model, and the modifiers as the call has them.
+_Kind = tuple[str | None, str | None, str | None, Modifiers]
 
 
 class _ByRates:
@@ -153,29 +189,61 @@ class _ByRates:
         self.source = source
         self._book = book
         self._pins = pins
-        # the last answer for each provider, model and tier: logs run forward in time
-        self._held: dict[tuple[str | None, str | None, str | None], _Held] = {}
+        # the last answer for each kind of call: logs run forward in time
+        self._held: dict[_Kind, _Held] = {}
 
-    def cost(self, trace: Trace) -> tuple[int, int | None] | None:
-        """Nano-dollars, and the id of the pinned price they come from; None without a price."""
-        held = self._held.get((trace.provider, trace.model, trace.service_tier))
+    def price(self, trace: Trace) -> _Priced:
+        """What the call costs, or why the book cannot tell."""
+        if trace.bill is not None:
+            bill = bill_of(trace.bill)
+            if bill.unknown:
+                return None, None, f"usage_unknown:{bill.unknown[0]}"
+            if bill.iterations:
+                return self._price_of_iterations(trace, bill)
+        return self._price(trace)
+
+    def _price(self, trace: Trace) -> _Priced:
+        kind = _kind(trace)
+        held = self._held.get(kind)
         if held is None or not held[1] <= trace.started_us < held[2]:
-            held = self._hold(trace)
-        rates = held[0]
+            held = self._hold(kind, trace)
+        rates, _, _, reason, price_id = held
+        if trace.tokens_in is None:
+            return None, None, "usage_missing"
         if rates is None:
-            return None
-        nanousd = cost_nanousd(rates, trace)
-        if nanousd is None and trace.tokens_out is None and _is_without_output(trace):
-            nanousd = cost_nanousd(rates, trace._replace(tokens_out=0))
-        if nanousd is None or nanousd > MAX_NANOUSD:
-            return None
-        return nanousd, held[3]
+            return None, None, reason
+        if trace.tokens_out is None and _is_without_output(trace):
+            trace = trace._replace(tokens_out=0)
+        nanousd, reason_of_cost = cost(rates, trace)
+        return nanousd, None if nanousd is None else price_id, reason_of_cost
+
+    def _price_of_iterations(self, trace: Trace, bill: Bill) -> _Priced:
+        """The sum of what the provider did within the call, each at its own model."""
+        rest = bill_json(bill._replace(iterations=()))
+        total, price_id = 0, None
+        for number, iteration in enumerate(bill.iterations):
+            model = iteration.get("model")
+            # A model of another route's name is looked for at its maker alone: a scope is lost.
+            if model is not None and not (trace.model or "").endswith(model):
+                if provider_of(trace) not in ("", "anthropic"):
+                    return None, None, f"model_unknown:{model}"
+            else:
+                model = trace.model
+            part = trace._replace(
+                **{**_NO_COUNTS, **iteration, "model": model, "bill": rest if not number else None}
+            )
+            nanousd, part_id, reason = self._price(part)
+            if nanousd is None:
+                return None, None, reason
+            total += nanousd
+            price_id = part_id if number == 0 else price_id
+        return total, price_id, None
 
     def questions(self, traces: Iterable[Trace]) -> list[Question]:
-        """What `cost` will ask the book: one question for each kind of call not yet answered."""
-        first: dict[tuple[str | None, str | None, str | None], Trace] = {}
+        """What `price` will ask the book: one question for each kind of call not yet answered."""
+        first: dict[_Kind, Trace] = {}
         for trace in traces:
-            first.setdefault((trace.provider, trace.model, trace.service_tier), trace)
+            first.setdefault(_kind(trace), trace)
         new = [first[kind] for kind in first.keys() - self._held.keys()]
         return list(filter(None, map(_question, new)))
 
@@ -185,28 +253,49 @@ class _ByRates:
 
     def quote(self, trace: Trace) -> Quote:
         """The book's answer for such a call."""
+        if not trace.model and self.source != "fallback":
+            return Quote(None, reason="model_missing")
         question = _question(trace)
-        return Quote(None) if question is None else self._book.quote(*question)
+        if question is None:
+            return Quote(None, reason="model_unknown")
+        return self._book.quote(question)
 
-    def _hold(self, trace: Trace) -> _Held:
+    def _hold(self, kind: _Kind, trace: Trace) -> _Held:
         quote = self.quote(trace)
         price_id = None
         if quote.rates is not None and self._pins is not None:
             named = _pinned(self.source, _names(self.source, trace), quote, quote.rates)
             price_id = self._pins.pin(named, partial(_unnamed, named, quote, quote.rates))
-        held = _Held(quote.rates, quote.from_us, quote.until_us, price_id)
+        held = _Held(quote.rates, quote.from_us, quote.until_us, quote.reason, price_id)
         if len(self._held) >= _MAX_REMEMBERED:
             self._held.clear()
-        self._held[trace.provider, trace.model, trace.service_tier] = held
+        self._held[kind] = held
         return held
+
+
+_NO_COUNTS: Final = dict.fromkeys(Usage._fields)
+
+
+def _kind(trace: Trace) -> _Kind:
+    modifiers = () if trace.bill is None else modifiers_of(trace)
+    return trace.provider, trace.model, trace.service_tier, modifiers
 
 
 def _question(trace: Trace) -> Question | None:
     """What a book is asked about such a call; None when the names are too long to be any."""
-    model, tier = trace.model or "", trace.service_tier
-    if len(model) + len(trace.provider or "") + len(tier or "") > _MAX_NAME_CHARS:
+    model, modifiers = trace.model or "", modifiers_of(trace)
+    if len(model) + len(trace.provider or "") + len(tier_text(modifiers)) > _MAX_NAME_CHARS:
         return None
-    return provider_of(trace), model, trace.started_us, tier
+    return Question(provider_of(trace), model, trace.started_us, modifiers)
+
+
+#: Of several books' reasons, the one that knows most about the call.
+_TELLING: Final = ("modifier_unknown", "price_unknown", "model_unknown", "provider_unknown")
+
+
+def _says(reason: str) -> int:
+    word = reason.partition(":")[0]
+    return -_TELLING.index(word) if word in _TELLING else -len(_TELLING)
 
 
 class _Tables(PriceBook):
@@ -226,16 +315,18 @@ class _Tables(PriceBook):
         for book in self._books:
             book.expect(questions)
 
-    def quote(self, provider: str, model: str, at_us: int, tier: str | None) -> Quote:
-        quote = Quote(None)
-        if provider in self._without:
-            return quote
+    def quote(self, question: Question) -> Quote:
+        if question.provider in self._without:
+            return Quote(None, reason=f"provider_unknown:{question.provider}")
+        quote, reasons = Quote(None), []
         for book in self._books:
-            quote = book.quote(provider, model, at_us, tier).within(quote)
+            quote = book.quote(question).within(quote)
             if quote.rates is not None:
                 return quote
+            reasons.append(quote.reason)
         # No price is known now, but one may have been pinned for an earlier time.
-        return quote._replace(from_us=at_us)
+        reason = max(filter(None, reasons), key=_says, default=f"model_unknown:{question.model}")
+        return quote._replace(from_us=question.at_us, reason=reason)
 
 
 class _Pinned(PriceBook):
@@ -244,9 +335,11 @@ class _Pinned(PriceBook):
     def __init__(self, pins: Pins) -> None:
         self._pins = pins
 
-    def quote(self, provider: str, model: str, at_us: int, tier: str | None) -> Quote:
+    def quote(self, question: Question) -> Quote:
+        provider, model, at_us, modifiers = question
         # Prices that were pinned without names have no model either, and are no call's.
-        price = self._pins.pinned(provider, model, tier or "", at_us) if model else None
+        tier = tier_text(modifiers)
+        price = self._pins.pinned(provider, model, tier, at_us) if model else None
         if price is None:
             return Quote(None)
         origin = Origin(price.book, price.entry, price.match)
@@ -259,16 +352,16 @@ class _Flat(PriceBook):
     def __init__(self, rates: Rates) -> None:
         self._quote = Quote(rates, origin=Origin("configuration", "pricing.fallback"))
 
-    def quote(self, provider: str, model: str, at_us: int, tier: str | None) -> Quote:
-        del provider, model, at_us, tier
+    def quote(self, question: Question) -> Quote:
+        del question
         return self._quote
 
 
 def _names(source: str, trace: Trace) -> tuple[str, str, str]:
-    """The names that a price is pinned with: the call's provider, model and tier."""
+    """The names that a price is pinned with: the call's provider, model and modifiers."""
     if source == "fallback":  # the same for every call
         return _NO_NAMES
-    return provider_of(trace), trace.model or "", trace.service_tier or ""
+    return provider_of(trace), trace.model or "", tier_text(modifiers_of(trace))
 
 
 def _pinned(source: str, call: tuple[str, str, str], quote: Quote, rates: Rates) -> PinnedPrice:

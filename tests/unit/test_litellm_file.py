@@ -15,7 +15,7 @@ from prodlensd.model import Price, Trace
 from prodlensd.pricing import ALWAYS, FOREVER, BookUnavailableError, ChildBook, Pricer, Rates
 from prodlensd.pricing.litellm_file import LiteLLMFile
 from prodlensd.pricing.overrides import Overrides
-from prodlensd.pricing.rates import cost_nanousd, pico
+from prodlensd.pricing.rates import Question, cost, pico
 
 NOW = int(datetime(2026, 11, 22, tzinfo=UTC).timestamp()) * 1_000_000
 MODULE = "prodlensd.pricing.litellm_file"
@@ -42,7 +42,19 @@ FILE: dict[str, Any] = {
         "output_cost_per_reasoning_token": 2e-05,
         "input_cost_per_audio_token": 1e-05,
         "output_cost_per_audio_token": 2.4e-05,
-        "search_context_cost_per_query": {"search_context_size_low": 0.01},
+        "input_cost_per_image_token": 8e-06,
+        "output_cost_per_image_token": 3.2e-05,
+        "input_cost_per_video_token": 2e-06,
+        "output_cost_per_video_token": 4e-05,
+        "cache_creation_input_token_cost_above_12hr": 9e-06,
+        "cache_read_input_audio_token_cost": 1e-06,
+        "cache_read_input_image_token_cost": 4e-06,
+        "citation_cost_per_token": 2e-06,
+        "search_context_cost_per_query": {
+            "search_context_size_low": 0.01,
+            "search_context_size_high": 0.01,
+        },
+        "google_maps_grounding_cost_per_query": 0.025,
         "supports_vision": True,
     },
     "acme/long": PLAIN
@@ -95,12 +107,17 @@ def book(write: Any) -> LiteLLMFile:
     return LiteLLMFile(write(FILE))
 
 
+def a_question(provider: str, model: str, tier: str | None = None, **modifiers: str) -> Question:
+    given = {**modifiers, **({"service_tier": tier} if tier is not None else {})}
+    return Question(provider, model, NOW, tuple(sorted(given.items())))
+
+
 def rates_in(book: LiteLLMFile, provider: str, model: str, tier: str | None = None) -> Rates | None:
-    return book.quote(provider, model, NOW, tier).rates
+    return book.quote(a_question(provider, model, tier)).rates
 
 
 def usd(rates: Rates | None) -> tuple[float, float] | None:
-    return rates and (rates.input / 1e6, (rates.output or 0) / 1e6)
+    return rates and ((rates.input or 0) / 1e6, (rates.output or 0) / 1e6)
 
 
 @pytest.mark.parametrize(
@@ -139,17 +156,40 @@ def test_a_name_is_looked_up_exactly_and_at_its_own_seller_only(
 
 
 def test_every_unit_of_the_file_is_read(book: LiteLLMFile) -> None:
-    expected = "3", "15", "0.3", "3.75", "6", "20", "10", "24"
-    assert rates_in(book, "acme", "full") == (*map(pico, expected), ())
+    rates = rates_in(book, "acme", "full")
+    assert rates is not None
+    assert rates[:8] == tuple(map(pico, ("3", "15", "0.3", "3.75", "6", "20", "10", "24")))
+    assert dict(rates.others) == {
+        "image_in_tokens": pico(8),
+        "image_out_tokens": pico(32),
+        "video_in_tokens": pico(2),
+        "video_out_tokens": pico(40),
+        "cache_write_12h_tokens": pico(9),
+        "audio_cache_read_tokens": pico(1),
+        "image_cache_read_tokens": pico(4),
+        "citation_tokens": pico(2),
+        "web_search_requests": pico(10_000),  # a cent a search
+        "maps_grounding_requests": pico(25_000),
+    }
 
 
-def test_a_missing_unit_costs_as_the_one_it_is_a_kind_of(book: LiteLLMFile, write: Any) -> None:
-    expected = "3", "15", "3", "3", "3", "15", "3", "15"
-    assert rates_in(book, "acme", "plain") == (*map(pico, expected), ())
+def test_what_is_free_for_a_while_has_no_price_of_one_more(write: Any) -> None:
+    free = FILE["acme/full"] | {"search_free_requests": {"count": 5000, "period": "month"}}
+    rates = rates_in(LiteLLMFile(write({"acme/m": free})), "acme", "m")
+    assert rates is not None
+    assert {"web_search_requests", "maps_grounding_requests"}.isdisjoint(dict(rates.others))
+
+
+def test_a_missing_unit_costs_what_its_vendor_says_and_else_has_no_price(
+    book: LiteLLMFile, write: Any
+) -> None:
+    rates = rates_in(book, "acme", "plain")
+    assert rates == Rates(pico(3), pico(15), cache_read=pico(3), reasoning=pico(15))
     claude = LiteLLMFile(write({"claude": PLAIN | {"litellm_provider": "anthropic"}}))
     rates = rates_in(claude, "anthropic", "claude")
     assert rates is not None
     assert (rates.cache_write, rates.cache_write_1h) == (pico("3.75"), pico(6))
+    assert rates.audio_in is None
 
 
 @pytest.mark.parametrize(
@@ -189,8 +229,9 @@ def test_a_long_input_is_billed_wholly_at_the_price_above_its_cliff(
     assert rates is not None
     assert [threshold for threshold, _ in rates.above] == [200_000, 1_000_000]
     call = Trace._make([None] * len(Trace._fields))._replace(tokens_in=tokens_in, tokens_out=1000)
-    assert cost_nanousd(rates, call) == round(float(expected) * 1e9)
-    assert [dearer.cache_read for _, dearer in rates.above] == [600_000, 300_000]
+    assert cost(rates, call).nanousd == round(float(expected) * 1e9)
+    # what a cache read costs above the second cliff is not written there
+    assert [dearer.cache_read for _, dearer in rates.above] == [600_000, None]
 
 
 def test_a_tier_whose_price_of_long_input_is_not_known_has_none(book: LiteLLMFile) -> None:
@@ -207,8 +248,8 @@ def test_a_tier_whose_price_of_long_input_is_not_known_has_none(book: LiteLLMFil
 @pytest.mark.parametrize(
     "change",
     [
-        {"mode": "image_generation"},
-        {"mode": "audio_transcription"},
+        {"mode": "video_generation"},
+        {"mode": "ocr"},
         {"mode": "rerank"},
         {"mode": None},
         {"mode": ["chat"]},
@@ -224,9 +265,15 @@ def test_a_tier_whose_price_of_long_input_is_not_known_has_none(book: LiteLLMFil
         {"input_cost_per_token": 0.0},
         {"input_cost_per_token_above_200k_tokens": 6e-06},
         {"tiered_pricing": [{"range": [0, 32000], "input_cost_per_token": 1e-06}]},
+        {"tiered_pricing": [{"input_cost_per_token": 1e-06, "output_cost_per_token": 1e-06}]},
+        {"tiered_pricing": []},
+        {"tiered_pricing": 3},
+        {"tiered_pricing": [3]},
         {"off_peak_pricing": {}},
         {"input_cost_per_request": 0.005},
-        {"citation_cost_per_token": 2e-06},
+        {"input_cost_per_query": 0.005},
+        {"input_cost_per_character": 1e-06},
+        {"search_context_cost_per_query": {"low": 0.005, "high": 0.012}},
         {"litellm_provider": None},
     ],
     ids=str,
@@ -247,14 +294,104 @@ def test_a_dollar_a_token_is_the_highest_price(book: LiteLLMFile) -> None:
     assert usd(rates_in(book, "acme", "embed")) == (3, 0)
 
 
+def test_images_that_have_no_rate_are_no_text(write: Any) -> None:
+    paints = PLAIN | {"mode": "image_generation"}
+    entries = {"acme/m": paints, "acme/n": paints | {"output_cost_per_image_token": 3.2e-05}}
+    book = LiteLLMFile(write(entries))
+    assert rates_in(book, "acme", "m") is None
+    rates = rates_in(book, "acme", "n")
+    assert rates is not None
+    assert dict(rates.others) == {"image_out_tokens": pico(32)}
+
+
+def test_of_two_prices_of_a_cache_read_neither_is_known(write: Any) -> None:
+    reads = {"cache_read_input_token_cost": 3e-07, "explicit_cache_read_input_token_cost": 1e-07}
+    rates = rates_in(LiteLLMFile(write({"acme/m": PLAIN | reads})), "acme", "m")
+    assert rates is not None
+    assert (rates.input, rates.cache_read) == (pico(3), None)
+
+
+def test_ranges_of_input_tokens_are_cliffs(write: Any) -> None:
+    ranges = [
+        {"range": [0, 32000.0], "input_cost_per_token": 1e-06, "output_cost_per_token": 2e-06},
+        {
+            "range": [32000.0, 128000.0],
+            "input_cost_per_token": 3e-06,
+            "output_cost_per_token": 4e-06,
+        },
+    ]
+    book = LiteLLMFile(write({"acme/m": CHAT | {"tiered_pricing": ranges}}))
+    rates = rates_in(book, "acme", "m")
+    assert rates is not None
+    assert usd(rates) == (1, 2)
+    assert [(over, usd(dearer)) for over, dearer in rates.above] == [(32_000, (3, 4))]
+    assert rates_in(book, "acme", "m", "flex") is None
+
+
+def test_xai_charges_the_price_of_long_calls_from_the_threshold_on(write: Any) -> None:
+    entry = FILE["acme/long"] | {"litellm_provider": "xai"}
+    rates = rates_in(LiteLLMFile(write({"xai/grok": entry})), "xai", "grok")
+    assert rates is not None
+    assert [over for over, _ in rates.above] == [199_999, 999_999]
+
+
+def test_a_tier_without_a_rate_that_the_standard_has_does_not_know_it(write: Any) -> None:
+    entry = FILE["acme/tiers"] | {"cache_read_input_token_cost": 3e-07}
+    book = LiteLLMFile(write({"acme/m": entry}))
+    standard, flex = rates_in(book, "acme", "m"), rates_in(book, "acme", "m", "flex")
+    assert standard is not None
+    assert flex is not None
+    assert (standard.cache_read, flex.cache_read) == (300_000, None)
+
+
+REGIONS = {
+    "claude": PLAIN | {"litellm_provider": "bedrock"},
+    "bedrock/eu-west-2/claude": PLAIN
+    | {"litellm_provider": "bedrock", "input_cost_per_token": 4e-06},
+    "azure/gpt": PLAIN | {"litellm_provider": "azure"},
+    "azure/eu/gpt": PLAIN | {"litellm_provider": "azure", "input_cost_per_token": 5e-06},
+}
+
+
+@pytest.mark.parametrize(
+    ("expected", "asked"),
+    [
+        (3, a_question("bedrock", "bedrock/claude")),
+        (3, a_question("bedrock", "bedrock/us-west-2/claude")),
+        (3, a_question("bedrock", "claude", region="us-east-1")),
+        (4, a_question("bedrock", "bedrock/eu-west-2/claude")),
+        (4, a_question("bedrock", "claude", region="EU-WEST-2")),
+        (5, a_question("azure", "azure/eu/gpt")),
+        (5, a_question("azure", "gpt", region="eu")),
+        (3, a_question("azure", "azure/gpt", region="global")),
+        ("modifier_unknown:region=eu-west-1", a_question("bedrock", "claude", region="eu-west-1")),
+        (
+            "modifier_unknown:region=eu-west-1 and eu-west-2",
+            a_question("bedrock", "bedrock/eu-west-2/claude", region="eu-west-1"),
+        ),
+        ("modifier_unknown:region=us", a_question("azure", "azure/us/gpt")),
+        ("modifier_unknown:speed=fast", a_question("azure", "azure/gpt", speed="fast")),
+        ("modifier_unknown:service_tier=flex", a_question("azure", "azure/gpt", "flex")),
+        ("model_unknown:azure/other", a_question("azure", "azure/other")),
+    ],
+)
+def test_a_region_or_another_modifier_has_a_row_of_its_own_or_no_price(
+    write: Any, expected: float | str, asked: Question
+) -> None:
+    quote = LiteLLMFile(write(REGIONS)).quote(asked)
+    assert (usd(quote.rates) or [quote.reason])[0] == expected
+
+
 def test_a_price_there_is_a_table_price_with_its_origin_and_of_any_time(book: LiteLLMFile) -> None:
-    quote = book.quote("acme", "plain", NOW, None)
+    question = a_question("acme", "plain")
+    quote = book.quote(question)
     assert quote[1:] == (
         ALWAYS,
         FOREVER,
         ("LiteLLM price file prices.json", "acme/plain", "is acme/plain"),
+        "",
     )
-    assert book.quote("acme", "plain", ALWAYS, None) == quote
+    assert book.quote(question._replace(at_us=ALWAYS)) == quote
     empty = Trace._make([None] * len(Trace._fields))
     trace = empty._replace(
         started_us=NOW,
@@ -267,7 +404,7 @@ def test_a_price_there_is_a_table_price_with_its_origin_and_of_any_time(book: Li
         anomalies=(),
     )
     pricer = Pricer(books=[Overrides([]), book])
-    assert pricer.price(trace) == Price(4_500_000, "table", 4_500_000)
+    assert pricer.price(trace)[:3] == Price(4_500_000, "table", 4_500_000)[:3]
     assert pricer.quote(trace) == ("table", quote)
 
 
@@ -297,13 +434,12 @@ def test_the_child_says_which_file_is_not_to_be_read_and_answers_when_it_is(
     child = ChildBook(MODULE, str(path), now_s=time.monotonic)
     try:
         with pytest.raises(BookUnavailableError, match=r"prices\.json"):
-            child.quote("acme", "plain", NOW, None)
+            child.quote(a_question("acme", "plain"))
         write(FILE)
-        quote = child.quote("acme", "plain", NOW, None)
-        assert quote == LiteLLMFile(path).quote("acme", "plain", NOW, None)
-        assert child.quote("acme", "long", NOW, None) == LiteLLMFile(path).quote(
-            "acme", "long", NOW, None
-        )
+        quote = child.quote(a_question("acme", "plain"))
+        assert quote == LiteLLMFile(path).quote(a_question("acme", "plain"))
+        long = a_question("acme", "long")
+        assert child.quote(long) == LiteLLMFile(path).quote(long)
     finally:
         child.close()
 
