@@ -110,11 +110,7 @@ def row(
     trace: Trace, chain: bytes, price: Price, source_id: int, source_offset: int
 ) -> tuple[object, ...]:
     """The trace as the ledger's columns; `chain` is its key where it has none of its own."""
-    anomalies = trace.anomalies
-    facts = trace[:-1] if trace.key else (trace.started_us, chain, *trace[2:-1])
-    return facts + (  # noqa: RUF005 - twice as fast as unpacking
-        *price,
-        ",".join(anomalies) if anomalies else None,
-        source_id,
-        source_offset,
-    )
+    facts = trace[:-2] if trace.key else (trace.started_us, chain, *trace[2:-2])
+    anomalies = ",".join(trace.anomalies) if trace.anomalies else None
+    about = (anomalies, source_id, source_offset, trace.bill, price.reason)
+    return facts + price[:-1] + about  # twice as fast as unpacking

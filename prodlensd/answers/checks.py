@@ -268,6 +268,8 @@ def _pricing(facts: Facts, price_book: str | None, limits: Limits) -> Check:
     share = unpriced_calls / max(1, calls)
     unpriced = Gauge("unpriced", 100 * share, "%", 100 * limits.unpriced_warning_share)
     value = f"{unpriced_calls} of {calls} traces unpriced ({100 * share:.3g} %)"
+    if facts.unpriced_reasons:
+        value += f": {_each(facts.unpriced_reasons)}"
     value += f", {facts.disputed_calls} disputed; {price_book or 'no price book'}"
     remedy = "" if unpriced.state == OK else "see prodlensd prices check"
     gauges = (unpriced, Gauge("disputed", facts.disputed_calls))

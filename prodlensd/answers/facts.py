@@ -74,6 +74,7 @@ class Facts:
     reasons: dict[str, int]
     anomalies: dict[str, int]
     cost_sources: dict[str, int]
+    unpriced_reasons: dict[str, int]
     disputed_calls: int
     snapshots: Snapshots
     ledger_bytes: int  # without its write-ahead log
@@ -151,6 +152,7 @@ def gather(reader: Reader, ledger_path: Path, now_us: int, follow: Follow | None
         reasons=reader.tallies.tally("reason"),
         anomalies=reader.tallies.anomalies(),
         cost_sources=reader.tallies.tally("cost_source"),
+        unpriced_reasons=reader.tallies.tally("unpriced_reason"),
         disputed_calls=reader.tallies.tally("disputed").get("yes", 0),
         snapshots=reader.days.snapshots(),
         ledger_bytes=ledger_path.stat().st_size,

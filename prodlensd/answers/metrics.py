@@ -39,11 +39,12 @@ from prodlensd.ledger import (
     Reader,
     TotalsBySource,
 )
-from prodlensd.model import NANOUSD_PER_USD, REASONS, US_PER_S
+from prodlensd.model import NANOUSD_PER_USD, REASONS, UNPRICED_REASONS, US_PER_S
 
 #: Every source of a cost. What is "unpriced" has none, which is not a cost of zero.
 COST_SOURCES: Final = (
     "gateway",
+    "provider",
     "table",
     "override",
     "free",
@@ -213,6 +214,12 @@ def _calls(facts: Facts, failed_calls: int) -> Iterator[Metric]:
     by_source = facts.cost_sources
     yield _gauge("failed_calls", "Calls that failed.", failed_calls)
     yield _gauge("unpriced_calls", "Calls whose price nobody knows.", facts.unpriced_calls)
+    yield _labelled(
+        "unpriced_calls_by_reason",
+        "Those of them whose reason was kept, by why.",
+        "reason",
+        dict.fromkeys(UNPRICED_REASONS, 0) | facts.unpriced_reasons,
+    )
     yield _labelled(
         "priced_calls",
         "Calls with a cost, by where it comes from.",

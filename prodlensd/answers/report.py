@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
@@ -57,6 +57,8 @@ class Figures:
     errors          calls that failed
     tokens_in       all input, what was read from and written to the cache included
     cost_nanousd    of the priced calls; `unpriced_calls` and `unpriced_tokens` come on top
+    unpriced_reasons
+                    how many calls are unpriced for each reason; "unknown": none was kept
     latency_*       over the successful calls that carry a latency
     """
 
@@ -73,6 +75,7 @@ class Figures:
     cost_nanousd: int | None
     cost_by_source: dict[str, SourceCost]
     unpriced_calls: int
+    unpriced_reasons: dict[str, int]
     unpriced_tokens: int | None
     latency_p50_ms: float | None
     latency_p95_ms: float | None
@@ -293,10 +296,19 @@ def _figures(parts: Sequence[Sums], requests: Requests, latency: Latency) -> Fig
         cost_nanousd=_sum(part.cost_nanousd for part in parts),
         cost_by_source=cost_by_source,
         unpriced_calls=sum(part.calls for part in by_source.get("unpriced", ())),
+        unpriced_reasons=_reasons(by_source.get("unpriced", ())),
         unpriced_tokens=_sum(part.unpriced_tokens for part in parts),
         latency_p50_ms=latency.p50_ms,
         latency_p95_ms=latency.p95_ms,
     )
+
+
+def _reasons(unpriced: Iterable[Sums]) -> dict[str, int]:
+    """How many calls there are for each reason, most first."""
+    calls: Counter[str] = Counter()
+    for part in unpriced:
+        calls[part.unpriced_reason or "unknown"] += part.calls
+    return dict(calls.most_common())
 
 
 def _sum(values: Iterable[int | None]) -> int | None:

@@ -2,47 +2,73 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Final, NamedTuple
 
 from prodlensd.app.books import Books
 from prodlensd.config import Config
 from prodlensd.ledger import Doubtful, Reader
-from prodlensd.model import Trace
-from prodlensd.pricing import ALWAYS, FOREVER, Quote, Rates, cost_nanousd, provider_of
+from prodlensd.model import Price, Trace
+from prodlensd.pricing import (
+    ALWAYS,
+    FOREVER,
+    Billed,
+    Pricer,
+    Quote,
+    Rates,
+    billed,
+    modifiers_of,
+    provider_of,
+)
 
-__all__ = ["ALWAYS", "EXAMPLE", "FOREVER", "Doubtful", "Priced", "Quote", "Rates", "check", "quote"]
+__all__ = [
+    "ALWAYS",
+    "EXAMPLE",
+    "FOREVER",
+    "Billed",
+    "Doubtful",
+    "Priced",
+    "Quote",
+    "Rates",
+    "check",
+    "modifiers_of",
+    "quote",
+    "quote_of_call",
+]
 
 #: The tokens of a call that shows what rates mean.
 EXAMPLE: Final = {"tokens_in": 10_000, "tokens_out": 1000, "cache_read_tokens": 8000}
 
 
 class Priced(NamedTuple):
-    """What an example call costs: its `cost_source`, where that stands, and in nano-dollars.
+    """What a call costs, and what of it: its `cost_source`, the rates, and what is billed at them.
 
-    `nanousd` is None where the rates are not enough for the example.
+    `price` is what the ledger has for the call; of an example what it would cost.
     """
 
     call: Trace
     provider: str
     source: str
     quote: Quote
-    nanousd: int | None
+    billed: list[Billed]
+    price: Price
 
 
 def quote(config: Config, model: str, provider: str | None, at_us: int, tier: str | None) -> Priced:
     """What a call of this model costs. Raises LedgerError, or OSError without an answer."""
-    call = _call(model, provider, at_us, tier)
-    path = config.store.path
-    with ExitStack() as stack:
-        reader = stack.enter_context(Reader(path)) if path.exists() else None
-        books = stack.enter_context(Books(config.pricing, reader.prices if reader else None))
-        source, found = books.pricer.quote(call)
-    nanousd = None
-    if (rates := found.rates) is not None:
-        call = call if rates.output is not None else call._replace(tokens_out=0)
-        nanousd = cost_nanousd(rates, call)
-    return Priced(call, provider_of(call), source, found, nanousd)
+    with _prices(config) as (_, pricer):
+        return _priced(pricer, _call(model, provider, at_us, tier), None)
+
+
+def quote_of_call(config: Config, call_id: str) -> Priced | None:
+    """What a call of the ledger costs now, and what it has there; None when it is not there.
+
+    Raises LedgerError, also without a ledger, or OSError without an answer.
+    """
+    with Reader(config.store.path) as reader, Books(config.pricing, reader.prices) as books:
+        found = reader.prices.call(call_id)
+        return None if found is None else _priced(books.pricer, *found)
 
 
 def check(config: Config) -> tuple[list[tuple[Doubtful, str]], list[Doubtful]]:
@@ -54,11 +80,30 @@ def check(config: Config) -> tuple[list[tuple[Doubtful, str]], list[Doubtful]]:
         Reader(config.store.path) as reader,
         Books(config.pricing, reader.prices) as books,
     ):
-        unpriced = []
-        for calls in reader.prices.unpriced():
-            call = _call(calls.model, calls.provider, calls.last_us, calls.tier)
-            unpriced.append((calls, books.pricer.quote(call)[0]))
+        unpriced = [
+            (calls, books.pricer.price(calls.last).source) for calls in reader.prices.unpriced()
+        ]
         return unpriced, reader.prices.disputed()
+
+
+@contextmanager
+def _prices(config: Config) -> Iterator[tuple[Reader | None, Pricer]]:
+    """The prices of this configuration, and of its ledger where there is one."""
+    path = config.store.path
+    with ExitStack() as stack:
+        reader = stack.enter_context(Reader(path)) if path.exists() else None
+        books = stack.enter_context(Books(config.pricing, reader.prices if reader else None))
+        yield reader, books.pricer
+
+
+def _priced(pricer: Pricer, call: Trace, price: Price | None) -> Priced:
+    source, found = pricer.quote(call)
+    rates = found.rates
+    if price is None:  # an example of a model without output has none
+        call = call if rates is None or rates.output is not None else call._replace(tokens_out=0)
+        price = pricer.price(call)
+    lines = [] if rates is None else [line for line in billed(rates, call) if line[1]]
+    return Priced(call, provider_of(call), source, found, lines, price)
 
 
 def _call(model: str | None, provider: str | None, at_us: int, tier: str | None) -> Trace:

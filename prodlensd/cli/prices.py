@@ -12,10 +12,15 @@ import click
 from prodlensd.app import prices
 from prodlensd.app.prices import ALWAYS, EXAMPLE, FOREVER, Doubtful, Priced, Quote, Rates
 from prodlensd.cli import as_json, config_option, errors_end_it, load_config
+from prodlensd.model import OperationalError, bill_of
 from prodlensd.moments import iso_time, moment_us, now_us, short_time
 from prodlensd.text import money, printable, table
 
 _PICO_PER_USD_PER_MILLION: Final = 1_000_000
+PICO_PER_USD: Final = 10**12
+PICO_PER_NANO: Final = 1000
+#: What is paid by use is priced by the thousand, as vendors do.
+_USES: Final = 1000
 _NO_RATES: Final = {
     "free": "free: the provider is one of pricing.free_providers",
     "unpriced": "unpriced: no price is known for this exact name, provider, time and tier",
@@ -39,7 +44,8 @@ def command() -> None:
 
 @command.command()
 @config_option
-@click.argument("model")
+@click.argument("model", required=False)
+@click.option("--call", "call_id", metavar="ID", help="A call of the ledger, in MODEL's place.")
 @click.option("--provider", metavar="NAME", help="As LiteLLM names it; default: MODEL's prefix.")
 @click.option(
     "--at",
@@ -54,7 +60,8 @@ def command() -> None:
 @click.option("--json", "as_json_", is_flag=True, help="Print one JSON object.")
 def show(
     config_path: Path | None,
-    model: str,
+    model: str | None,
+    call_id: str | None,
     provider: str | None,
     date: datetime | None,
     tier: str | None,
@@ -63,16 +70,24 @@ def show(
     """Show the price of a call of MODEL, where it is from, and how it was found.
 
     MODEL is the name as logged, e.g. anthropic/claude-sonnet-4-5. This is the price by the
-    configuration and the price table; what the proxy reports for a call is not known here.
+    configuration and the price table; what the proxy reports for a call is not known here. With
+    --call, what a call of the ledger costs: every unit that is billed, and what chose the price.
 
     Example: prodlensd prices show anthropic/claude-sonnet-4-5 --at 2026-11-01
 
     Exit code: 0, 1 when there is no price.
     """
     config = load_config(config_path)
+    if (model is None) == (call_id is None):
+        raise click.UsageError("name either a MODEL or, with --call, a call of the ledger")
     at_us = now_us() if date is None else moment_us(date.replace(tzinfo=UTC))
     with errors_end_it():
-        priced = prices.quote(config, model, provider, at_us, tier)
+        if call_id is None:
+            priced = prices.quote(config, model or "", provider, at_us, tier)
+        elif (found := prices.quote_of_call(config, call_id)) is not None:
+            priced = found
+        else:
+            raise OperationalError(f"{call_id}: no call of the ledger has this id, or it is pruned")
     if as_json_:
         click.echo(as_json("prices-show", _as_dict(priced)))
     else:
@@ -124,25 +139,30 @@ def check(config_path: Path | None, as_json_: bool) -> None:
 
 def _print(priced: Priced) -> None:
     call, quote = priced.call, priced.quote
-    tier = f", tier {call.service_tier}" if call.service_tier else ""
-    _line("model", f"{call.model or ''}, provider {priced.provider or 'unknown'}{tier}")
+    modifiers = "".join(
+        f", {name.removeprefix('service_')} {said}" for name, said in prices.modifiers_of(call)
+    )
+    _line("model", f"{call.model or ''}, provider {priced.provider or 'unknown'}{modifiers}")
     if quote.rates is None:
         _line("price", _NO_RATES[priced.source])
         if priced.source == "unpriced":
+            _line("reason", quote.reason)
             advice = "give it one under [[pricing.override]]"
             if not priced.provider:
                 advice = "name who sells it: --provider anthropic, or anthropic/… before the name"
             _line("", f"→ {advice}")
-        return
-    origin = quote.origin
-    entry = f", {origin.entry}" if origin.entry else ""
-    _line("price", f"{priced.source}: {origin.book}{entry}")
-    if origin.match:
-        _line("found", f"the name {origin.match}")
-    _line("valid", _window(quote))
-    _print_rates(quote.rates)
-    if priced.nanousd is not None:
-        _print_example(quote.rates, call.tokens_out, priced.nanousd)
+    else:
+        origin = quote.origin
+        entry = f", {origin.entry}" if origin.entry else ""
+        _line("price", f"{priced.source}: {origin.book}{entry}")
+        if origin.match:
+            _line("found", f"the name {origin.match}")
+        _line("valid", _window(quote))
+        _print_rates(quote.rates)
+    if call.key is not None:
+        _print_call(priced)
+    elif priced.price.nanousd is not None and priced.billed:
+        _print_example(priced)
 
 
 def _print_rates(rates: Rates) -> None:
@@ -153,20 +173,55 @@ def _print_rates(rates: Rates) -> None:
         for unit, name in _UNITS.items():
             rate = getattr(tier, unit)
             _line("", f"{name:26}{'none' if rate is None else _usd(rate):>12}")
+        for unit, rate in tier.others:
+            if unit.endswith("_tokens"):
+                _line("", f"{unit:26}{_usd(rate):>12}")
+    uses = [(unit, rate) for unit, rate in rates.others if not unit.endswith("_tokens")]
+    for unit, rate in uses:
+        _line("", f"{unit:26}{_usd(rate // _USES):>12} for {_USES:,}")
 
 
-def _print_example(rates: Rates, tokens_out: int | None, nanousd: int) -> None:
+def _print_example(priced: Priced) -> None:
     tokens_in, read = EXAMPLE["tokens_in"], EXAMPLE["cache_read_tokens"]
+    sold = {unit: (quantity, rate) for unit, quantity, rate in priced.billed}
+    units = ("tokens_in", "cache_read_tokens", "tokens_out")
     parts = [
-        f"{tokens_in - read:,} x {_usd(rates.input)}",
-        f"{read:,} x {_usd(rates.cache_read)}",
-        f"{tokens_out:,} x {_usd(rates.output or 0)}",
+        f"{quantity:,} x {_usd(rate or 0)}"
+        for quantity, rate in (sold.get(unit, (0, 0)) for unit in units)
     ]
     _line("example", f"{tokens_in:,} tokens in, {read:,} of them read from a cache,")
-    _line("", f"{tokens_out:,} out: ({' + '.join(parts)}) / 1M = {money(nanousd)}")
+    cost = money(priced.price.nanousd or 0)
+    _line("", f"{priced.call.tokens_out or 0:,} out: ({' + '.join(parts)}) / 1M = {cost}")
+
+
+def _print_call(priced: Priced) -> None:
+    """What is billed of one call, and what the ledger has for its cost."""
+    call, price, bill = priced.call, priced.price, bill_of(priced.call.bill)
+    title = "billed"
+    for unit, quantity, rate in priced.billed:
+        if rate is None:
+            _line(title, f"{unit:26}{quantity:>12,} without a rate")
+        else:
+            cost = money(round(quantity * rate / PICO_PER_NANO))
+            _line(title, f"{unit:26}{quantity:>12,} {cost}")
+        title = ""
+    for iteration in bill.iterations:
+        tokens = f"{iteration.get('tokens_in', 0):,} in, {iteration.get('tokens_out', 0):,} out"
+        _line("within", f"{iteration.get('model') or call.model}: {tokens}, at its own price")
+    if bill.unknown:
+        _line("unknown", f"{', '.join(bill.unknown)}: nobody here knows what they cost")
+    if bill.provider_nanousd is not None:
+        _line("provider", f"says it charged {money(bill.provider_nanousd)}")
+    if call.gateway_nanousd is not None:
+        _line("gateway", f"reported {money(call.gateway_nanousd)}")
+    if price.nanousd is None:
+        _line("ledger", f"unpriced: {price.reason or 'the reason was not kept'}")
+    else:
+        _line("ledger", f"{money(price.nanousd)}, {price.source}")
 
 
 def _usd(pico: int) -> str:
+    """USD for a million, of a rate for one."""
     usd = f"{Decimal(pico) / _PICO_PER_USD_PER_MILLION:f}"
     whole, _, fraction = usd.partition(".")
     return f"{whole}.{fraction.rstrip('0').ljust(2, '0')}"
@@ -192,7 +247,9 @@ def _as_dict(priced: Priced) -> dict[str, Any]:
         "provider": priced.provider or None,
         "at": iso_time(call.started_us),
         "tier": call.service_tier,
+        "modifiers": dict(prices.modifiers_of(call)),
         "cost_source": priced.source,
+        "unpriced_reason": quote.reason if priced.source == "unpriced" else None,
         "book": quote.origin.book or None,
         "entry": quote.origin.entry or None,
         "match": quote.origin.match or None,
@@ -203,25 +260,64 @@ def _as_dict(priced: Priced) -> dict[str, Any]:
             {"tokens_in_over": threshold, "usd_per_million_tokens": _rates_as_dict(dearer)}
             for threshold, dearer in (() if rates is None else rates.above)
         ],
+        "usd_per_use": {
+            unit: rate / PICO_PER_USD
+            for unit, rate in (() if rates is None else rates.others)
+            if not unit.endswith("_tokens")
+        },
+        "call": _call_as_dict(priced) if call.key is not None else None,
     }
 
 
 def _rates_as_dict(rates: Rates) -> dict[str, float | None]:
     picos = {unit: getattr(rates, unit) for unit in _UNITS}
+    picos |= {unit: rate for unit, rate in rates.others if unit.endswith("_tokens")}
     million = _PICO_PER_USD_PER_MILLION
     return {unit: None if pico is None else pico / million for unit, pico in picos.items()}
+
+
+def _call_as_dict(priced: Priced) -> dict[str, Any]:
+    price = priced.price
+    return {
+        "billed": [
+            {"unit": unit, "quantity": quantity, "usd_each": rate and rate / PICO_PER_USD}
+            for unit, quantity, rate in priced.billed
+        ],
+        "bill": bill_of(priced.call.bill)._asdict(),
+        "gateway_nanousd": priced.call.gateway_nanousd,
+        "ledger": {
+            "cost_nanousd": price.nanousd,
+            "cost_source": price.source,
+            "unpriced_reason": price.reason,
+        },
+    }
 
 
 # check ------------------------------------------------------------------------------------------
 
 
+_WHY: Final = {
+    "usage_missing": "the calls do not say how many tokens they had",
+    "usage_mismatch": "a part of the tokens is larger than the whole",
+    "usage_unknown": "the usage holds %s, which is not understood",
+    "model_missing": "the calls name no model",
+    "provider_unknown": "no price book has the provider %s",
+    "model_unknown": "no price book has %s",
+    "price_unknown": "no price at that time is known for %s",
+    "modifier_unknown": "no price is known under %s",
+    "unit_without_rate": "no rate is known for %s",
+    "cost_too_large": "the counts would cost more than a million dollars",
+}
+
+
 def _why(calls: Doubtful, source: str) -> str:
-    """Why they have no price, when calls like them would now have a cost of this source."""
-    if not calls.tokens:
-        return "the calls do not say how many tokens they had"
+    """Why they have no price, when the last of them would now have a cost of this source."""
     if source != "unpriced":
-        return f"has a price now ({source}), unless tokens are missing: prodlensd reprice"
-    return "no price is known: give it one under [[pricing.override]]"
+        return f"has a price now ({source}): prodlensd reprice"
+    word, _, name = (calls.reason or "").partition(":")
+    if word not in _WHY:
+        return "no price is known" if calls.tokens else _WHY["usage_missing"]
+    return _WHY[word].replace("%s", name or "it")
 
 
 def _print_calls(title: str, doubtful: list[Doubtful], more: dict[str, list[str]]) -> None:
@@ -248,9 +344,10 @@ def _doubtful_as_dict(calls: Doubtful) -> dict[str, Any]:
         "model": calls.model,
         "provider": calls.provider,
         "tier": calls.tier,
+        "unpriced_reason": calls.reason,
         "calls": calls.calls,
         "tokens": calls.tokens or 0,
         "gateway_nanousd": calls.gateway_nanousd,
         "table_nanousd": calls.table_nanousd,
-        "last_call_at": iso_time(calls.last_us),
+        "last_call_at": iso_time(calls.last.started_us),
     }

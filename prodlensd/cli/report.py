@@ -35,7 +35,8 @@ _FORMULA: Final = tuple("=+-@＝＋－＠\t\r")  # noqa: RUF001 - the wide ones 
 _MARKDOWN: Final = frozenset(r"\`*_{}[]()<>#|~!&$")
 _MAX_TOP: Final = 10**9
 #: The columns for programs: all figures but the nested one, which only JSON has.
-_FIGURES: Final = [field.name for field in fields(Figures) if field.name != "cost_by_source"]
+_BY_KIND: Final = ("cost_by_source", "unpriced_reasons")
+_FIGURES: Final = [field.name for field in fields(Figures) if field.name not in _BY_KIND]
 
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -212,7 +213,8 @@ def _json(found: Report) -> str:
 
 def _with_sources(figures: Figures) -> dict[str, Any]:
     by_source = {source: known._asdict() for source, known in figures.cost_by_source.items()}
-    return _machine(figures) | {"cost_by_source": by_source}
+    reasons = {"unpriced_reasons": figures.unpriced_reasons}
+    return _machine(figures) | {"cost_by_source": by_source} | reasons
 
 
 def _vias(found: Report, group: Group) -> list[tuple[str, tuple[str, ...]]]:
@@ -284,6 +286,9 @@ def _markdown(found: Report) -> str:
 
 def _summary(found: Report) -> str:
     summary = f"cost {full_cost(found.total)}, {_span(found.period)}"
+    if reasons := found.total.unpriced_reasons:
+        why = ", ".join(f"{calls:,} {reason}" for reason, calls in reasons.items())
+        summary += f"\nunpriced: {why}; prodlensd prices check names them"
     return f"{summary}\n{_hint(found)}" if found.more_groups else summary
 
 

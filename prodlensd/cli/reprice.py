@@ -19,7 +19,7 @@ from prodlensd.moments import now_us
 from prodlensd.text import money, table
 
 #: Costs that come from prices, or would if there were any: the other sources need none.
-_SOURCES: Final = ("unpriced", "table", "override", "fallback", "free", "gateway")
+_SOURCES: Final = ("unpriced", "table", "override", "fallback", "free", "provider", "gateway")
 
 
 def _read_sources(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[str, ...]:

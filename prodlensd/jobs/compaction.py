@@ -34,7 +34,7 @@ from prodlensd.model import US_PER_S, OperationalError
 from prodlensd.snapshots import LEDGER_COLUMNS
 
 #: The version of the files' columns, noted in each file's metadata.
-FILE_VERSION: Final = 1
+FILE_VERSION: Final = 2
 _HELPERS: Final = min(2, os.cpu_count() or 1)
 #: A day of fewer rows is read in this process: starting workers would take longer than they save.
 _FEW_ROWS: Final = 100_000

@@ -15,6 +15,7 @@ from prodlensd.ledger.partitions import Partitions
 from prodlensd.ledger.prices import Change, Doubtful, PriceReader, Prices, Selected, Selection
 from prodlensd.ledger.publishing import Copies, FailedAttempts, Publishing
 from prodlensd.ledger.reading import Reader
+from prodlensd.ledger.rows import place_of
 from prodlensd.ledger.sources import Counts, OpenGaps, Place, Source, Sources, Tail
 from prodlensd.ledger.tallies import TOTALLED, TotalsBySource
 from prodlensd.ledger.turns import Turns
@@ -79,5 +80,6 @@ __all__ = [
     "TotalsBySource",
     "Turns",
     "check_is_there",
+    "place_of",
     "span_of",
 ]

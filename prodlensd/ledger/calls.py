@@ -18,7 +18,7 @@ from prodlensd.ledger.sources import Place
 LOADED: Final = (
     "source_id source_offset call_id session_id developer_id repo_slug model provider "
     "tokens_in tokens_out total_tokens cache_read_tokens cache_write_tokens reasoning_tokens "
-    "latency_ms status cost_nanousd cost_source"
+    "latency_ms status cost_nanousd cost_source unpriced_reason"
 ).split()
 #: The pruned calls that are loaded, with these columns of `trace`.
 PRUNED_CALLS: Final = "temp.pruned_call"

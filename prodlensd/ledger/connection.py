@@ -12,7 +12,8 @@ from typing import Any, Final, Self
 
 import apsw
 
-from prodlensd.ledger.schema import APPLICATION_ID, MIGRATIONS, SCHEMA_VERSION, VIEWS
+from prodlensd.ledger.schema import APPLICATION_ID, MIGRATIONS, SCHEMA_VERSION
+from prodlensd.ledger.views import VIEWS
 from prodlensd.model import DIGEST_BYTES, OperationalError, TemporaryError
 
 #: Older ones can corrupt a WAL database that has two connections (sqlite.org/wal.html#walresetbug).

@@ -13,16 +13,22 @@ from typing import Any, Final, NamedTuple
 
 from prodlensd.ledger.connection import Database, translated
 from prodlensd.ledger.pins import FIND
-from prodlensd.ledger.rows import LOGGED
+from prodlensd.ledger.rows import LOGGED, PRICE
 from prodlensd.ledger.sums import exact_sums, joined
-from prodlensd.ledger.tallies import TOTALLED, TallyReader, TotalsBySource, count_disputed
+from prodlensd.ledger.tallies import (
+    TOTALLED,
+    TallyReader,
+    TotalsBySource,
+    count_disputed,
+    count_words,
+)
 from prodlensd.ledger.writing import Ledger
 from prodlensd.model import US_PER_DAY, PinnedPrice, Price, Trace
 
 # ruff: noqa: S608 - statements are put together from names of columns
 
 _CALLS: Final = f"""
-    SELECT {", ".join(LOGGED)}, cost_nanousd, cost_source, table_nanousd, price_id
+    SELECT {", ".join((*LOGGED, *PRICE))}
     FROM trace
     WHERE (started_us, key) > (?, ?) AND started_us < ?
         AND cost_source IN (SELECT value FROM json_each(?))
@@ -33,7 +39,7 @@ _CALLS: Final = f"""
 _BEFORE_ANY_KEY: Final = 0
 # Returns what the tallies and totals need: the call may have changed since it was read.
 _CHANGE: Final = f"""
-    UPDATE trace SET cost_nanousd = ?, cost_source = ?, table_nanousd = ?, price_id = ?
+    UPDATE trace SET {", ".join(f"{column} = ?" for column in PRICE)}
     WHERE started_us = ? AND key = ?
         AND cost_nanousd IS ? AND cost_source = ? AND table_nanousd IS ?
     RETURNING started_us, key, gateway_nanousd, {", ".join(TOTALLED[1:])}
@@ -72,16 +78,20 @@ Selected = tuple[Trace, Price]
 
 
 class Doubtful(NamedTuple):
-    """The unpriced calls, or the disputed ones, of one model and tier; costs in nano-dollars."""
+    """The unpriced calls, or the disputed ones, of one model and tier; costs in nano-dollars.
+
+    `reason` is why the last of them is unpriced; None of a disputed call, and of an older one.
+    """
 
     provider: str | None
     model: str | None
     tier: str | None
+    reason: str | None
     calls: int
     tokens: int | None
     gateway_nanousd: int | None
     table_nanousd: int | None
-    last_us: int
+    last: Trace
 
 
 class Prices:
@@ -174,18 +184,22 @@ class Repricing:
         """Brings the tallies and the totals up to date."""
         costs: Counter[str] = Counter()
         disputes: Counter[str] = Counter()
+        reasons: Counter[str] = Counter()
         totals: TotalsBySource = defaultdict(lambda: [0] * len(TOTALLED))
         for change in made:
             gateway, *tokens = found[_key(change)]
             for price, sign in ((change.old, -1), (change.new, 1)):
                 costs[price.source] += sign
                 disputes["yes"] += sign * count_disputed([(gateway, price.table_nanousd)])
+                for word in count_words([price.reason]):
+                    reasons[word] += sign
                 sums = totals[price.source]
                 for column, value in enumerate((price.nanousd, *tokens)):
                     if value:
                         sums[column] += sign * value
         self._ledger.tallies.count("cost_source", costs)
         self._ledger.tallies.count("disputed", disputes)
+        self._ledger.tallies.count("unpriced_reason", reasons)
         self._ledger.tallies.add_up(totals)
 
 
@@ -245,12 +259,22 @@ class PriceReader:
             after = rows[-1][:2]
 
     def unpriced(self) -> list[Doubtful]:
-        """The models whose calls have no price, most calls first."""
+        """The models whose calls have no price, most calls first, one for each reason."""
         return self._doubtful("cost_source = 'unpriced'")
 
     def disputed(self) -> list[Doubtful]:
         """The models whose cost by gateway and by table is disputed, most calls first."""
         return self._doubtful("disputed = 'yes'")
+
+    def call(self, call_id: str) -> Selected | None:
+        """The last call with this id that is not pruned, with what it costs."""
+        sql = (
+            f"SELECT {', '.join(f't.{column}' for column in (*LOGGED, *PRICE))} "
+            "FROM trace AS t JOIN trace_exact AS e USING (started_us, key) "
+            "WHERE e.call_id = ? ORDER BY started_us DESC LIMIT 1"
+        )
+        row = self.ledger.one(sql, (call_id,))
+        return None if row is None else _selected(row)
 
     def _doubtful(self, which: str) -> list[Doubtful]:
         sums = exact_sums(
@@ -259,13 +283,19 @@ class PriceReader:
                 *("gateway_nanousd", "table_nanousd"),
             ]
         )
+        # With a lone max(), SQLite takes the other columns from the row that has it.
         rows = self.ledger.all(
-            f"SELECT provider, model, service_tier, count(*), max(started_us), {sums} "
-            f"FROM trace WHERE {which} GROUP BY 1, 2, 3 ORDER BY 4 DESC, 1, 2, 3"
+            f"SELECT provider, model, service_tier, unpriced_reason, count(*), max(started_us), "
+            f"{', '.join(LOGGED)}, {sums} "
+            f"FROM trace WHERE {which} GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC, 1, 2, 3, 4"
         )
-        return [Doubtful._make((*row[:4], *joined(row[5:]), row[4])) for row in rows]
+        end = 6 + len(LOGGED)
+        return [
+            Doubtful._make((*row[:5], *joined(row[end:]), Trace._make([*row[6:end], ()])))
+            for row in rows
+        ]
 
 
 def _selected(row: tuple[Any, ...]) -> Selected:
-    *facts, nanousd, source, table_nanousd, price_id = row
-    return Trace._make([*facts, ()]), Price(nanousd, source, table_nanousd, price_id)
+    facts, price = row[: len(LOGGED)], row[len(LOGGED) :]
+    return Trace._make([*facts, ()]), Price._make(price)

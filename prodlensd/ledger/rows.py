@@ -12,18 +12,15 @@ Row = tuple[Any, ...]
 #: The fields of a Trace that are columns as they are.
 LOGGED: Final = Trace._fields[:-1]
 #: What a call costs, in the order of the fields of a Price.
-PRICE: Final = ("cost_nanousd", "cost_source", "table_nanousd", "price_id")
-#: The columns of `trace`, in its order: those of a `pipeline.row`.
+PRICE: Final = ("cost_nanousd", "cost_source", "table_nanousd", "price_id", "unpriced_reason")
+#: The columns of `trace`, in its order: those of a `pipeline.row`. The last came with schema 4.
 COLUMNS: Final = (
-    *LOGGED,
-    *PRICE,
-    *("anomalies", "source_id", "source_offset"),
+    *LOGGED[:-1],
+    *PRICE[:-1],
+    *("anomalies", "source_id", "source_offset", "bill", "unpriced_reason"),
 )
-#: Slices of a row: its key; what a richer record changes; what of that is logged; its price.
+#: The key in a row.
 KEY: Final = slice(0, 2)
-ENRICHED: Final = slice(2, len(COLUMNS) - 2)
-AS_LOGGED: Final = slice(2, len(LOGGED))
-AS_PRICED: Final = slice(AS_LOGGED.stop, AS_LOGGED.stop + len(PRICE))
 
 
 def value_of(*columns: str) -> Callable[[Row], Any]:
@@ -36,8 +33,19 @@ priced_by: Final = value_of(
     *("model", "provider", "call_type", "tokens_in", "tokens_out", "total_tokens"),
     *("cache_read_tokens", "cache_write_tokens", "cache_write_1h_tokens", "reasoning_tokens"),
     *("audio_in_tokens", "audio_out_tokens", "status", "cache_hit", "service_tier"),
-    "gateway_nanousd",
+    *("gateway_nanousd", "bill"),
 )
+#: Where its line was read: source_id and source_offset.
+place_of: Final = value_of("source_id", "source_offset")
+#: What the line says of a call beside its key.
+as_logged: Final = value_of(*LOGGED[2:])
+_PRICED: Final = frozenset(map(COLUMNS.index, PRICE))
+
+
+def at_the_price_of(other: Row, row: Row) -> Row:
+    """The row with what the other call costs."""
+    return tuple(other[column] if column in _PRICED else value for column, value in enumerate(row))
+
 
 # ruff: noqa: S608 - statements are put together from names of columns
 # Short, because apsw finds a prepared statement by its text, for every row.
@@ -47,9 +55,10 @@ SELECT: Final = f"SELECT {','.join(COLUMNS)} FROM trace WHERE started_us = ? AND
 # Of two records of one call the richer one stays: the one with fewer NULLs, its price left out, so
 # that reading a record again never changes what it cost. Where it was first read stays too, so that
 # the sources' counts and the rows agree.
-_CHANGED: Final = COLUMNS[ENRICHED]
+_CHANGED: Final = (*LOGGED[2:], *PRICE, "anomalies")
+enriched: Final = value_of(*_CHANGED)
 ENRICH: Final = (
     f"UPDATE trace SET ({','.join(_CHANGED)}) = ({','.join('?' * len(_CHANGED))}) "
     "WHERE started_us = ? AND key = ? AND ? < "
-    + "+".join(f"({column} IS NULL)" for column in COLUMNS[AS_LOGGED])
+    + "+".join(f"({column} IS NULL)" for column in LOGGED[2:])
 )

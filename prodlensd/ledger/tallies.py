@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from prodlensd.ledger.connection import Database
 from prodlensd.ledger.rows import Row, value_of
+from prodlensd.ledger.schema import REASON_WORD
 from prodlensd.ledger.sums import exact_sums, joined
 from prodlensd.ledger.transactions import Writer
 from prodlensd.model import US_PER_DAY
@@ -73,12 +74,17 @@ class TallyReader:
         return {source: list(map(int, sums)) for source, *sums in self.ledger.all(sql)}
 
     def recount(self, calls: str = "trace") -> tuple[TotalsBySource, Counter[tuple[str, str]]]:
-        """The totals, and the tallies of `status`, counted from the rows of `calls`."""
+        """The totals, and the tallies of `status` and of `unpriced_reason`, from these rows."""
         totals: TotalsBySource = {}
         tallies: Counter[tuple[str, str]] = Counter()
-        sql = f"SELECT cost_source, status, count(*), {_SUMS} FROM {calls} GROUP BY 1, 2"
-        for source, status, traces, *sums in self.ledger.all(sql):
+        sql = (
+            f"SELECT cost_source, status, {REASON_WORD}, count(*), {_SUMS} FROM {calls} "
+            "GROUP BY 1, 2, 3"
+        )
+        for source, status, reason, traces, *sums in self.ledger.all(sql):
             tallies["status", status] += traces
+            if reason is not None:
+                tallies["unpriced_reason", reason] += traces
             before = totals.get(source, [0] * len(TOTALLED))
             new = [value or 0 for value in joined(sums)]
             totals[source] = list(map(add, before, new))
@@ -112,6 +118,7 @@ _TOTAL_OF: Final = f"SELECT {', '.join(TOTALLED)} FROM total WHERE cost_source =
 _SET_TOTAL: Final = f"INSERT OR REPLACE INTO total VALUES (?{', ?' * len(TOTALLED)})"
 _COST_SOURCE: Final = value_of("cost_source")
 _COSTS: Final = value_of("gateway_nanousd", "table_nanousd")
+_REASON: Final = value_of("unpriced_reason")
 _TALLIED: Final = {name: value_of(name) for name in ("status", "anomalies", "cost_source")}
 _TOTALLED: Final = tuple(map(value_of, TOTALLED))
 
@@ -122,6 +129,11 @@ def count_disputed(costs: Iterable[tuple[int | None, int | None]]) -> int:
     Counted at once, in a quarter of the time that a call for each pair would take.
     """
     return sum(1 for a, b in costs if a and b is not None and (a > 2 * b or b > 2 * a))
+
+
+def count_words(reasons: Iterable[str | None]) -> Counter[str]:
+    """How often each word of `unpriced_reason` is there, without the names behind them."""
+    return Counter(reason.partition(":")[0] for reason in reasons if reason is not None)
 
 
 class Tallies:
@@ -138,6 +150,7 @@ class Tallies:
         for column, value in _TALLIED.items():
             self.count(column, Counter(map(value, rows)), sign)
         self.count("disputed", {"yes": count_disputed(map(_COSTS, rows))}, sign)
+        self.count("unpriced_reason", count_words(map(_REASON, rows)), sign)
         sources = set(map(_COST_SOURCE, rows))
         for source in sources:
             its = rows if len(sources) == 1 else [r for r in rows if _COST_SOURCE(r) == source]

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 from prodlensd.ledger.calls import CallReader
 from prodlensd.ledger.connection import Database, translated
 from prodlensd.ledger.days import Span
+from prodlensd.ledger.schema import REASON_WORD
 from prodlensd.ledger.sums import exact_sums, joined
 
 #: What calls can be grouped by → its column, and the column of how the value was found.
@@ -46,12 +47,15 @@ _SUMS: Final = f"count(*), sum(status = 'failure'), {exact_sums(_SUMMED)}"
 class Sums(NamedTuple):
     """Calls with one key, one way in which each name was found, and one source of their price.
 
+    Of unpriced calls also one word of why (see `model.UNPRICED_REASONS`); None: not known.
+
     A sum is None when no call has a value; `unpriced_tokens` are those of calls without a price.
     """
 
     key: Key
     via: Key
     cost_source: str
+    unpriced_reason: str | None
     calls: int
     errors: int
     tokens_in: int | None
@@ -147,13 +151,14 @@ class UsageReader:
     ) -> Iterator[Sums]:
         """The calls of the span, counted and added up."""
         columns, vias = _columns(by), [via or "NULL" for _, via in map(COLUMNS.__getitem__, by)]
-        keys = ", ".join([*columns, *vias, "cost_source"])
-        groups = ", ".join(str(number) for number in range(1, 2 * len(by) + 2))
+        keys = ", ".join([*columns, *vias, "cost_source", REASON_WORD])
+        groups = ", ".join(str(number) for number in range(1, 2 * len(by) + 3))
         sql = f"SELECT {keys}, {_SUMS} {self._from(calls)} GROUP BY {groups}"
         middle, end = len(by), 2 * len(by)
         for row in self.ledger.all(sql, (from_us, until_us)):
-            source, count, errors, *halves = row[end:]
-            yield Sums(row[:middle], row[middle:end], source, count, errors, *joined(halves))
+            source, reason, count, errors, *halves = row[end:]
+            sums = joined(halves)
+            yield Sums(row[:middle], row[middle:end], source, reason, count, errors, *sums)
 
     def requests(
         self, by: Sequence[str], from_us: int, until_us: int, calls: str | None = None

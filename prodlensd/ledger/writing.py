@@ -17,15 +17,15 @@ import apsw
 
 from prodlensd.ledger.connection import key_digest
 from prodlensd.ledger.rows import (
-    AS_LOGGED,
-    AS_PRICED,
     ENRICH,
-    ENRICHED,
     INSERT,
     INSERT_NEW,
     KEY,
     SELECT,
     Row,
+    as_logged,
+    at_the_price_of,
+    enriched,
     priced_by,
     value_of,
 )
@@ -184,8 +184,8 @@ class Ledger(Writer):
             poorer = self.db.execute(SELECT, key).get
             if priced_by(row) == priced_by(poorer):
                 # A price is not looked up again because more is known that it does not depend on.
-                row = row[: AS_PRICED.start] + poorer[AS_PRICED] + row[AS_PRICED.stop :]  # noqa: PLW2901
-            self.db.execute(ENRICH, (*row[ENRICHED], *key, row[AS_LOGGED].count(None)))
+                row = at_the_price_of(poorer, row)  # noqa: PLW2901
+            self.db.execute(ENRICH, (*enriched(row), *key, as_logged(row).count(None)))
             if self.db.total_changes() > before:
                 changed.append(row)
                 replaced.append(poorer)

@@ -2,8 +2,6 @@
 
 from prodlensd.snapshots.destinations import Destination, destination
 from prodlensd.snapshots.files import (
-    LEDGER_COLUMNS,
-    SCHEMA,
     LockedError,
     count,
     digest,
@@ -18,6 +16,7 @@ from prodlensd.snapshots.files import (
     tables,
     write_snapshot,
 )
+from prodlensd.snapshots.schema import LEDGER_COLUMNS, SCHEMA
 
 __all__ = [
     "LEDGER_COLUMNS",

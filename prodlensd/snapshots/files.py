@@ -25,61 +25,26 @@ from fasteners import InterProcessReaderWriterLock
 
 from prodlensd.durable import replacing
 from prodlensd.model import SnapshotFile, TemporaryError
+from prodlensd.snapshots.schema import LEDGER_COLUMNS, NANOUSD, SCHEMA, USD
 
 LOCK_NAME: Final = ".prodlensd.lock"
-
-#: The columns of the `traces` view, with real types; without `event_date`, which is the folder's,
-#: and `started_us`, which is `timestamp`. Strings are dictionary-encoded in the file only: as types
-#: of columns, dictionaries could differ between files, and some readers cannot join those.
-SCHEMA: Final = pa.schema(
-    [
-        ("session_id", pa.string()),
-        ("developer_id", pa.string()),
-        ("repo_slug", pa.string()),
-        ("timestamp", pa.timestamp("us", tz="UTC")),
-        ("model", pa.string()),
-        ("provider", pa.string()),
-        ("call_type", pa.string()),
-        ("tokens_in", pa.int64()),
-        ("tokens_out", pa.int64()),
-        ("total_tokens", pa.int64()),
-        ("cache_read_tokens", pa.int64()),
-        ("cache_write_tokens", pa.int64()),
-        ("reasoning_tokens", pa.int64()),
-        ("latency_ms", pa.float64()),
-        ("ttft_ms", pa.float64()),
-        ("status", pa.string()),
-        ("status_code", pa.int64()),
-        ("cost_usd", pa.decimal128(18, 9)),
-        ("cost_source", pa.string()),
-        ("call_id", pa.string()),
-        ("end_user", pa.string()),
-        ("tags", pa.string()),
-        ("accepted", pa.bool_()),
-        ("diff_ratio", pa.float64()),
-        ("accepted_lines", pa.int64()),
-        ("source_id", pa.int64()),
-        ("source_offset", pa.int64()),
-        ("host", pa.string()),
-    ]
-)
-
-#: The ledger's exact columns for those that the view has as text or float.
-_EXACT: Final = {"timestamp": "started_us", "cost_usd": "cost_nanousd"}
-#: The ledger's columns for one row of a snapshot, in the snapshot's order.
-LEDGER_COLUMNS: Final[tuple[str, ...]] = tuple(_EXACT.get(name, name) for name in SCHEMA.names)
 
 #: Rows of a row group, or somewhat more; as many are held in memory at once.
 GROUP_ROWS: Final = 65_536
 #: Rows that are turned into columns at once: few enough to stay in the processor's cache.
 _SLICE_ROWS: Final = 2048
 
-_NANOUSD: Final = pa.decimal128(19, 0)  # the digits of 64 bits
-_USD: Final = pa.decimal128(18, 9)  # the same 128 bits, read as dollars
 #: These columns grow by small steps: their differences take a few bits each.
 _DELTA_ENCODED: Final = dict.fromkeys(("timestamp", "source_offset"), "DELTA_BINARY_PACKED")
 #: In these columns hardly any value repeats: a dictionary would make them larger.
-_PLAIN: Final = ("call_id", "latency_ms", "ttft_ms", "cost_usd")
+_PLAIN: Final = (
+    "call_id",
+    "latency_ms",
+    "ttft_ms",
+    "cost_usd",
+    "gateway_cost_usd",
+    "table_cost_usd",
+)
 
 
 class LockedError(TemporaryError):
@@ -152,9 +117,8 @@ def _slices(rows: Iterator[Sequence[Any]], most: int) -> Iterator[pa.RecordBatch
 
 def _raw(field: pa.Field) -> pa.Field:
     """The type that the ledger has this column in."""
-    if field.name in ("cost_usd", "accepted"):
-        return field.with_type(pa.int64())
-    return field
+    is_whole = field.type == USD or pa.types.is_boolean(field.type)
+    return field.with_type(pa.int64()) if is_whole else field
 
 
 _RAW: Final = pa.schema(list(map(_raw, SCHEMA)))
@@ -162,9 +126,9 @@ _RAW: Final = pa.schema(list(map(_raw, SCHEMA)))
 
 def _typed(column: pa.ChunkedArray, field: pa.Field) -> pa.Array:
     array = _one(column)
-    if field.name == "cost_usd":
-        nano = array.cast(_NANOUSD)
-        return pa.Array.from_buffers(_USD, len(nano), nano.buffers(), nano.null_count)
+    if field.type == USD:
+        nano = array.cast(NANOUSD)
+        return pa.Array.from_buffers(USD, len(nano), nano.buffers(), nano.null_count)
     return array.cast(field.type)
 
 
@@ -260,11 +224,26 @@ def measure(path: Path) -> tuple[int, int]:
 def read_groups(path: Path, names: Sequence[str] | None = None) -> Iterator[pa.Table]:
     """The rows of a snapshot (these columns of them), a row group at a time.
 
-    Raises OSError, or ValueError for another kind of file.
+    A column that came after the file was written is NULL. Raises OSError, or ValueError for another
+    kind of file.
     """
+    wanted = SCHEMA.names if names is None else names
     with path.open("rb") as opened, pq.ParquetFile(opened) as file:
-        for batch in file.iter_batches(GROUP_ROWS, columns=names):
-            yield pa.Table.from_batches([batch])
+        held = [name for name in wanted if name in file.schema_arrow.names]
+        for batch in file.iter_batches(GROUP_ROWS, columns=held):
+            yield _complete(pa.Table.from_batches([batch]), wanted)
+
+
+def _complete(table: pa.Table, names: Sequence[str]) -> pa.Table:
+    """The table with exactly these columns of SCHEMA, in this order."""
+    fields = [SCHEMA.field(name) for name in names]
+    columns = [
+        table[field.name]
+        if field.name in table.column_names
+        else pa.nulls(table.num_rows, field.type)
+        for field in fields
+    ]
+    return pa.table(columns, schema=pa.schema(fields))
 
 
 def ledger_rows(path: Path, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
@@ -306,9 +285,9 @@ def _numbers(array: pa.Array, code: Literal["i", "q", "d"]) -> list[Any]:
 def _untyped(column: pa.ChunkedArray) -> pa.Array:
     """The column; costs and times as the whole numbers that they are in the ledger."""
     array = _one(column)
-    if array.type == _USD:
+    if array.type == USD:
         bits = (array.buffers(), array.null_count, array.offset)
-        array = pa.Array.from_buffers(_NANOUSD, len(array), *bits)
+        array = pa.Array.from_buffers(NANOUSD, len(array), *bits)
     elif not pa.types.is_timestamp(array.type):
         return array
     return array.cast(pa.int64())

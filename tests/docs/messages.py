@@ -60,7 +60,10 @@ CONSTANTS: Final = frozenset(
         "_NO_RATES",
         "USAGE_EXCLUSIVE",
         "USAGE_MISMATCH",
+        "USAGE_MISSING",
         "USAGE_TYPE",
+        "USAGE_UNKNOWN",
+        "_WHY",
     )
 )
 

@@ -67,6 +67,26 @@ def refused(home: Path) -> None:
     _ingest(home, {"my-tool.jsonl": [*calls, *bad]})
 
 
+def searches(home: Path) -> None:
+    """One call with web searches, fast mode and cache writes of an hour, which nobody billed."""
+    call = {
+        "timestamp": "2026-11-02T12:00:00Z",
+        "id": "msg-7",
+        "litellm_call_id": "call-7",
+        "attributes": {"llm.model_name": "anthropic/claude-opus-4-8", "status": "success"},
+        "usage": {
+            "input_tokens": 1200,
+            "output_tokens": 800,
+            "cache_read_input_tokens": 30_000,
+            "cache_creation_input_tokens": 5000,
+            "cache_creation": {"ephemeral_1h_input_tokens": 5000},
+            "server_tool_use": {"web_search_requests": 3},
+            "speed": "fast",
+        },
+    }
+    _ingest(home, {"litellm-traces-2026-11-02.jsonl": [json.dumps(call)]})
+
+
 def deployment(home: Path) -> None:
     """Twelve calls of a deployment whose price nobody knows; seven on which two prices differ."""
     private = _Model("azure/my-deployment", 0.0, 0.0, 0.0)

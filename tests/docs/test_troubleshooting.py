@@ -17,6 +17,17 @@ PACKAGE = Path(prodlensd.__file__).parent
 SAID = {message.text: message for message in messages(PACKAGE)}
 #: Messages that the page need not have, and why.
 NOT_ON_THE_PAGE = {
+    "model_unknown:…": "an unpriced_reason: docs/pricing.md lists them all",
+    "price_unknown:…": "likewise",
+    **dict.fromkeys(
+        (
+            "corrections.toml has the tables …",
+            "corrections.toml: not a whole row: …",
+            "corrections.toml: not one meaning for …: …",
+            "corrections.toml: unknown keys for …: …",
+        ),
+        "a file of the package, which its tests read",
+    ),
     "no status line": "`status` says instead that the proxy does not speak HTTP",
     "… of … calls …": "the result of a reprice in which all went well",
 }

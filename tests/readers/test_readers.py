@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from prodlensd.ledger.schema import TRACES_COLUMNS
+from prodlensd.ledger.views import TRACES_COLUMNS
 from tests.readers.reading import Reader
 
 #: What a column holds, for those that hold no text.

@@ -84,7 +84,7 @@ def test_a_snapshot_says_what_it_is(world_of_a_day: World, tmp_path: Path) -> No
     }
     writer = told.pop("prodlensd.writer")
     assert told == {
-        "prodlensd.schema_version": "1",
+        "prodlensd.schema_version": "2",
         "prodlensd.watermark": str(world_of_a_day.query("SELECT version FROM partition")[0]),
         "prodlensd.rows": "600",
         "prodlensd.price_book": "none",

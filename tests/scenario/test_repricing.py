@@ -24,7 +24,7 @@ from prodlensd.logs.tailer import Tailer
 from prodlensd.model import US_PER_DAY, Price, Trace
 from prodlensd.moments import now_us
 from prodlensd.pricing import ALWAYS, FOREVER, Override, PriceBook, Pricer, Quote, flat_rates
-from prodlensd.pricing.rates import Origin
+from prodlensd.pricing.rates import Origin, Question
 from tests.scenario.conftest import PricedBy, World
 
 #: 2026-01-01 and the two days after it, in microseconds.
@@ -46,8 +46,8 @@ class Book(PriceBook):
         self._version = version
         self._models = models
 
-    def quote(self, provider: str, model: str, at_us: int, tier: str | None) -> Quote:
-        del tier
+    def quote(self, question: Question) -> Quote:
+        provider, model, at_us, _ = question
         name = model.removeprefix(f"{provider}/").replace("-", "_")
         quote = Quote(None)
         for from_us, usd in sorted(self._models.get(name, {}).items()):
@@ -69,9 +69,9 @@ class Anything(PriceBook):
     def __init__(self, version: int = 1) -> None:
         self._version = version
 
-    def quote(self, provider: str, model: str, at_us: int, tier: str | None) -> Quote:
-        del at_us, tier
-        if not model:
+    def quote(self, question: Question) -> Quote:
+        provider = question.provider
+        if not question.model:
             return Quote(None)
         usd = self._version * (1 if provider == "acme" else 3)
         origin = Origin(f"anything {self._version}", provider, f"begins with {provider}")
@@ -593,10 +593,10 @@ def seven_calls(world: Any, at: Any) -> None:
 
 def test_nobody_waits_while_prices_are_looked_up(world: Any, at: Any) -> None:
     class Patient(Book):
-        def quote(self, provider: str, model: str, at_us: int, tier: str | None) -> Quote:
+        def quote(self, question: Question) -> Quote:
             with Turn(world, lambda db: db.execute("BEGIN IMMEDIATE; ROLLBACK").get):
-                asked.append(model)
-            return super().quote(provider, "acme/later", at_us, tier)
+                asked.append(question.model)
+            return super().quote(question._replace(model="acme/later"))
 
     asked: list[str] = []
     upgrade(world, OLD)

@@ -10,7 +10,7 @@ import os
 import random
 import sys
 import tracemalloc
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC
@@ -138,6 +138,9 @@ def figures(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
             source: (len(among), cost(among)) for source, among in sorted(by_source.items())
         },
         "unpriced_calls": len(unpriced),
+        "unpriced_reasons": dict(
+            Counter(row["unpriced_reason"].partition(":")[0] for row in unpriced).most_common()
+        ),
         "unpriced_tokens": total("total_tokens", unpriced),
         "latency_p50_ms": quantile(took, 0.5),
         "latency_p95_ms": quantile(took, 0.95),

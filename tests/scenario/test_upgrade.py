@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,14 @@ import apsw
 import pytest
 
 from prodlensd.ledger import LedgerError, Reader, connection, schema
+from prodlensd.ledger.rows import COLUMNS
 from tests.scenario.conftest import World
 from tests.scenario.proving import PROVEN, verdict
 
+#: The schema with which the bill of a call came.
+BILLS = 4
+#: And the one with which dead letters have a state.
+LETTER_STATES = 3
 OLD_LETTER = "INSERT INTO dead_letter VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 
 
@@ -19,6 +25,15 @@ def insert_old_letter(self: Any, letter: Any, now_us: int) -> bool:
     before = self.db.total_changes()
     self.db.execute(OLD_LETTER, (*letter, now_us))
     return bool(self.db.total_changes() > before)
+
+
+#: Rows had no bill and no reason before schema 4.
+OLD_COLUMNS = len(COLUMNS) - 2
+OLD = ", ".join(COLUMNS[:OLD_COLUMNS])
+OLD_INSERT = (
+    f"INSERT INTO trace SELECT {', '.join(f'?{n + 1}' for n in range(OLD_COLUMNS))} "
+    f"WHERE ?{OLD_COLUMNS + 1} IS NULL OR ?{OLD_COLUMNS + 2} NOT NULL OR 1"
+)
 
 
 @pytest.fixture(params=range(1, schema.SCHEMA_VERSION))
@@ -47,8 +62,12 @@ def old_world(
     with monkeypatch.context() as patch:
         patch.setattr(connection, "_migrate", lambda *_: None)
         patch.setattr("prodlensd.ledger.writing.Ledger._not_pruned", lambda _self, rows: rows)
-        patch.setattr("prodlensd.ledger.writing.Ledger._insert_dead_letter", insert_old_letter)
+        if request.param < LETTER_STATES:
+            patch.setattr("prodlensd.ledger.writing.Ledger._insert_dead_letter", insert_old_letter)
         patch.setattr("prodlensd.ledger.writing.Ledger._drop_purged", lambda *_: 0)
+        if request.param < BILLS:
+            patch.setattr("prodlensd.ledger.writing.INSERT", OLD_INSERT)
+            patch.setattr("prodlensd.ledger.tallies.count_words", lambda _: Counter())
         world = World(folder)
         world.append("a.jsonl", make_line(1), make_line(2, ids=False), b"garbage\n")
         world.settle()
@@ -65,11 +84,11 @@ def test_a_ledger_of_an_earlier_version_is_brought_up_to_date(
     old_world: World, tmp_path: Path, make_line: Any
 ) -> None:
     assert version_of(old_world) < schema.SCHEMA_VERSION
-    rows = old_world.query("SELECT * FROM trace")
+    rows = old_world.query(f"SELECT {OLD} FROM trace")
     totals = old_world.query("SELECT cost_nanousd + 0, tokens_in + 0 FROM total")
     old_world._start()
     assert version_of(old_world) == schema.SCHEMA_VERSION
-    assert rows == old_world.query("SELECT * FROM trace")
+    assert rows == old_world.query(f"SELECT {OLD} FROM trace")
     assert totals == old_world.query("SELECT cost_nanousd + 0, tokens_in + 0 FROM total")
     assert old_world.query("SELECT reason, state FROM dead_letters") == [("invalid_json", "open")]
     assert old_world.query("SELECT timestamp FROM traces LIMIT 1") == [

@@ -217,9 +217,9 @@ def test_a_daemon_started_with_the_current_folder_in_its_path_does_not_hand_it_o
     house.environment["PYTHONPATH"] = os.pathsep.join(
         filter(None, (str(house.work), os.environ.get("PYTHONPATH")))
     )
-    book = "import time; from prodlensd.pricing import ChildBook; "
+    book = "import time; from prodlensd.pricing import ChildBook, Question; "
     book += "b = ChildBook(now_s=time.monotonic)"
-    ask = "print(b.quote('openai', 'gpt-4o-mini', 1795456801000000, None).rates is not None)"
+    ask = "print(b.quote(Question('openai', 'gpt-4o-mini', 1795456801000000)).rates is not None)"
     trap = f"import sys; sys.path.insert(0, ''); open('sitecustomize.py', 'w').write({_TRAP!r})"
     done = subprocess.run(
         [sys.executable, "-P", "-c", f"{book}\n{trap}\n{ask}\nb.close()"],

@@ -302,7 +302,7 @@ def test_nothing_is_run_but_our_own_children(traced: Traced) -> None:
     assert {run[0] for run in runs} == {sys.executable}
     assert {tuple(run[2:4]) for run in runs} == {("-P", "-m")}
     modules = {" ".join(run[4:6]) if run[4] == "prodlensd" else run[4] for run in runs}
-    assert {"prodlensd compact", "prodlensd reprice", "prodlensd.pricing.genai"} < modules
+    assert {"prodlensd compact", "prodlensd reprice", "prodlensd.pricing.builtin"} < modules
     assert not {module for module in modules if not module.startswith("prodlensd")}
 
 

@@ -32,7 +32,7 @@ from prodlensd.cli.report import _FORMS
 from prodlensd.config import load
 from prodlensd.ledger import Prices
 from prodlensd.moments import now_us
-from prodlensd.pricing.genai import GenaiBook
+from prodlensd.pricing.builtin import BuiltinBook
 from tests.scenario.conftest import World
 
 pytestmark = pytest.mark.long  # thousands of calls, repriced and proven
@@ -128,7 +128,7 @@ class Desk(World):
 def desk(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     """A ledger of all three kinds of calls."""
 
-    class InProcess(GenaiBook):
+    class InProcess(BuiltinBook):
         def close(self) -> None:
             """Nothing to end: a process of its own would only take time."""
 

@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 
 from prodlensd.pricing import FOREVER
-from prodlensd.pricing.genai import GenaiBook
-from prodlensd.pricing.rates import Rates
+from prodlensd.pricing.builtin import BuiltinBook
+from prodlensd.pricing.rates import Question, Rates
 from tests.service.test_reprice import FALLBACK, Desk, desk, line
 from tests.service.test_terminal import on_terminal
 
 __all__ = ["desk"]  # a fixture
 
-BOOK = GenaiBook()
+BOOK = BuiltinBook()
 NOVEMBER = "2026-11-22T12:00:00"
 NOVEMBER_US = int(datetime.fromisoformat(f"{NOVEMBER}Z").timestamp()) * 1_000_000
 SONNET = "anthropic/claude-sonnet-4-5"
@@ -80,7 +80,8 @@ def usd(pico: int | None) -> str:
 
 
 def expected_table(rates: Rates) -> dict[str, str]:
-    return {name: usd(getattr(rates, unit)) for unit, name in UNITS.items()}
+    others = {unit: usd(rate) for unit, rate in rates.others if unit.endswith("_tokens")}
+    return {name: usd(getattr(rates, unit)) for unit, name in UNITS.items()} | others
 
 
 # show
@@ -109,7 +110,8 @@ def expected_table(rates: Rates) -> dict[str, str]:
     ],
 )
 def test_every_number_is_the_books(desk: Any, provider: str, model: str, tier: str | None) -> None:
-    quote = BOOK.quote(provider, model, NOVEMBER_US, tier)
+    modifiers = () if tier is None else (("service_tier", tier),)
+    quote = BOOK.quote(Question(provider, model, NOVEMBER_US, modifiers))
     rates = quote.rates
     assert rates is not None
     asked = [model, "--provider", provider, "--at", NOVEMBER]
@@ -126,13 +128,17 @@ def test_every_number_is_the_books(desk: Any, provider: str, model: str, tier: s
     for values, step in zip(told, steps, strict=True):
         assert {
             unit: None if v is None else round(v * 1_000_000) for unit, v in values.items()
-        } == {unit: getattr(step, unit) for unit in UNITS}
+        } == {unit: getattr(step, unit) for unit in UNITS} | {
+            unit: rate for unit, rate in step.others if unit.endswith("_tokens")
+        }
+    uses = {unit: usd for unit, usd in rates.others if not unit.endswith("_tokens")}
+    assert {unit: round(usd * 10**12) for unit, usd in found["usd_per_use"].items()} == uses
     assert [a["tokens_in_over"] for a in found["above"]] == [over for over, _ in rates.above]
     assert (found["book"], found["entry"], found["match"]) == tuple(quote.origin)
     assert (found["model"], found["provider"], found["tier"]) == (model, provider, tier)
     # The worked example, from the exact rates
     out = 0 if rates.output is None else 1000
-    picos = 2000 * rates.input + 8000 * rates.cache_read + out * (rates.output or 0)
+    picos = 2000 * (rates.input or 0) + 8000 * (rates.cache_read or 0) + out * (rates.output or 0)
     example = lines_of(text, "example")
     sums = re.search(r"\(([\d,]+) x (\S+) \+ ([\d,]+) x (\S+) \+ ([\d,]+) x (\S+)\) / 1M", example)
     assert sums
@@ -168,7 +174,8 @@ def test_the_price_is_that_of_the_time_asked_for(desk: Any) -> None:
 
 KEYS = {
     *("schema", "model", "provider", "at", "tier", "cost_source", "book", "entry", "match"),
-    *("valid_from", "valid_until", "usd_per_million_tokens", "above"),
+    *("valid_from", "valid_until", "usd_per_million_tokens", "above", "usd_per_use"),
+    *("modifiers", "unpriced_reason", "call"),
 }
 
 
@@ -208,11 +215,11 @@ def test_it_says_whose_price_counts(
     "arguments",
     [
         ["azure/my-deployment"],
-        ["gpt-5"],  # no provider: nobody's
+        ["llama-4"],  # no provider: nobody's
         ["gpt-5", "--provider", "anthropic"],
         ["anthropic/claude-99"],
         ["openai/gpt-5", "--tier", "scale"],
-        ["openai/gpt-5", "--tier", "flex", "--at", "2025-10-12"],
+        ["openai/gpt-5", "--tier", "flex", "--at", "2025-01-12"],
         [""],
         ["x" * 1000],
     ],
@@ -232,7 +239,56 @@ def test_what_nobody_knows_is_unpriced_and_exit_1(desk: Any, arguments: list[str
 def test_a_tier_and_a_provider_are_named(desk: Any) -> None:
     text = shown(desk, "openai/gpt-5", "--tier", "flex")
     assert lines_of(text, "model") == "openai/gpt-5, provider openai, tier flex"
-    assert lines_of(shown(desk, "gpt-5", code=1), "model") == "gpt-5, provider unknown"
+    assert lines_of(shown(desk, "llama-4", code=1), "model") == "llama-4, provider unknown"
+
+
+def test_a_bare_name_is_its_makers_and_says_so(desk: Any) -> None:
+    text = shown(desk, "gpt-5")
+    assert lines_of(text, "found") == "the name is gpt-5; a bare name is openai's"
+
+
+def test_a_call_of_the_ledger_is_explained_unit_by_unit(desk: Any) -> None:
+    usage = {
+        "input_tokens": 1000,
+        "output_tokens": 100,
+        "server_tool_use": {"web_search_requests": 2},
+        "speed": "fast",
+    }
+    opus = {"llm.model_name": "anthropic/claude-opus-4-8"}
+    at = {"timestamp": "2026-11-02T12:00:00Z", "litellm_call_id": "call-1", "id": "msg-1"}
+    desk.ingest(line(1, "x", attributes=opus, usage=usage, **at))
+    text = shown(desk, "--call", "call-1")
+    assert lines_of(text, "model").endswith("provider anthropic, speed fast")
+    assert lines_of(text, "billed") == (
+        "tokens_in 1,000 $0.01 tokens_out 100 $0.005 web_search_requests 2 $0.02"
+    )
+    assert lines_of(text, "ledger") == "$0.035, table"
+    found = shown_json(desk, "--call", "call-1")
+    assert found["modifiers"] == {"speed": "fast"}
+    assert found["call"]["ledger"]["cost_nanousd"] == 35_000_000
+    assert [unit["quantity"] for unit in found["call"]["billed"]] == [1000, 100, 2]
+
+
+def test_a_call_that_nobody_understands_says_what_it_holds(desk: Any) -> None:
+    desk.ingest(line(1, SONNET, usage={"input_tokens": 1, "output_tokens": 1, "brand_new": 7}))
+    (call_id,) = desk.query("SELECT call_id FROM traces")
+    text = shown(desk, "--call", call_id)
+    assert lines_of(text, "unknown") == "brand_new: nobody here knows what they cost"
+    assert lines_of(text, "ledger") == "unpriced: usage_unknown:brand_new"
+
+
+@pytest.mark.parametrize("arguments", [[], ["gpt-5", "--call", "x"]])
+def test_either_a_model_or_a_call_is_asked_for(desk: Any, arguments: list[str]) -> None:
+    done = desk.command("prices", "show", *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "either a MODEL or, with --call, a call" in done.stderr
+
+
+def test_a_call_that_is_not_there_is_an_error(desk: Any) -> None:
+    desk.ingest(line(1, SONNET))
+    done = desk.command("prices", "show", "--call", "nobodys")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "nobodys: no call of the ledger has this id" in done.stderr
 
 
 @pytest.mark.parametrize("when", ["", "yesterday", "2026-13-01", "12:00", "2026-01-01T25:00:00"])
@@ -331,16 +387,17 @@ def test_it_lists_what_has_no_price_most_calls_first_and_why(desk: Any) -> None:
     )
     desk.config.write_text(OURS)
     rows, found = checked(desk, 1)
-    nothing = "no price is known: give it one under [[pricing.override]]"
+    nobody = "no price book has the provider theirs"
     missing = "the calls do not say how many tokens they had"
-    now = "has a price now ({}), unless tokens are missing: prodlensd reprice"
+    scale = "no price is known under service_tier=scale"
+    now = "has a price now (override): prodlensd reprice"
     assert sorted(row[:1] + row[2:] for row in rows[1:]) == sorted(
         [
-            ["theirs/model", "-", "2", "4,000", nothing],
-            [SONNET, "-", "2", "5", now.format("table")],
-            ["(none)", "-", "1", "2,000", nothing],
-            ["openai/gpt-5", "scale", "1", "2,000", nothing],
-            ["ours/model", "-", "1", "2,000", now.format("override")],
+            ["theirs/model", "-", "2", "4,000", nobody],
+            [SONNET, "-", "2", "5", missing],
+            ["(none)", "-", "1", "2,000", "the calls name no model"],
+            ["openai/gpt-5", "scale", "1", "2,000", scale],
+            ["ours/model", "-", "1", "2,000", now],
             ["x/z", "-", "1", "0", missing],
         ]
     )
@@ -351,12 +408,13 @@ def test_it_lists_what_has_no_price_most_calls_first_and_why(desk: Any) -> None:
         "model": "theirs/model",
         "provider": None,
         "tier": None,
+        "unpriced_reason": "provider_unknown:theirs",
         "calls": 2,
         "tokens": 4000,
         "gateway_nanousd": None,
         "table_nanousd": None,
         "last_call_at": "2026-01-01T00:00:03.000000Z",
-        "why": nothing,
+        "why": nobody,
     }
 
 

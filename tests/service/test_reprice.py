@@ -23,7 +23,7 @@ from prodlensd.config import load
 from prodlensd.ledger import Prices
 from prodlensd.moments import now_us
 from prodlensd.pricing import ChildBook, PriceBook, Quote
-from prodlensd.pricing.genai import GenaiBook
+from prodlensd.pricing.builtin import BuiltinBook
 from prodlensd.pricing.litellm_file import LiteLLMFile
 from prodlensd.pricing.rates import Question
 from tests.scenario.conftest import World
@@ -62,14 +62,14 @@ class InProcess(ChildBook):
         super().__init__(module, *arguments, now_s=now_s)
         self._book: PriceBook | None = None
         if not module:
-            self._book = GenaiBook()
+            self._book = BuiltinBook()
         elif Path(*arguments).read_text() != "{":
             self._book = LiteLLMFile(Path(*arguments))
 
     def _ask(self, questions: Sequence[Question]) -> Iterator[Quote]:
         if self._book is None:
             return super()._ask(questions)
-        return (self._book.quote(*question) for question in questions)
+        return (self._book.quote(question) for question in questions)
 
 
 class Desk(World):

@@ -23,7 +23,7 @@ from prodlensd import snapshots
 from prodlensd.answers.facts import missing_snapshots
 from prodlensd.daemon.jobs import Job, ScheduledJob
 from prodlensd.ledger.days import Partition
-from prodlensd.ledger.schema import TRACES_COLUMNS
+from prodlensd.ledger.views import TRACES_COLUMNS
 from prodlensd.model import SnapshotFile
 from prodlensd.snapshots.files import shared_lock
 

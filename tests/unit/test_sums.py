@@ -8,8 +8,8 @@ import apsw
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from prodlensd.ledger.schema import _sum
 from prodlensd.ledger.sums import exact_sums, joined
+from prodlensd.ledger.views import _sum
 
 INT64_MAX = 2**63 - 1
 NUMBERS = st.lists(st.none() | st.integers(0, INT64_MAX) | st.integers(0, 10**15), max_size=20)

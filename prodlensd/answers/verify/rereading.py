@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from prodlensd.answers.facts import Follow
 from prodlensd.answers.verify.differences import NOTHING, Difference, Differences
-from prodlensd.ledger import Counts, Place, Reader, Source
+from prodlensd.ledger import Counts, Place, Reader, Source, place_of
 from prodlensd.logs import PassedOver, Tailer
 from prodlensd.model import CHAIN_ROOT, Checkpoint, Chunk, Fault, Mismatch, Outcome, Sighting
 from prodlensd.moments import short_time
@@ -141,7 +141,8 @@ class Replay:
     def _take_trace(
         self, row: tuple[Any, ...], chain: bytes, place: Place | None, reader: Reader
     ) -> None:
-        started_us, key, *_, offset = row
+        started_us, key = row[:2]
+        _, offset = place_of(row)
         if here := self._is_here(place, offset):
             self.traces += 1
         # What an older version refused, and this one can read, is in the queue under its chain.
