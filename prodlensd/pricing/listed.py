@@ -70,17 +70,6 @@ class Listed(NamedTuple):
         picos = {**other.picos, **self.picos}
         return self._replace(picos=picos, above=tuple(above.items()), standard=standard)
 
-    def is_part_of(self, other: Listed) -> bool:
-        """Whether both agree in all that both have, and long calls begin at the same thresholds."""
-        mine, its = dict(self.above), dict(other.above)
-        return mine.keys() == its.keys() and all(
-            agree(one, another)
-            for one, another in (
-                (self.picos, other.picos),
-                *((mine[over], its[over]) for over in mine),
-            )
-        )
-
     def without(self, units: Collection[str]) -> Listed:
         """The same without the prices of these units."""
         picos, *dearer = [

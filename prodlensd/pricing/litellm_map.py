@@ -1,9 +1,8 @@
 """LiteLLM's price map as a price list with dates, for what genai-prices lacks.
 
 `litellm_prices.json` is made by `make prices` from the maps of many versions of LiteLLM: of each
-name that is sold by the token it holds the newest prices, and since which version they are the
-same. Before that, no price is known. LiteLLM's price map is licensed as LICENSE.litellm
-says.
+name that is sold by the token it holds the newest prices, and since which version each of them is
+the same. Before that, no price is known. The map is licensed as LICENSE.litellm says.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ class _Map(NamedTuple):
     units       the units of its rates
     rates       each once: prices, and [tokens, prices above them] ...; prices are unit, rate, ...
     sellers     who sells them
-    names       name → seller → service tier → map since which, rates, map before which (if any)
+    names       name → seller → service tier → map since which, rates from then on ...; null: none
     """
 
     book: str
@@ -72,12 +71,9 @@ def find(asked: Sought, at_us: int) -> Row:
             if tier not in tiers or asked.modifiers.keys() - {"service_tier"}:
                 row = Row(None, reason=unknown(asked.modifiers))
                 continue
-            from_us, until_us, listed = _priced(held, tiers, tier, vendor_of(key, seller))
-            reason = f"price_unknown:{model}"
-            if at_us < from_us:
-                return Row(None, ALWAYS, from_us, reason=reason)
-            if at_us >= until_us:
-                return Row(None, until_us, FOREVER, reason=reason)
+            from_us, until_us, listed = _at(held, tiers, tier, vendor_of(key, seller), at_us)
+            if listed is None:
+                return Row(None, from_us, until_us, reason=f"price_unknown:{model}")
             return Row(listed, from_us, until_us, Origin(held.book, key, f"is {key}"))
     if asked.region and row.reason.startswith("model_unknown"):
         return Row(None, reason=unknown({}, asked.region))
@@ -90,20 +86,32 @@ def maker_of(model: str) -> str:
     return next(iter(sellers)) if len(sellers) == 1 else ""
 
 
-def _priced(
-    held: _Map, tiers: Mapping[str, list[int]], tier: str, vendor: str
-) -> tuple[int, int, Listed]:
-    """Since when, until when, and what."""
-    since, number, *before = tiers[tier]
+def _at(
+    held: _Map, tiers: Mapping[str, list[Any]], tier: str, vendor: str, at_us: int
+) -> tuple[int, int, Listed | None]:
+    """Since when, until when, and what.
+
+    The units of the newest prices, and of the standard ones, are not filled in where they are not
+    known.
+    """
+    from_us, number = ALWAYS, None
+    for since, rates in zip(tiers[tier][::2], tiers[tier][1::2], strict=True):
+        if at_us < held.moments_us[since]:
+            return from_us, held.moments_us[since], _listed(held, tiers, tier, number, vendor)
+        from_us, number = held.moments_us[since], rates
+    return from_us, FOREVER, _listed(held, tiers, tier, number, vendor)
+
+
+def _listed(
+    held: _Map, tiers: Mapping[str, list[Any]], tier: str, number: int | None, vendor: str
+) -> Listed | None:
+    if number is None:
+        return None
+    newest = [rates for of in ("", tier) for rates in tiers[of][1::2] if rates is not None]
+    units = {held.units[unit] for rates in newest for unit in held.rates[rates][0][::2]}
     base, *steps = held.rates[number]
-    standard = held.rates[tiers[""][1]][0][::2]
     above = tuple((over, _picos(held, flat)) for over, flat in steps)
-    units = [held.units[unit] for unit in standard]
-    return (
-        held.moments_us[since],
-        held.moments_us[before[0]] if before else FOREVER,
-        Listed(_picos(held, base), above, units, vendor),
-    )
+    return Listed(_picos(held, base), above, units, vendor)
 
 
 def _picos(held: _Map, flat: list[int]) -> Picos:

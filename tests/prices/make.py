@@ -1,17 +1,17 @@
 """Makes prodlensd/pricing/litellm_prices.json: `make prices`.
 
 Of each name that is sold by the token the file has the newest prices, and since which of the maps
-they are the same; of a name that LiteLLM has dropped, also until which. A later map may know more
-units of a name, as long as it agrees in those that both have.
+each of them is the same: what the map said before that may have been another price, or an error. Of
+a name that LiteLLM has dropped it has the last ones, and until which map.
 """
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-from prodlensd.pricing.listed import Listed
+from prodlensd.pricing.listed import Listed, is_same
 from prodlensd.pricing.litellm_rates import listed_in, seller_of, tiers_of, vendor_of
 from tests.prices.maps import Entries, days, map_before
 
@@ -20,22 +20,22 @@ _FILE: Final = Path(__file__).parents[2] / "prodlensd" / "pricing" / "litellm_pr
 _Sold = tuple[str, str, str]
 
 
-class _Price(NamedTuple):
-    listed: Listed
-    since: int
-    before: int | None = None
+#: (number of a map, the prices from it on); None: none.
+_Timeline = list[tuple[int, Listed | None]]
+#: Without one of these that the newest prices have, there is no price of a call.
+_NEEDED: Final = {"input", "output", "audio_out", "image_out_tokens"}
 
 
 def main() -> None:
     """Fetches the maps and writes the file."""
     maps = [(day, *map_before(day)) for day in days()]
-    prices: dict[_Sold, _Price] = {}
-    for number, (_, _, entries) in enumerate(maps):
-        _take(prices, _sold(entries), number)
+    sold = [_sold(entries) for _, _, entries in maps]
+    names = sorted({key for of in sold for key in of})
+    prices = {key: _timeline([of.get(key) for of in sold]) for key in names}
     text = _text([[day, version] for day, version, _ in maps], prices)
     _FILE.write_text(text, encoding="utf-8")
-    names = len({sold[:2] for sold in prices})
-    print(f"{_FILE.name}: {names} names in {len(text) / 1000:.0f} kB")
+    number = len({key[:2] for key in names})
+    print(f"{_FILE.name}: {number} names in {len(text) / 1000:.0f} kB")
 
 
 def _sold(entries: Entries) -> dict[_Sold, Listed]:
@@ -49,27 +49,55 @@ def _sold(entries: Entries) -> dict[_Sold, Listed]:
     return sold
 
 
-def _take(prices: dict[_Sold, _Price], sold: dict[_Sold, Listed], number: int) -> None:
-    """Takes the map of this number into account."""
-    for key, listed in sold.items():
-        known = prices.get(key)
-        same = known and known.before is None and known.listed.is_part_of(listed)
-        prices[key] = _Price(listed, known.since if known and same else number)
-    for key, known in prices.items():
-        if key not in sold and known.before is None:
-            prices[key] = known._replace(before=number)
+def _timeline(prices: list[Listed | None]) -> _Timeline:
+    """Since when the newest prices hold, and before that those of them that are the same."""
+    last = max(number for number, listed in enumerate(prices) if listed)
+    known = prices[last]
+    timeline: _Timeline = [(last + 1, None)] if last + 1 < len(prices) else []
+    since = last
+    for number in range(last, -1, -1):
+        before = prices[number]
+        common = before and known and _common(known, before)
+        if not common:
+            break
+        if common != known:
+            timeline.insert(0, (since, known))
+            known = common
+        since = number
+    return [(since, known), *timeline]
 
 
-def _text(maps: list[list[str]], prices: dict[_Sold, _Price]) -> str:
+def _common(new: Listed, old: Listed) -> Listed | None:
+    """The new prices without those that were others before; None if too few are left."""
+    if [over for over, _ in new.above] != [over for over, _ in old.above]:
+        return None
+    steps = [(new.picos, old.picos)]
+    steps += [(mine, its) for (_, mine), (_, its) in zip(new.above, old.above, strict=True)]
+    kept = [
+        {unit: rate for unit, rate in mine.items() if is_same(rate, its.get(unit, rate))}
+        for mine, its in steps
+    ]
+    if any(
+        _NEEDED & mine.keys() - left.keys() for (mine, _), left in zip(steps, kept, strict=True)
+    ):
+        return None
+    above = zip([over for over, _ in new.above], kept[1:], strict=True)
+    return new._replace(picos=kept[0], above=tuple(above))
+
+
+def _text(maps: list[list[str]], prices: dict[_Sold, _Timeline]) -> str:
     """The file's text: a line for each seller, so that a change is seen where it is."""
-    units = sorted({unit for price in prices.values() for unit in price.listed.picos})
-    flat = {key: _flat(price.listed, units) for key, price in prices.items()}
-    rates = sorted(set(flat.values()))
+    listed = [known for timeline in prices.values() for _, known in timeline if known]
+    units = sorted({unit for known in listed for unit in known.picos})
+    rates = sorted({_flat(known, units) for known in listed})
     number = {text: index for index, text in enumerate(rates)}
-    names: dict[str, dict[str, dict[str, list[int]]]] = {}
-    for (seller, name, tier), (_, since, before) in sorted(prices.items(), key=lambda i: i[0]):
-        held = [since, number[flat[seller, name, tier]], *([] if before is None else [before])]
-        names.setdefault(seller, {}).setdefault(name, {})[tier] = held
+    names: dict[str, dict[str, dict[str, list[int | None]]]] = {}
+    for (seller, name, tier), timeline in prices.items():
+        names.setdefault(seller, {}).setdefault(name, {})[tier] = [
+            part
+            for since, known in timeline
+            for part in (since, known and number[_flat(known, units)])
+        ]
     sellers = ",\n".join(f"{json.dumps(seller)}:{_json(sold)}" for seller, sold in names.items())
     head = f'{{"maps":{_json(maps)},\n"units":{_json(units)},\n"rates":[\n'
     return head + ",\n".join(rates) + '],\n"names":{\n' + sellers + "}}\n"

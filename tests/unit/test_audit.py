@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.prices import audit, maps
+from prodlensd.pricing.listed import Listed
+from tests.prices import audit, make, maps
 from tests.prices.audit import Finding, Known
 
 PROJECT = Path(__file__).parents[2]
@@ -137,6 +139,49 @@ def test_the_maps_are_two_a_month_up_to_the_pinned_one() -> None:
     days = maps.days()
     assert days == sorted(set(days))
     assert (days[0], days[-1]) == ("2025-06-01", maps.PINNED_DAY)
+
+
+# What makes the second list
+
+OLD = Listed({"input": 3, "output": 15, "cache_read": 2})
+NEW = Listed({"input": 3, "output": 15, "cache_read": 1})
+WIDER = Listed({**NEW.picos, "web_search_requests": 7})
+DEARER = Listed({"input": 4, "output": 15, "cache_read": 1})
+LONG = Listed({"input": 3, "output": 15, "cache_read": 1}, ((200, {"input": 6, "output": 20}),))
+
+
+@pytest.mark.parametrize(
+    ("expected", "maps"),
+    [
+        ([(0, NEW)], [NEW, NEW, NEW]),
+        ([(1, NEW)], [None, NEW, NEW]),
+        ([(0, WIDER)], [NEW, WIDER]),  # a unit of which nothing was said before
+        ([(0, Listed({"input": 3, "output": 15})), (2, NEW)], [OLD, OLD, NEW]),
+        ([(1, NEW)], [DEARER, NEW]),  # it was another price, or an error
+        ([(2, NEW)], [NEW, DEARER, NEW]),
+        ([(2, NEW)], [NEW, None, NEW]),
+        ([(1, LONG)], [NEW, LONG]),
+        ([(0, NEW), (2, None)], [NEW, NEW, None]),
+        ([(1, NEW), (2, None)], [DEARER, NEW, None, None]),
+    ],
+)
+def test_a_price_is_known_since_it_is_the_same(
+    expected: list[tuple[int, Listed | None]], maps: list[Listed | None]
+) -> None:
+    assert make._timeline(maps) == expected
+
+
+def test_the_file_holds_each_price_once() -> None:
+    long: list[tuple[int, Listed | None]] = [(1, LONG)]
+    prices = {("acme", "m", ""): make._timeline([OLD, NEW]), ("acme", "n", ""): long}
+    held = json.loads(make._text([["2026-01-01", "1.0"], ["2026-01-15", "1.1"]], prices))
+    assert held["names"] == {"acme": {"m": {"": [0, 2, 1, 1]}, "n": {"": [1, 0]}}}
+    assert held["units"] == ["cache_read", "input", "output"]
+    assert held["rates"] == [
+        [[0, 1, 1, 3, 2, 15], [200, [1, 6, 2, 20]]],
+        [[0, 1, 1, 3, 2, 15]],
+        [[1, 3, 2, 15]],
+    ]
 
 
 @pytest.mark.real_programs

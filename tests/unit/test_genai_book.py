@@ -481,6 +481,44 @@ def test_a_price_of_the_second_list_is_known_only_since_it_is_there() -> None:
     assert after.origin.book.startswith("LiteLLM 1.110.2's")
 
 
+def test_a_unit_that_cost_something_else_before_is_not_known_then() -> None:
+    flex = {"service_tier": "flex"}
+    vertex = "vertex_ai", "gemini-3.5-flash-lite"
+    before, after = asked(*vertex, us(2026, 8, 26), flex), asked(*vertex, us(2026, 9, 26), flex)
+    assert usd(before) == usd(after) == (0.15, 1.25)
+    assert before.until_us == after.from_us == us(2026, 9, 15)
+    assert before.rates is not None
+    assert after.rates is not None
+    assert (before.rates.cache_read, after.rates.cache_read) == (None, pico("0.015"))
+
+
+def test_nor_is_it_filled_in_where_only_the_newest_price_has_it() -> None:
+    zone = "azure", "azure/us/o4-mini-2025-04-16"
+    before, after = asked(*zone, us(2026, 9, 30)), asked(*zone, us(2026, 10, 1))
+    assert before.rates is not None
+    assert after.rates is not None
+    assert (before.rates.cache_read, after.rates.cache_read) == (None, pico("0.303"))
+
+
+def test_what_the_second_list_adds_holds_from_then_on() -> None:
+    since = us(2026, 9, 15)
+    before, after = (asked("openai", "gpt-6-astra", at) for at in (since - 1, since))
+    assert before.until_us == after.from_us == since
+    for quote, known in ((before, False), (after, True)):
+        assert quote.rates is not None
+        assert ("cache_write_12h_tokens" in dict(quote.rates.others)) is known
+        assert ("LiteLLM" in quote.origin.book) is known
+
+
+def test_a_name_that_litellm_dropped_has_no_price_from_then_on() -> None:
+    last, gone = us(2026, 10, 15) - 1, us(2026, 10, 15)
+    meant = sought(Question("xai", "grok-3-mini", last))
+    assert isinstance(meant, Sought)
+    assert litellm_map.find(meant, last).until_us == gone
+    row = litellm_map.find(meant, gone)
+    assert (row.listed, row.from_us, row.reason) == (None, gone, "price_unknown:xai/grok-3-mini")
+
+
 def test_the_second_lists_file_is_small_sorted_and_says_what_it_is_made_of() -> None:
     text = (FOLDER / "litellm_prices.json").read_text()
     held = json.loads(text)
@@ -490,11 +528,13 @@ def test_the_second_lists_file_is_small_sorted_and_says_what_it_is_made_of() -> 
     assert list(held["names"]) == sorted(held["names"])
     for sold in held["names"].values():
         assert list(sold) == sorted(sold)
-        for tiers in sold.values():
-            for since, rates, *before in tiers.values():
-                assert 0 <= since < len(held["maps"])
-                assert 0 <= rates < len(held["rates"])
-                assert all(since < until < len(held["maps"]) for until in before)
+        for timeline in (timeline for tiers in sold.values() for timeline in tiers.values()):
+            since, rates = timeline[::2], timeline[1::2]
+            assert since == sorted(set(since))
+            assert all(0 <= number < len(held["maps"]) for number in since)
+            assert all(0 <= number < len(held["rates"]) for number in rates if number is not None)
+            assert rates[0] is not None
+            assert None not in rates[:-1]
 
 
 def test_lists_are_asked_for_nothing_but_what_was_meant() -> None:
