@@ -473,7 +473,8 @@ def without_password(address: str) -> str:
 HOSTS_WITH_REGION: Final = (
     re.compile(r"bedrock-runtime(?:-fips)?\.([a-z0-9-]{1,64})\.amazonaws\.com"),
     re.compile(r"([a-z0-9-]{1,64})-aiplatform\.googleapis\.com"),
-    re.compile(r"([a-z]{2})\.api\.openai\.com"),
+    re.compile(r"aiplatform\.([a-z]{2})\.rep\.googleapis\.com"),
+    re.compile(r"([a-z]{2}|gov)\.api\.openai\.com"),
 )
 
 

@@ -254,7 +254,8 @@ def provider(value: object) -> str | None:
 _REGIONAL_HOST: Final = re.compile(
     r"(?:https://)?(?:bedrock-runtime(?:-fips)?\.([a-z0-9-]+)\.amazonaws\.com"
     r"|([a-z]+-[a-z]+[0-9]+)-aiplatform\.googleapis\.com|aiplatform\.googleapis\.com"
-    r"|([a-z]{2})\.api\.openai\.com)(?:[:/]|\Z)"
+    r"|aiplatform\.([a-z]{2})\.rep\.googleapis\.com"
+    r"|([a-z]{2}|gov)\.api\.openai\.com)(?:[:/]|\Z)"
 )
 
 

@@ -151,12 +151,14 @@ def _dict(value: object) -> dict[str, Any]:
 def _usage(payload: _Payload, about: dict[str, Any], sold_by: str | None) -> Reading:
     """What the usage object says, which has cached ones apart; else the totals beside it."""
     if usage_object := _dict(about.get("usage_object")):
-        return read_usage(usage_object, sold_by)
+        return read_usage(usage_object, sold_by, text(payload.call_type))
     reading = read_usage(
         {
             name: getattr(payload, name)
             for name in ("prompt_tokens", "completion_tokens", "total_tokens")
-        }
+        },
+        sold_by,
+        text(payload.call_type),
     )
     if not reading.usage.tokens_in and not reading.usage.tokens_out:
         # A rejected call logs zeros where nothing is known.

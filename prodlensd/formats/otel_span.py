@@ -93,7 +93,9 @@ def _trace(
     sent_provider = _sent_provider(attributes)
     sent_usage = usage_object(attributes, scope_of(record, attributes), sent_provider)
     sold_by = _provider(sent_provider) or provider_of(model)
-    usage, bill, tier, anomalies = of_call(read_usage(sent_usage, sold_by), model, status)
+    call_type = text(operation_of(attributes)) or kind_of(record, attributes).lower()
+    reading = read_usage(sent_usage, sold_by, call_type)
+    usage, bill, tier, anomalies = of_call(reading, model, status)
     bill = modified(bill, region=region_of(first(attributes, names.ADDRESS)))
     return Trace(
         started_us,
@@ -106,7 +108,7 @@ def _trace(
         repo,
         model,
         sold_by,
-        text(operation_of(attributes)) or kind_of(record, attributes).lower(),
+        call_type,
         *usage,
         None if ended_us is None or ended_us < started_us else (ended_us - started_us) / 1000,
         _ttft_ms(attributes),

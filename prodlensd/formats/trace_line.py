@@ -142,7 +142,9 @@ def _trace(
     caller: _Caller,
 ) -> Trace:
     key = identity(*ids)
-    reading = of_call(read_usage(usage_sent, call.provider), call.model, call.status)
+    reading = of_call(
+        read_usage(usage_sent, call.provider, call.call_type), call.model, call.status
+    )
     usage, bill, tier, anomalies = reading
     if call.region or call.speed:
         bill = modified(bill, region=call.region, speed=call.speed)

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from prodlensd.formats.fields import MAX_COST_USD, nanousd_of, word
 from prodlensd.formats.usage_found import MAX_COUNT, USAGE_MISMATCH, USAGE_TYPE, Found
-from prodlensd.formats.usage_keys import KEYS, STANDARD, STATE_THEIR_COST
+from prodlensd.formats.usage_keys import KEYS, OUTPUT_OF_CALL, STANDARD, STATE_THEIR_COST
 from prodlensd.model import NANOUSD_PER_USD, NO_BILL, Bill, Usage
 
 USAGE_EXCLUSIVE: Final = "usage_exclusive"  # an inclusive shape whose cached tokens came on top
@@ -40,11 +40,14 @@ _NO_USAGE: Final = Usage()
 _NOTHING_READ: Final = Reading(_NO_USAGE)
 
 
-def read_usage(record: object, provider: str | None = None) -> Reading:
+def read_usage(
+    record: object, provider: str | None = None, call_type: str | None = None
+) -> Reading:
     """The call's tokens as `Usage` defines them, and what else its price depends on. Never raises.
 
     What was charged is believed of a `provider` that states it. Zeros are counts as well: whether
-    they mean that the counts were lost, the status tells (see `of_call`).
+    they mean that the counts were lost, the status tells (see `of_call`). The output of a
+    `call_type` that makes pictures or speech is no text, unless the usage says that it is.
     """
     if not isinstance(record, dict):
         return _NOTHING_READ if record is None else Reading(Usage(), anomalies=(USAGE_TYPE,))
@@ -55,12 +58,16 @@ def read_usage(record: object, provider: str | None = None) -> Reading:
         and type(tokens_in) is type(tokens_out) is type(total) is int
         and tokens_in + tokens_out == total <= MAX_COUNT
         and tokens_in >= 0 <= tokens_out
+        and call_type not in OUTPUT_OF_CALL
     ):
         usage = _new(Usage, (tokens_in, tokens_out, total, None, None, None, None, None, None))
         return _new(Reading, (usage, NO_BILL, None, ()))
     found = Found()
     found.read(record, KEYS, "")
-    usage = _settle(found, exclusive=_shaped(record, found))
+    exclusive = _shaped(record, found)
+    if call_type in OUTPUT_OF_CALL:
+        _split_output(found, OUTPUT_OF_CALL[call_type])
+    usage = _settle(found, exclusive=exclusive)
     tier = found.words.pop("service_tier", None)
     bill = _bill(found, usage, provider)
     if bill.unknown:
@@ -192,6 +199,16 @@ def _shaped(record: dict[str, Any], found: Found) -> bool:
     if (context := counts.get("context")) and context != counts.get("tokens_in"):
         found.not_understood("initial_prompt_tokens")  # by which the price is chosen, says LiteLLM
     return exclusive
+
+
+def _split_output(found: Found, made: str) -> None:
+    """Takes the output for what such a call makes, where the usage does not divide it."""
+    tokens_out = found.counts.get("tokens_out")
+    divided = {"text_out", "audio_out_tokens"} & found.counts.keys() or {
+        unit for unit in found.units if "_out_" in unit
+    }
+    if tokens_out and not divided:
+        found.take(made, tokens_out, "completion_tokens")
 
 
 def _gemini(counts: dict[str, int], found: Found) -> None:

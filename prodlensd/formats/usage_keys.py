@@ -62,7 +62,7 @@ _INPUT: Final[Keys] = {
 _OUTPUT: Final[Keys] = {
     "reasoning_tokens": "reasoning_tokens",
     "thinking_tokens": "reasoning_tokens",
-    "text_tokens": NOTHING,
+    "text_tokens": "text_out",
     "audio_tokens": "audio_out_tokens",
     "image_tokens": "unit:image_out_tokens",
     "video_tokens": "unit:video_out_tokens",
@@ -209,6 +209,18 @@ TIER_OF_TRAFFIC: Final = {"on_demand_flex": "flex", "on_demand_priority": "prior
 #: Providers that charge what they say under `cost`. Beside the usage of others LiteLLM writes there
 #: what it computed itself (litellm 1.110.2, core_helpers.py: stamp_litellm_bill_on_usage).
 STATE_THEIR_COST: Final = frozenset({"openrouter", "perplexity", "deepinfra", "vercel_ai_gateway"})
+
+#: LiteLLM's calls whose output is no text, where the usage does not say what it is → the count.
+OUTPUT_OF_CALL: Final = {
+    f"{prefix}{call_type}": count
+    for prefix in ("", "a")
+    for call_type, count in {
+        **dict.fromkeys(
+            ("image_generation", "image_edit", "image_variation"), "unit:image_out_tokens"
+        ),
+        "speech": "audio_out_tokens",
+    }.items()
+}
 
 #: Gemini's modality → the unit, of the input, of the output, and of what was read from the cache.
 MODALITIES: Final[dict[str, dict[str, str]]] = {

@@ -237,6 +237,28 @@ def test_what_gemini_read_from_the_cache_is_at_the_rate_of_its_modality() -> Non
     assert cost(rates, call).nanousd == picos // 1000
 
 
+@pytest.mark.parametrize(
+    ("call_type", "units", "audio"),
+    [
+        ("aimage_generation", {"image_out_tokens": 100}, None),
+        ("image_edit", {"image_out_tokens": 100}, None),
+        ("aspeech", {}, 100),
+        ("acompletion", {}, None),
+    ],
+)
+def test_what_makes_pictures_or_speech_makes_no_text_unless_its_usage_says_so(
+    call_type: str, units: dict[str, int], audio: int | None
+) -> None:
+    usage = {"prompt_tokens": 10, "completion_tokens": 100, "total_tokens": 110}
+    for undivided in (usage, PLAIN):
+        trace = a_call(undivided, call_type=call_type)
+        assert (dict(bill_of(trace.bill).units), trace.audio_out_tokens) == (units, audio)
+    divided = a_call(
+        {**usage, "completion_tokens_details": {"text_tokens": 100}}, call_type=call_type
+    )
+    assert (divided.bill, divided.audio_out_tokens) == (None, None)
+
+
 # Zeros that mean lost -----------------------------------------------------------------------------
 
 ZEROS = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
