@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 from prodlensd.formats.fields import word
@@ -16,6 +17,9 @@ MAX_COUNT: Final = 10**12
 _MAX_UNKNOWN: Final = 8
 _MAX_ITEMS: Final = 64
 _MAX_DEPTH: Final = 8
+_TOTALS: Final = frozenset({"total", "gemini_total"})
+#: What providers name their counts. Anything else may be text that somebody wrote.
+_KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}\Z")
 
 
 class Found:
@@ -69,8 +73,10 @@ class Found:
                 self.count(role, value, name)
 
     def count(self, role: str, value: object, name: str) -> None:
-        """Notes a count of tokens."""
-        if (count := self.whole(value, name)) is not None:
+        """Notes a count of tokens. A total is no part of the bill: one that is odd is left out."""
+        if role in _TOTALS and _count(value) is None:
+            self.odd.append(USAGE_TYPE)
+        elif (count := self.whole(value, name)) is not None:
             before = self.counts.get(role, 0)
             if before and count and before != count:
                 self.odd.append(USAGE_MISMATCH)
@@ -140,7 +146,7 @@ class Found:
 
     def not_understood(self, name: str) -> None:
         """Notes the key, by a name that cannot be text that somebody wrote."""
-        shown = name if all(map(word, name.split("."))) else "?"
+        shown = name if all(map(_KEY.match, name.split("."))) else "?"
         if shown not in self.unknown and len(self.unknown) < _MAX_UNKNOWN:
             self.unknown.append(shown)
 

@@ -98,7 +98,13 @@ def test_a_key_that_says_nothing_changes_nothing(nothing: object) -> None:
     assert read_usage({**PLAIN, "brand_new": nothing}) == read_usage(PLAIN)
 
 
-@pytest.mark.parametrize("key", ["what did the user say", "née", "x" * 65, "a/b", ""])
+def test_a_total_that_is_no_number_is_odd_and_changes_no_price() -> None:
+    trace = a_call({**PLAIN, "total_tokens": "lots"})
+    assert trace.anomalies == ("usage_type",)
+    assert LISTED.price(trace).source == "table"
+
+
+@pytest.mark.parametrize("key", ["what did the user say", "née", "x" * 65, "a/b", "top-secret", ""])
 def test_a_key_that_could_be_a_sentence_is_never_kept(key: str) -> None:
     assert read_usage({**PLAIN, key: 1}).bill.unknown == ("?",)
 
