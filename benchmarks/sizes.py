@@ -24,6 +24,7 @@ class Sizes:
     quiet_files: tuple[int, ...] = (1, 365, 1095, 10_000)
     verified_files: tuple[int, ...] = (2_000, 5_000, 20_000)
     sessions: int = 1_000_000
+    report_rows: tuple[int, ...] = (1_000_000, 5_000_000)
 
 
 QUICK = Sizes(
@@ -39,4 +40,5 @@ QUICK = Sizes(
     quiet_files=(1, 1095),
     verified_files=(500, 2_000),
     sessions=50_000,
+    report_rows=(100_000,),
 )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -96,6 +96,7 @@ def _write(config: Config, partitions: Partitions, reader: Reader) -> Iterator[S
             host=config.host,
             price_book=price_book() or "none",
             now=now_us,
+            pause=_give_turns(),
         ).run():
             yield Step(written.path, f"{written.rows} rows, {written.size_bytes} bytes")
 
@@ -106,6 +107,11 @@ def _other_folders(config: Config, reader: Reader) -> set[Path]:
         Path(p.directory) for p in reader.days.partitions().values() if p.directory is not None
     }
     return noted - {config.parquet.directory}
+
+
+def _give_turns() -> Callable[[], None]:
+    """Leaves other programs their turn at the ledger."""
+    return Turns(time.monotonic, threading.Event().wait).give
 
 
 def _prune(config: Config, partitions: Partitions, reader: Reader) -> Iterator[Step]:
@@ -119,7 +125,7 @@ def _prune(config: Config, partitions: Partitions, reader: Reader) -> Iterator[S
             partial(snapshot_path, config),
             compaction.proven,
             before_day=before_day,
-            pause=Turns(time.monotonic, threading.Event().wait).give,
+            pause=_give_turns(),
         ):
             yield Step(pruned.path, f"{pruned.rows} rows pruned from the ledger")
 

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from prodlensd.app.books import Books
 from prodlensd.config import Config
-from prodlensd.ledger import Doubtful, Reader
+from prodlensd.ledger import Doubtful, Reader, Span
 from prodlensd.model import Price, Trace
 from prodlensd.pricing import (
     ALWAYS,
@@ -61,14 +61,19 @@ def quote(config: Config, model: str, provider: str | None, at_us: int, tier: st
         return _priced(pricer, _call(model, provider, at_us, tier), None)
 
 
-def quote_of_call(config: Config, call_id: str) -> Priced | None:
+def quote_of_call(config: Config, call_id: str, span: Span | None = None) -> Priced | None:
     """What a call of the ledger costs now, and what it has there; None when it is not there.
+
+    It is found faster when the span is given that it started in.
 
     Raises LedgerError, also without a ledger, or OSError without an answer.
     """
-    with Reader(config.store.path) as reader, Books(config.pricing, reader.prices) as books:
-        found = reader.prices.call(call_id)
-        return None if found is None else _priced(books.pricer, *found)
+    with Reader(config.store.path) as reader:
+        found = reader.prices.call(call_id, span)
+        if found is None:
+            return None
+        with Books(config.pricing, reader.prices) as books:
+            return _priced(books.pricer, *found)
 
 
 def check(config: Config) -> tuple[list[tuple[Doubtful, str]], list[Doubtful]]:

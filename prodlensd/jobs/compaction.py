@@ -34,7 +34,10 @@ from prodlensd.model import US_PER_S, OperationalError
 from prodlensd.snapshots import LEDGER_COLUMNS
 
 #: The version of the files' columns, noted in each file's metadata.
-FILE_VERSION: Final = 2
+FILE_VERSION: Final = 3
+#: As in `retention`: few enough for one transaction to take milliseconds.
+_ROWS_AT_ONCE: Final = 2_000
+_PAGES_AT_ONCE: Final = 128
 _HELPERS: Final = min(2, os.cpu_count() or 1)
 #: A day of fewer rows is read in this process: starting workers would take longer than they save.
 _FEW_ROWS: Final = 100_000
@@ -67,7 +70,8 @@ class Compaction:
     """One round over the days; needs `snapshots.exclusive_lock` of all their folders around it.
 
     `directory` is the folder that all files are to be in, and the folder of files for which the
-    manifest has none. `host` names the first file of a day; `now` is the time in microseconds.
+    manifest has none. `host` names the first file of a day; `now` is the time in microseconds;
+    `pause` is called after each of many transactions, so that other programs can write.
     """
 
     partitions: Partitions
@@ -76,6 +80,7 @@ class Compaction:
     host: str
     price_book: str
     now: Callable[[], int]
+    pause: Callable[[], None]
 
     def run(self) -> Iterator[Compacted]:
         """Writes the snapshot of every day that needs one; yields each when it is done.
@@ -91,8 +96,16 @@ class Compaction:
                     yield self._write(partition, workers)
                 except SnapshotLostError as error:
                     lost.append(str(error))
+        self._drop_facts()
         if lost:
             raise SnapshotLostError("; ".join(lost))
+
+    def _drop_facts(self) -> None:
+        """Deletes what earlier versions kept of pruned calls that are whole in snapshots now."""
+        while self.partitions.drop_facts(_ROWS_AT_ONCE):
+            self.pause()
+            while self.partitions.give_back(_PAGES_AT_ONCE):
+                self.pause()
 
     def _due(self) -> Iterator[Partition]:
         """The days whose snapshot is behind, or is not in the folder with the size noted."""
@@ -173,9 +186,9 @@ class Compaction:
         )
 
     def _pruned(self, partition: Partition, path: Path) -> Iterator[pa.Table]:
-        """The rows of the old file that are in no other place."""
+        """The rows of the old file that are in no other place, with all that is known of them."""
         tables = snapshots.read_groups(path)
-        if snapshots.count(path) == partition.pruned:
+        if snapshots.count(path) == partition.pruned and not self.reader.days.has_facts():
             return tables
         return snapshots.rows_at(tables, self.reader.days.pruned_places)
 

@@ -12,46 +12,39 @@ from prodlensd.ledger.heartbeat import Heartbeat
 from prodlensd.ledger.letters import BEFORE, LETTER_STATES, Accepted, Letters, Refused
 from prodlensd.ledger.measures import BUCKETS_S, Histogram, Measures
 from prodlensd.ledger.partitions import Partitions
-from prodlensd.ledger.prices import Change, Doubtful, PriceReader, Prices, Selected, Selection
+from prodlensd.ledger.prices import (
+    Change,
+    CostChange,
+    Doubtful,
+    PriceReader,
+    Prices,
+    Selected,
+    Selection,
+)
 from prodlensd.ledger.publishing import Copies, FailedAttempts, Publishing
 from prodlensd.ledger.reading import Reader
 from prodlensd.ledger.rows import place_of
 from prodlensd.ledger.sources import Counts, OpenGaps, Place, Source, Sources, Tail
 from prodlensd.ledger.tallies import TOTALLED, TotalsBySource
 from prodlensd.ledger.turns import Turns
-from prodlensd.ledger.usage import (
-    COLUMNS,
-    REST,
-    SHOWN,
-    Cost,
-    Key,
-    Latency,
-    Requests,
-    Sums,
-)
 from prodlensd.ledger.writing import Ledger, Redeemed
 
 __all__ = [
     "BEFORE",
     "BUCKETS_S",
-    "COLUMNS",
     "LETTER_STATES",
     "LOADED",
     "PRUNED_CALLS",
-    "REST",
-    "SHOWN",
     "TOTALLED",
     "Accepted",
     "Change",
     "Copies",
-    "Cost",
+    "CostChange",
     "Counts",
     "Doubtful",
     "FailedAttempts",
     "Heartbeat",
     "Histogram",
-    "Key",
-    "Latency",
     "Ledger",
     "LedgerError",
     "LedgerLockedError",
@@ -68,14 +61,12 @@ __all__ = [
     "Reader",
     "Redeemed",
     "Refused",
-    "Requests",
     "Selected",
     "Selection",
     "Snapshots",
     "Source",
     "Sources",
     "Span",
-    "Sums",
     "Tail",
     "TotalsBySource",
     "Turns",

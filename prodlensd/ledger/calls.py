@@ -1,7 +1,8 @@
 """All calls: those in the ledger, and the pruned ones, which are loaded from their snapshots.
 
-A pruned call is a row of its snapshot together with what stayed in `pruned` and `fact`. A snapshot
-can hold more rows than were pruned at the moment that is read: those are left out.
+A pruned call is a row of its snapshot together with what stayed in `pruned` (and what earlier
+versions kept: see `earlier`). A snapshot can hold more rows than were pruned at the moment that is
+read: those are left out.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
+from prodlensd.ledger import earlier
 from prodlensd.ledger.connection import Database, LedgerError, key_digest, translated
 from prodlensd.ledger.days import Partition, span_of
 from prodlensd.ledger.schema import DISPUTED
@@ -16,16 +18,17 @@ from prodlensd.ledger.sources import Place
 
 #: The columns that are loaded of a snapshot's row.
 LOADED: Final = (
-    "source_id source_offset call_id session_id developer_id repo_slug model provider "
+    "source_id source_offset call_id session_id session_via developer_id developer_via repo_slug "
+    "model provider "
     "tokens_in tokens_out total_tokens cache_read_tokens cache_write_tokens reasoning_tokens "
-    "latency_ms status cost_nanousd cost_source unpriced_reason"
+    "latency_ms status cost_nanousd cost_source unpriced_reason gateway_nanousd table_nanousd "
+    "anomalies"
 ).split()
 #: The pruned calls that are loaded, with these columns of `trace`.
 PRUNED_CALLS: Final = "temp.pruned_call"
-_KEPT: Final = ("started_us", "key", "session_via", "developer_via", "anomalies", "disputed")
 
 # ruff: noqa: S608 - statements are put together from names of columns
-_COLUMNS: Final = ", ".join([*_KEPT, *LOADED])
+_COLUMNS: Final = ", ".join(["started_us", "key", "disputed", *LOADED])
 _CREATE: Final = f"""
     CREATE TEMP TABLE loaded ({", ".join(LOADED)}, PRIMARY KEY (source_id, source_offset))
         WITHOUT ROWID;
@@ -34,13 +37,17 @@ _CREATE: Final = f"""
         SELECT {_COLUMNS} FROM trace UNION ALL SELECT {_COLUMNS} FROM temp.pruned_call;
 """
 _LOAD: Final = f"INSERT OR IGNORE INTO temp.loaded VALUES ({','.join('?' * len(LOADED))})"
+_WHOLE: Final = ", ".join(
+    f"coalesce(l.{name}, {earlier.SQL[name]}) AS {name}" if name in earlier.SQL else f"l.{name}"
+    for name in LOADED
+)
 _JOIN: Final = f"""
-    INSERT INTO temp.pruned_call SELECT
-        started_us, key, facts ->> 0, facts ->> 1, facts ->> 3,
-        {DISPUTED},
-        {", ".join(LOADED)}
-    FROM pruned JOIN fact USING (fact_id) JOIN temp.loaded USING (source_id, source_offset)
-    WHERE started_us >= ? AND started_us < ?
+    INSERT INTO temp.pruned_call SELECT started_us, key, {DISPUTED}, {", ".join(LOADED)} FROM (
+        SELECT p.started_us, p.key, {_WHOLE}
+        FROM {earlier.JOINED} JOIN temp.loaded AS l
+            ON l.source_id = p.source_id AND l.source_offset = p.source_offset
+        WHERE p.started_us >= ? AND p.started_us < ?
+    )
 """
 _OF_BOTH: Final = (
     "SELECT {0}(at_us) FROM (SELECT {0}(started_us) AS at_us FROM trace {1} "

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from prodlensd.ledger import earlier
 from prodlensd.ledger.connection import Database
+from prodlensd.ledger.earlier import Facts
 from prodlensd.ledger.sources import Place
 from prodlensd.model import US_PER_DAY
 from prodlensd.moments import day_of
@@ -160,7 +162,20 @@ class DayReader:
         )
         return int(self.ledger.value(sql, (from_us, until_us, most)))
 
-    def pruned_places(self, from_us: int, to_us: int) -> set[Place]:
-        """Where the pruned traces that started in [from_us, to_us] were first read."""
-        sql = "SELECT source_id, source_offset FROM pruned WHERE started_us BETWEEN ? AND ?"
-        return set(self.ledger.all(sql, (from_us, to_us)))
+    def pruned_places(self, from_us: int, to_us: int) -> dict[Place, Facts | None]:
+        """Where the pruned traces that started in [from_us, to_us] were first read.
+
+        With what an earlier version kept of them; None: nothing.
+        """
+        if not self.has_facts():
+            sql = "SELECT source_id, source_offset FROM pruned WHERE started_us BETWEEN ? AND ?"
+            return dict.fromkeys(self.ledger.all(sql, (from_us, to_us)))
+        rows = self.ledger.all(earlier.OF_SPAN, (from_us, to_us))
+        return {
+            (source_id, offset): None if is_whole else Facts._make(facts)
+            for source_id, offset, is_whole, *facts in rows
+        }
+
+    def has_facts(self) -> bool:
+        """Whether an earlier version kept facts of pruned calls that no snapshot has yet."""
+        return bool(self.ledger.value(earlier.IS_LEFT))

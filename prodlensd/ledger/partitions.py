@@ -10,28 +10,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from prodlensd.ledger import earlier
 from prodlensd.ledger.connection import translated
 from prodlensd.ledger.days import DayReader
 from prodlensd.ledger.writing import Ledger
 from prodlensd.model import SnapshotFile
 
-#: The columns that no snapshot has and many traces share the values of: kept once, as JSON in
-#: `fact.facts`, in this order.
-SHARED: Final = ("session_via", "developer_via", "service_tier", "anomalies", "details")
-
-# ruff: noqa: S608 - statements are put together from names of columns
-_SHARED: Final = f"json_array({', '.join(SHARED)})"
 _OF_DAY: Final = "FROM trace WHERE started_us >= ?1 AND started_us < ?2 ORDER BY started_us, key"
 _UP_TO: Final = "FROM trace WHERE started_us >= ?1 AND (started_us, key) <= (?2, ?3)"
-_KEEP_SHARED: Final = f"INSERT OR IGNORE INTO fact (facts) SELECT DISTINCT {_SHARED} {_UP_TO}"
-_KEEP: Final = f"""
-    INSERT INTO pruned SELECT
-        started_us, key_digest(key), source_id, source_offset,
-        (SELECT fact_id FROM fact WHERE facts = {_SHARED}),
-        cache_write_1h_tokens, audio_in_tokens, audio_out_tokens, cache_hit,
-        gateway_nanousd, table_nanousd, price_id
-    {_UP_TO}
-"""
+_KEEP: Final = (
+    f"INSERT INTO pruned SELECT started_us, key_digest(key), source_id, source_offset {_UP_TO}"
+)
 _ANNOUNCE: Final = """
     UPDATE partition SET host = ?, directory = ?, sha256 = ?, next_sha256 = ? WHERE day = ?
 """
@@ -83,7 +72,7 @@ class Partitions:
         Files are looked at, but not opened.
         """
         try:
-            return any(
+            return self._days.has_facts() or any(
                 not day.is_clean
                 or not day.is_noted
                 or day.is_prunable(prune_before_day)
@@ -110,13 +99,27 @@ class Partitions:
             if not keys:
                 return 0
             up_to = (partition.span[0], *keys[-1])
-            db.execute(_KEEP_SHARED, up_to)
             db.execute(_KEEP, up_to)
             db.execute(f"DELETE {_UP_TO}", up_to)
             if db.changes() != len(keys):
                 raise AssertionError(f"pruned {db.changes()} rows instead of {len(keys)}")
             db.execute("UPDATE partition SET pruned = pruned + ? WHERE day = ?", (len(keys), day))
         return len(keys)
+
+    def drop_facts(self, most: int) -> int:
+        """Deletes what earlier versions kept of pruned calls, once their day's snapshot has it.
+
+        Returns of how many calls it was: `most` at most, 0 when there are no more.
+        """
+        if not self._days.has_facts():
+            return 0
+        db = self._ledger.db
+        with self._ledger.transaction():
+            db.execute(earlier.DROP, (most,))
+            dropped = db.changes()
+            if not self._days.has_facts():
+                db.execute("DELETE FROM fact")
+        return dropped
 
     def give_back(self, pages: int) -> bool:
         """Gives free pages back to the file system, `pages` at most; whether there are more.

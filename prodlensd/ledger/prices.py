@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from prodlensd.ledger.connection import Database, translated
+from prodlensd.ledger.days import Span
 from prodlensd.ledger.pins import FIND
 from prodlensd.ledger.rows import LOGGED, PRICE
 from prodlensd.ledger.sums import exact_sums, joined
@@ -48,6 +49,15 @@ _NOTE: Final = """
     INSERT INTO repricing (version, selection, started_us) VALUES (?, ?, ?) RETURNING repricing_id
 """
 _KEEP: Final = "INSERT INTO cost_change VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+# The key of a pruned call is kept here alone.
+_CHANGES: Final = """
+    SELECT r.started_us, c.old_nanousd, c.old_source, c.new_nanousd, c.new_source
+    FROM cost_change AS c JOIN repricing AS r USING (repricing_id)
+    LEFT JOIN trace AS t ON t.started_us = c.started_us AND t.key = c.key
+    WHERE c.started_us = ?1
+        AND (t.call_id = ?2 OR substr(c.key, 1, length(?2) + 1) = ?2 || ' ')
+    ORDER BY repricing_id
+"""
 # What GLOB takes for a pattern, except `*`, which is one in a selection too.
 _LITERALLY: Final = str.maketrans({"[": "[[]", "?": "[?]"})
 
@@ -71,6 +81,16 @@ class Change(NamedTuple):
     trace: Trace
     old: Price
     new: Price
+
+
+class CostChange(NamedTuple):
+    """What a call cost before and after a repricing, in nano-dollars, and when that was."""
+
+    at_us: int
+    old_nanousd: int | None
+    old_source: str
+    new_nanousd: int | None
+    new_source: str
 
 
 #: A call as logged, and what it costs so far.
@@ -227,6 +247,10 @@ class PriceReader:
         row = self.ledger.one(FIND, (provider, model, tier, at_us))
         return None if row is None else PinnedPrice(*row)
 
+    def rates(self) -> Iterator[tuple[int, str]]:
+        """Every price that is kept: its id, and its rates as JSON."""
+        return self.ledger.all("SELECT price_id, rates FROM price")
+
     def days(self, selection: Selection) -> list[int]:
         """The days (since 1970) that have traces in the selection's time, oldest first."""
         first, last = selection.since_us // US_PER_DAY, (selection.until_us - 1) // US_PER_DAY
@@ -266,15 +290,23 @@ class PriceReader:
         """The models whose cost by gateway and by table is disputed, most calls first."""
         return self._doubtful("disputed = 'yes'")
 
-    def call(self, call_id: str) -> Selected | None:
-        """The last call with this id that is not pruned, with what it costs."""
+    def call(self, call_id: str, span: Span | None = None) -> Selected | None:
+        """The last call with this id that is not pruned, with what it costs.
+
+        Whoever knows when it was, and gives the span, need not wait for a look at all calls.
+        """
+        when = "" if span is None else "AND started_us >= ? AND started_us < ?"
         sql = (
             f"SELECT {', '.join(f't.{column}' for column in (*LOGGED, *PRICE))} "
             "FROM trace AS t JOIN trace_exact AS e USING (started_us, key) "
-            "WHERE e.call_id = ? ORDER BY started_us DESC LIMIT 1"
+            f"WHERE e.call_id = ? {when} ORDER BY started_us DESC LIMIT 1"
         )
-        row = self.ledger.one(sql, (call_id,))
+        row = self.ledger.one(sql, (call_id, *(span or ())))
         return None if row is None else _selected(row)
+
+    def changes(self, started_us: int, call_id: str) -> list[CostChange]:
+        """How the cost of the call with this id and time changed, the oldest change first."""
+        return [CostChange(*row) for row in self.ledger.all(_CHANGES, (started_us, call_id))]
 
     def _doubtful(self, which: str) -> list[Doubtful]:
         sums = exact_sums(

@@ -13,7 +13,6 @@ from prodlensd.ledger.prices import PriceReader
 from prodlensd.ledger.publishing import PublishingReader
 from prodlensd.ledger.sources import SourceReader
 from prodlensd.ledger.tallies import TallyReader
-from prodlensd.ledger.usage import UsageReader
 
 
 class Reader(ReadOnly):
@@ -26,7 +25,6 @@ class Reader(ReadOnly):
         self.days = DayReader(self)
         self.publishing = PublishingReader(self)
         self.calls = CallReader(self)
-        self.usage = UsageReader(self, self.calls)
         self.tallies = TallyReader(self)
         self.prices = PriceReader(self)
 

@@ -318,6 +318,30 @@ DROP TABLE tally_before;
 UPDATE partition SET version = version + 1;
 """
 
+_WHOLE_SNAPSHOTS: Final = """
+-- A call whose row was pruned: it is in the snapshot of its day now, and nowhere else. What stays
+-- here tells it from other calls, and says where in the snapshot it is: a place is of one line.
+ALTER TABLE pruned RENAME TO pruned_before;
+CREATE TABLE pruned (
+    started_us INTEGER NOT NULL,
+    key BLOB NOT NULL,              -- digest of the trace's key (see connection.key_digest)
+    source_id INTEGER NOT NULL,
+    source_offset INTEGER NOT NULL,
+    PRIMARY KEY (started_us, key)
+) STRICT, WITHOUT ROWID;
+INSERT INTO pruned SELECT started_us, key, source_id, source_offset FROM pruned_before;
+
+-- What the snapshots had no columns for stays in `pruned_before` and `fact` until the day is
+-- written anew, with all there is (see partitions.drop_facts). New ledgers never use them.
+UPDATE partition SET version = version + 1;
+"""
+
 #: MIGRATIONS[n] leads from schema version n to n + 1. Published ones never change.
-MIGRATIONS: Final[tuple[str, ...]] = (_TABLES, _RETENTION, _HOSTILE_SUMS, _BILLS)
+MIGRATIONS: Final[tuple[str, ...]] = (
+    _TABLES,
+    _RETENTION,
+    _HOSTILE_SUMS,
+    _BILLS,
+    _WHOLE_SNAPSHOTS,
+)
 SCHEMA_VERSION: Final = len(MIGRATIONS)

@@ -108,6 +108,11 @@ class SourceReader:
             for row in self.ledger.all(sql, bindings)
         ]
 
+    def path(self, source_id: int) -> str | None:
+        """Where the file of this source is, or was last; None when there is no such source."""
+        row = self.ledger.one("SELECT path FROM source WHERE source_id = ?", (source_id,))
+        return None if row is None else str(row[0])
+
     def last_commit_us(self) -> int | None:
         """When lines were last committed; None when there are none."""
         at_us: int | None = self.ledger.value("SELECT max(last_read_us) FROM source")

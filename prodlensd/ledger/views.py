@@ -35,7 +35,8 @@ def _sum(column: str) -> str:
 VIEWS: Final = f"""
 -- `traces`, and the exact columns that snapshots are made from. Private.
 CREATE VIEW trace_exact AS SELECT
-    t.key, t.cost_nanousd, t.gateway_nanousd, t.table_nanousd,
+    t.key, t.cost_nanousd, t.gateway_nanousd, t.table_nanousd, t.price_id, t.details,
+    iif(typeof(t.key) = 'text', t.key, NULL) AS ids, t.call_id AS own_call_id,
     t.session_id, t.developer_id, t.repo_slug,
     {_iso("t.started_us")} AS timestamp,
     date(t.started_us / 1000000, 'unixepoch') AS event_date,

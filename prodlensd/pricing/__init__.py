@@ -16,6 +16,7 @@ from prodlensd.pricing.rates import (
     billed,
     cost,
     flat_rates,
+    from_list,
     modifiers_of,
 )
 
@@ -35,6 +36,7 @@ __all__ = [
     "billed",
     "cost",
     "flat_rates",
+    "from_list",
     "modifiers_of",
     "provider_of",
 ]

@@ -45,9 +45,7 @@ class Folder:
 
     def put(self, file: Path, key: str) -> None:
         """Copies the file there, readable for all users who may read the folder."""
-        if not self._root.is_dir():
-            # We do not create it: it may be a mount point, and would then be hidden.
-            raise FileNotFoundError(f"{self._root} is not there: is it mounted?")
+        check_is_mounted(self._root)
         path = self._root / key
         mode = self._root.stat().st_mode & 0o7777
         if not path.parent.is_dir():
@@ -61,13 +59,7 @@ class Bucket:
     """A bucket, and a prefix within."""
 
     def __init__(self, url: str) -> None:
-        options = dict(parse_qsl(urlsplit(url).query))
-        if "region" in options:
-            # Without it, the SDK asks the machine it may run on: eight seconds on a laptop.
-            os.environ.setdefault("AWS_REGION", options["region"])
-        if url.startswith("gs://") and "retry_limit_seconds" not in options:
-            url += f"{'&' if options else '?'}retry_limit_seconds={_RETRY_LIMIT_S}"
-        self._files, self._root = fs.FileSystem.from_uri(url)
+        self._files, self._root = bucket(url)
 
     def put(self, file: Path, key: str) -> None:
         """Uploads the file, which is read into memory first.
@@ -78,3 +70,31 @@ class Bucket:
         content = file.read_bytes()
         with self._files.open_output_stream(f"{self._root.rstrip('/')}/{key}") as upload:
             upload.write(content)
+
+
+def bucket(url: str) -> tuple[fs.FileSystem, str]:
+    """File system and path of an s3:// or gs:// address. Raises OSError or ValueError."""
+    options = dict(parse_qsl(urlsplit(url).query))
+    if "region" in options:
+        # Without it, the SDK asks the machine it may run on: eight seconds on a laptop.
+        os.environ.setdefault("AWS_REGION", options["region"])
+    if url.startswith("gs://") and "retry_limit_seconds" not in options:
+        url += f"{'&' if options else '?'}retry_limit_seconds={_RETRY_LIMIT_S}"
+    files, root = fs.FileSystem.from_uri(url)
+    return files, root.rstrip("/")
+
+
+def check_is_mounted(root: Path) -> None:
+    """Raises OSError when this folder is not there."""
+    if not root.is_dir():
+        # We do not create it: it may be a mount point, and would then be hidden.
+        raise FileNotFoundError(f"{root} is not there: is it mounted?")
+
+
+def file_system(url: str) -> tuple[fs.FileSystem, str]:
+    """The file system of an address, and the path within it. Raises OSError or ValueError."""
+    if not url.startswith("file://"):
+        return bucket(url)
+    root = Path(unquote(urlsplit(url).path))
+    check_is_mounted(root)
+    return fs.LocalFileSystem(), str(root)

@@ -12,68 +12,38 @@ were at one moment, read within `shared_lock`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from hashlib import file_digest, sha256
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Literal
+from typing import Any, BinaryIO, Final, Literal, Protocol
 
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from fasteners import InterProcessReaderWriterLock
 
 from prodlensd.durable import replacing
-from prodlensd.model import SnapshotFile, TemporaryError
-from prodlensd.snapshots.schema import LEDGER_COLUMNS, NANOUSD, SCHEMA, USD
-
-LOCK_NAME: Final = ".prodlensd.lock"
+from prodlensd.model import SnapshotFile
+from prodlensd.snapshots.schema import LEDGER_NAMES, NANOUSD, OF_DETAILS, SCHEMA, USD
 
 #: Rows of a row group, or somewhat more; as many are held in memory at once.
 GROUP_ROWS: Final = 65_536
 #: Rows that are turned into columns at once: few enough to stay in the processor's cache.
-_SLICE_ROWS: Final = 2048
+_SLICE_ROWS: Final = 1024
 
-#: These columns grow by small steps: their differences take a few bits each.
-_DELTA_ENCODED: Final = dict.fromkeys(("timestamp", "source_offset"), "DELTA_BINARY_PACKED")
-#: In these columns hardly any value repeats: a dictionary would make them larger.
-_PLAIN: Final = (
-    "call_id",
-    "latency_ms",
-    "ttft_ms",
-    "cost_usd",
-    "gateway_cost_usd",
-    "table_cost_usd",
-)
-
-
-class LockedError(TemporaryError):
-    """Another program has locked the folder: a compaction, or a reader of all days."""
-
-
-@contextmanager
-def shared_lock(directory: Path) -> Iterator[None]:
-    """Keeps all snapshots as they are, for one view of all days.
-
-    Waits for a compaction to end, and later ones wait for this: read and let go. Raises OSError
-    when this user may not open the lock file for writing.
-    """
-    lock = InterProcessReaderWriterLock(str(directory / LOCK_NAME))
-    with lock.read_lock():
-        yield
-
-
-@contextmanager
-def exclusive_lock(directory: Path) -> Iterator[None]:
-    """Keeps others from writing snapshots, and from `shared_lock`. Raises LockedError, OSError."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = InterProcessReaderWriterLock(str(directory / LOCK_NAME))
-    if not lock.acquire_write_lock(blocking=False):
-        raise LockedError(f"{directory} is locked by another compaction or by a reader")
-    try:
-        yield
-    finally:
-        lock.release_write_lock()
+#: In these columns hardly any value repeats: a dictionary would make them larger. Whole numbers as
+#: their differences take no more bits than they need; ids all have the same length, or begin alike.
+_ENCODINGS: Final = {
+    **dict.fromkeys(("timestamp", "source_offset"), "DELTA_BINARY_PACKED"),
+    **dict.fromkeys(("tokens_in", "tokens_out", "total_tokens"), "DELTA_BINARY_PACKED"),
+    **dict.fromkeys(("cache_read_tokens", "cache_write_tokens"), "DELTA_BINARY_PACKED"),
+    **dict.fromkeys(("cost_usd", "gateway_cost_usd", "table_cost_usd"), "DELTA_BINARY_PACKED"),
+    "call_id": "DELTA_LENGTH_BYTE_ARRAY",
+    "response_id": "DELTA_BYTE_ARRAY",
+    **dict.fromkeys(("latency_ms", "ttft_ms"), "PLAIN"),
+}
+#: Nobody is spared a row group by knowing the first and last of these in the alphabet.
+_WITHOUT_STATISTICS: Final = ("call_id", "response_id", "details")
 
 
 def digest(path: Path) -> bytes:
@@ -89,7 +59,31 @@ def tables(rows: Iterator[Sequence[Any]]) -> Iterator[pa.Table]:
     """Rows of LEDGER_COLUMNS as tables of SCHEMA, of GROUP_ROWS at most."""
     while slices := list(_slices(rows, GROUP_ROWS)):
         table = pa.Table.from_batches(slices)
-        yield pa.table(list(map(_typed, table.columns, SCHEMA)), schema=SCHEMA)
+        columns = {field.name: _typed(table[field.name], field) for field in _MADE}
+        columns |= _of_details(columns["details"])
+        columns |= _of_ids(columns["response_id"], columns["call_id"])
+        yield pa.table([columns[name] for name in SCHEMA.names], schema=SCHEMA)
+
+
+def _of_details(details: pa.Array) -> dict[str, pa.Array]:
+    """The columns that are parts of `details`. Many rows have the same: each is read once."""
+    distinct = details.dictionary_encode()
+    objects = list(map(orjson.loads, distinct.dictionary.to_pylist()))
+    return {
+        name: pa.array([it.get(name) for it in objects], SCHEMA.field(name).type).take(
+            distinct.indices
+        )
+        for name in OF_DETAILS
+    }
+
+
+def _of_ids(ids: pa.Array, own_call_id: pa.Array) -> dict[str, pa.Array]:
+    """The two ids of a call, which are its key with a space between, or its own one."""
+    parts = pc.split_pattern(ids, " ", max_splits=1)
+    return {
+        "call_id": pc.coalesce(own_call_id, pc.list_element(parts, 0)),
+        "response_id": pc.list_element(parts, 1),
+    }
 
 
 def grouped(parts: Iterable[pa.Table]) -> Iterator[pa.Table]:
@@ -109,10 +103,13 @@ def _slices(rows: Iterator[Sequence[Any]], most: int) -> Iterator[pa.RecordBatch
         if not (part := list(islice(rows, _SLICE_ROWS))):
             return
         columns = zip(*part, strict=True)
-        yield pa.record_batch(
-            [pa.array(values, field.type) for values, field in zip(columns, _RAW, strict=True)],
-            schema=_RAW,
-        )
+        yield pa.record_batch(list(map(_array, columns, _RAW)), schema=_RAW)
+
+
+def _array(values: tuple[Any, ...], field: pa.Field) -> pa.Array:
+    if values[0] is None and values.count(None) == len(values):
+        return pa.nulls(len(values), field.type)  # a tenth of the time, and frequent
+    return pa.array(values, field.type)
 
 
 def _raw(field: pa.Field) -> pa.Field:
@@ -121,7 +118,8 @@ def _raw(field: pa.Field) -> pa.Field:
     return field.with_type(pa.int64()) if is_whole else field
 
 
-_RAW: Final = pa.schema(list(map(_raw, SCHEMA)))
+_MADE: Final = pa.schema([field for field in SCHEMA if field.name not in OF_DETAILS])
+_RAW: Final = pa.schema(list(map(_raw, _MADE)))
 
 
 def _typed(column: pa.ChunkedArray, field: pa.Field) -> pa.Array:
@@ -160,14 +158,14 @@ def write_snapshot(
 
 def _write(file: _Output, groups: Iterable[pa.Table], metadata: Mapping[str, str]) -> int:
     rows = 0
-    names = [name for name in SCHEMA.names if name not in (*_DELTA_ENCODED, *_PLAIN)]
     with pq.ParquetWriter(
         file,
         SCHEMA,
         compression="zstd",
-        use_dictionary=names,
-        column_encoding=_DELTA_ENCODED,
-        write_statistics=True,
+        use_dictionary=[name for name in SCHEMA.names if name not in _ENCODINGS],
+        column_encoding=_ENCODINGS,
+        store_decimal_as_integer=True,
+        write_statistics=[name for name in SCHEMA.names if name not in _WITHOUT_STATISTICS],
         store_schema=False,  # Parquet's own types are enough, and 2 kB smaller
         sorting_columns=[pq.SortingColumn(SCHEMA.get_field_index("timestamp"))],
     ) as writer:
@@ -256,7 +254,7 @@ def ledger_rows(path: Path, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
         yield from zip(*(_values(table[name]) for name in columns), strict=True)
 
 
-_FILED: Final = dict(zip(LEDGER_COLUMNS, SCHEMA.names, strict=True))
+_FILED: Final = {ledger_name: name for name, ledger_name in LEDGER_NAMES.items()}
 
 
 def _values(column: pa.ChunkedArray) -> list[Any]:
@@ -322,18 +320,39 @@ def _split(table: pa.Table, until: Any) -> tuple[pa.Table, pa.Table]:  # noqa: A
     return table.slice(0, upto), table.slice(upto)
 
 
+class Facts(Protocol):
+    """What is known of one row beside its snapshot: a NamedTuple of some of LEDGER_COLUMNS."""
+
+    def _asdict(self) -> dict[str, Any]: ...
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+
 def rows_at(
-    tables: Iterable[pa.Table], places: Callable[[int, int], set[tuple[int, int]]]
+    tables: Iterable[pa.Table],
+    places: Callable[[int, int], Mapping[tuple[int, int], Facts | None]],
 ) -> Iterator[pa.Table]:
-    """The rows of these tables that were read at one of `places`.
+    """The rows of these tables that were read at one of `places`, with the facts of each.
 
     `places` gives those of a span of time: from and to, both included, in microseconds. A place is
-    (source_id, source_offset).
+    (source_id, source_offset). A fact is taken where the row has none.
     """
     for table in tables:
         times = _values(table["timestamp"])
         there = places(times[0], times[-1])
-        pairs = zip(_values(table["source_id"]), _values(table["source_offset"]), strict=True)
+        pairs = [*zip(_values(table["source_id"]), _values(table["source_offset"]), strict=True)]
         kept = table.filter(pa.array([pair in there for pair in pairs]))
         if kept.num_rows:
-            yield kept
+            yield _with_facts(kept, [there[pair] for pair in pairs if pair in there])
+
+
+def _with_facts(table: pa.Table, facts: list[Facts | None]) -> pa.Table:
+    """The table with these facts, row by row, where it has NULL."""
+    names = next((known._asdict().keys() for known in facts if known is not None), ())
+    rows = (known or (None,) * len(names) for known in facts)
+    for name, values in zip(names, zip(*rows, strict=True), strict=True):
+        index = SCHEMA.get_field_index(_FILED[name])
+        field = SCHEMA.field(index)
+        known = _typed(pa.chunked_array([values], _raw(field).type), field)
+        table = table.set_column(index, field, pc.coalesce(table.column(index), known))
+    return table

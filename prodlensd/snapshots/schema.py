@@ -7,7 +7,9 @@ from typing import Final
 import pyarrow as pa
 
 #: The columns of the `traces` view, with real types; without `event_date`, which is the folder's,
-#: and `started_us`, which is `timestamp`. Strings are dictionary-encoded in the file only: as types
+#: and `started_us`, which is `timestamp`. The last three are what else the ledger knows of a call,
+#: kept for when its row is pruned: the price behind its cost (see `price`), all rarely asked facts
+#: as JSON, and the second of its two ids. Strings are dictionary-encoded in the file only: as types
 #: of columns, dictionaries could differ between files, and some readers cannot join those.
 SCHEMA: Final = pa.schema(
     [
@@ -55,6 +57,9 @@ SCHEMA: Final = pa.schema(
         ("source_id", pa.int64()),
         ("source_offset", pa.int64()),
         ("host", pa.string()),
+        ("price_id", pa.int64()),
+        ("details", pa.string()),
+        ("response_id", pa.string()),
     ]
 )
 
@@ -65,8 +70,18 @@ _EXACT: Final = {
     "gateway_cost_usd": "gateway_nanousd",
     "table_cost_usd": "table_nanousd",
 }
-#: The ledger's columns for one row of a snapshot, in the snapshot's order.
-LEDGER_COLUMNS: Final[tuple[str, ...]] = tuple(_EXACT.get(name, name) for name in SCHEMA.names)
+#: The ledger's column for each of a snapshot's.
+LEDGER_NAMES: Final = {name: _EXACT.get(name, name) for name in SCHEMA.names}
+#: These are parts of `details`; and the two ids are parts of the key, `ids`, unless the call's own
+#: stands alone. They are taken apart a column at a time, in less time than SQLite takes.
+OF_DETAILS: Final = ("stream", "error_class", "team", "key_alias")
+_WHOLE: Final = {"call_id": "own_call_id", "response_id": "ids"}
+#: The columns of the ledger that the rows of a snapshot are made from.
+LEDGER_COLUMNS: Final[tuple[str, ...]] = tuple(
+    _WHOLE.get(name, ledger_name)
+    for name, ledger_name in LEDGER_NAMES.items()
+    if name not in OF_DETAILS
+)
 
 NANOUSD: Final = pa.decimal128(19, 0)  # the digits of 64 bits
 USD: Final = pa.decimal128(18, 9)  # the same 128 bits, read as dollars

@@ -61,8 +61,7 @@ class Observed(NamedTuple):
         rows = self.query(
             f"""
             WITH exact AS (
-                SELECT *, date(started_us / 1000000, 'unixepoch') AS event_date
-                FROM trace JOIN source USING (source_id)
+                SELECT *, substr(ids, instr(ids, ' ') + 1) AS response_id FROM trace_exact
             )
             SELECT {column}, count(*), sum(cost_nanousd), count(cost_nanousd),
                 sum(tokens_in), count(tokens_in), sum(tokens_out), sum(accepted_lines),

@@ -6,18 +6,19 @@ from typing import Any
 
 import pytest
 
-from prodlensd.ledger.views import TRACES_COLUMNS
+from prodlensd.snapshots import SCHEMA
 from tests.readers.reading import Reader
 
 #: What a column holds, for those that hold no text.
 KINDS = {
     **dict.fromkeys(("tokens_in", "tokens_out", "total_tokens", "reasoning_tokens"), "count"),
     **dict.fromkeys(("cache_read_tokens", "cache_write_tokens", "accepted_lines"), "count"),
-    **dict.fromkeys(("status_code", "source_id", "source_offset"), "count"),
+    **dict.fromkeys(("cache_write_1h_tokens", "audio_in_tokens", "audio_out_tokens"), "count"),
+    **dict.fromkeys(("status_code", "source_id", "source_offset", "price_id"), "count"),
     **dict.fromkeys(("latency_ms", "ttft_ms", "diff_ratio"), "real"),
     "timestamp": "moment",
-    "cost_usd": "money",
-    "accepted": "flag",
+    **dict.fromkeys(("cost_usd", "gateway_cost_usd", "table_cost_usd"), "money"),
+    **dict.fromkeys(("accepted", "stream", "cache_hit"), "flag"),
     "event_date": "date",
 }
 _ARROW = {
@@ -67,7 +68,7 @@ TYPES = {
     [
         "host",  # there is one: this is the whole
         *("event_date", "model", "session_id", "developer_id", "tags", "accepted"),
-        *("status", "cost_source"),
+        *("status", "cost_source", "call_id", "response_id"),
     ],
 )
 def test_all_calls_add_up_as_in_the_ledger_by(column: str, ledger: Any, reader: Reader) -> None:
@@ -78,8 +79,7 @@ def test_each_column_has_its_type(
     ledger: Any, reader: Reader, request: pytest.FixtureRequest
 ) -> None:
     types = TYPES[request.node.callspec.params["reader"]]
-    # `timestamp` is the exact time here; the view has it as a number as well.
-    columns = [column for column in TRACES_COLUMNS if column != "started_us"]
+    columns = [*SCHEMA.names, "event_date"]
     expected = {column: types[KINDS.get(column, "text")] for column in columns}
     assert expected == reader.types(ledger.snapshots)
 

@@ -137,6 +137,7 @@ class World:
             host=host,
             price_book="none",
             now=lambda: 1,
+            pause=lambda: None,
         )
 
     def compact(self, folder: Path, host: str = "laptop") -> list[Compacted]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import select
 import signal
 import subprocess
 import sys
+from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,8 @@ import pytest
 
 from prodlensd import snapshots
 from prodlensd.jobs import compaction
-from prodlensd.snapshots.files import exclusive_lock, shared_lock
+from prodlensd.ledger.views import TRACES_COLUMNS
+from prodlensd.snapshots import exclusive_lock, shared_lock
 from tests.scenario.conftest import World
 
 
@@ -29,6 +33,39 @@ def world_of_a_day(world: World, make_line: Any) -> World:
 def content(folder: Path) -> Any:
     (file,) = folder.glob("*/*.parquet")
     return pq.ParquetFile(file).read()
+
+
+def test_a_snapshot_says_of_each_call_what_the_view_says(world: World, tmp_path: Path) -> None:
+    attributes = {"stream": True, "error_class": "Timeout", "cache_hit": True}
+    about = {"team": 'a "team"', "key_alias": "名前", "session_id": "s", "end_user": "e"}
+    lines: list[dict[str, Any]] = [
+        {"litellm_call_id": "c", "id": "r", "attributes": attributes, "metadata": about},
+        {"litellm_call_id": "c", "id": "r2", "attributes": {"stream": False}},
+        {"litellm_call_id": "alone", "metadata": about},
+        {"id": "alone", "metadata": {"team": "b"}},
+        {},
+        {"usage": {"input_tokens": 3, "odd": {"deep": 1}}, "cost_usd": 0.1, "attributes": about},
+    ]
+    for second, more in enumerate(lines):
+        record = {"timestamp": f"2026-01-01T00:00:{second:02d}.5Z", "usage": {}, **more}
+        world.append("a.jsonl", json.dumps(record).encode() + b"\n")
+    world.step()
+    world.compact(tmp_path)
+    columns = [name for name in TRACES_COLUMNS if name not in ("event_date", "started_us")]
+    told = world.query(f"SELECT {', '.join(columns)} FROM traces ORDER BY timestamp")
+    rows = content(tmp_path).select(columns).to_pylist()
+    assert told == [tuple(map(as_in_the_view, row.values())) for row in rows]
+    ids = content(tmp_path).select(["call_id", "response_id"]).to_pylist()
+    assert [tuple(pair.values()) for pair in ids] == [
+        *(("c", "r"), ("c", "r2"), ("alone", None)),
+        *((None, None), (None, None), (None, None)),
+    ]
+
+
+def as_in_the_view(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%dT%H:%M:%S.%fZ}"
+    return float(value) if isinstance(value, Decimal) else value
 
 
 def test_helpers_read_what_we_would_read_ourselves(
@@ -84,7 +121,7 @@ def test_a_snapshot_says_what_it_is(world_of_a_day: World, tmp_path: Path) -> No
     }
     writer = told.pop("prodlensd.writer")
     assert told == {
-        "prodlensd.schema_version": "2",
+        "prodlensd.schema_version": "3",
         "prodlensd.watermark": str(world_of_a_day.query("SELECT version FROM partition")[0]),
         "prodlensd.rows": "600",
         "prodlensd.price_book": "none",
@@ -105,7 +142,7 @@ def test_a_snapshot_says_what_it_is(world_of_a_day: World, tmp_path: Path) -> No
 def test_a_reader_of_all_days_holds_a_compaction_up_and_waits_for_one(tmp_path: Path) -> None:
     with shared_lock(tmp_path), shared_lock(tmp_path):  # readers do not hold up each other
         code = (
-            "import sys, pathlib; from prodlensd.snapshots.files import exclusive_lock\n"
+            "import sys, pathlib; from prodlensd.snapshots import exclusive_lock\n"
             "with exclusive_lock(pathlib.Path(sys.argv[1])): pass"
         )
         done = subprocess.run(
@@ -113,7 +150,7 @@ def test_a_reader_of_all_days_holds_a_compaction_up_and_waits_for_one(tmp_path: 
         )
         assert "LockedError" in done.stderr
     code = (
-        "import sys, pathlib; from prodlensd.snapshots.files import shared_lock\n"
+        "import sys, pathlib; from prodlensd.snapshots import shared_lock\n"
         "print('begins', flush=True)\n"
         "with shared_lock(pathlib.Path(sys.argv[1])): print('reads', flush=True)"
     )

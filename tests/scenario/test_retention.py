@@ -10,9 +10,8 @@ import shutil
 import signal
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import nullcontext
-from datetime import UTC
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from prodlensd import snapshots
-from prodlensd.answers.periods import Period
-from prodlensd.answers.report import report
 from prodlensd.answers.verify import proven
 from prodlensd.jobs import retention
 from prodlensd.jobs.compaction import SnapshotLostError
@@ -37,9 +34,10 @@ from prodlensd.ledger import (
     Reader,
     Selection,
 )
-from prodlensd.ledger.days import Partition, span_of
+from prodlensd.ledger.days import span_of
 from prodlensd.ledger.sources import Source
 from prodlensd.model import US_PER_DAY, Price
+from tests.scenario.asking import ask
 from tests.scenario.conftest import PricedBy, World
 from tests.scenario.proving import follow, proof
 
@@ -72,13 +70,8 @@ def call(number: int, *, day: int = 1, hour: int = 0, ids: bool = True, **metada
     return json.dumps(record).encode() + b"\n"
 
 
-def read(folder: Path, partition: Partition, columns: Iterable[str]) -> Any:
-    return snapshots.ledger_rows(partition.place(folder), list(columns))
-
-
 def reports(world: World, folder: Path) -> list[Any]:
-    period = Period(0, None, UTC)
-    asked = [report(world.ledger, by, period, partial(read, folder)) for by in QUESTIONS]
+    asked = [ask(world.ledger, folder, by) for by in QUESTIONS]
     return [(found.groups, found.total, found.ledger) for found in asked]
 
 
@@ -130,16 +123,34 @@ def test_only_days_before_the_limit_are_pruned(days: World, folder: Path) -> Non
     assert verdict(days, folder) == ("complete", [], 3)
 
 
-def test_what_a_snapshot_has_no_column_for_stays_in_the_ledger(days: World, folder: Path) -> None:
-    kept = "session_via, developer_via, service_tier, anomalies, details"
-    amounts = "cache_write_1h_tokens, cache_hit, gateway_nanousd, table_nanousd, price_id"
-    place = "source_id, source_offset"
-    asked = f"SELECT {place}, json_array({kept}), {amounts} FROM trace ORDER BY 1, 2"
-    before = days.query(asked)
-    days.prune(folder)
-    after = f"SELECT {place}, facts, {amounts} FROM pruned JOIN fact USING (fact_id) ORDER BY 1, 2"
-    assert before == days.query(after)
-    assert len(set(days.query("SELECT facts FROM fact"))) == len(days.query("SELECT 1 FROM fact"))
+def test_a_pruned_call_leaves_nothing_but_what_tells_it_from_others_and_where_it_was(
+    days: World, folder: Path
+) -> None:
+    """Each column of `trace`, whatever it may be, is in the snapshot as it was."""
+    columns = days.query("SELECT name, type FROM pragma_table_info('trace')")
+    by_hand = {"started_us", "key", "call_id", "details", "source_id", "source_offset"}
+    numbered = {"INTEGER": "source_offset % 2 + 0", "REAL": "source_offset + 0.5"}
+    for name, kind in columns:
+        if name not in by_hand:
+            value = numbered.get(kind, f"'{name} ' || source_offset")
+            days.store.write(f"UPDATE trace SET {name} = {value} WHERE source_offset % 3 > 0")
+    days.store.write("UPDATE partition SET version = version + 1")
+    days.compact(folder)
+    names = [name for name, _ in columns if name not in ("key", "call_id")]
+    keys = "iif(typeof(key) = 'text', key, NULL)"
+    before = days.query(f"SELECT {', '.join(names)}, {keys} FROM trace")
+    assert days.prune(folder) == 120
+    asked = [*names, "call_id", "response_id"]
+    found: list[Any] = []
+    for path in sorted(folder.glob("*/*.parquet")):
+        for *values, call_id, response_id in snapshots.ledger_rows(path, asked):
+            found.append((*values, response_id and f"{call_id} {response_id}"))
+    assert sorted(before, key=str) == sorted(found, key=str)
+    kept = days.query("SELECT name FROM pragma_table_info('pruned')")
+    assert kept == ["started_us", "key", "source_id", "source_offset"]
+    assert days.query("SELECT count(*) FROM pruned") == [120]
+    left = "SELECT 1 FROM pruned_before UNION ALL SELECT 1 FROM fact"
+    assert days.query(left) == [], "only earlier versions wrote there"
 
 
 def test_reading_an_old_log_again_adds_nothing_that_was_pruned(days: World, folder: Path) -> None:

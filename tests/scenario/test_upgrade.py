@@ -2,38 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import apsw
 import pytest
 
-from prodlensd.ledger import LedgerError, Reader, connection, schema
-from prodlensd.ledger.rows import COLUMNS
+from prodlensd.ledger import LedgerError, Reader, schema
 from tests.scenario.conftest import World
+from tests.scenario.earlier import OLD, begin, write_as
 from tests.scenario.proving import PROVEN, verdict
-
-#: The schema with which the bill of a call came.
-BILLS = 4
-#: And the one with which dead letters have a state.
-LETTER_STATES = 3
-OLD_LETTER = "INSERT INTO dead_letter VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
-
-
-def insert_old_letter(self: Any, letter: Any, now_us: int) -> bool:
-    before = self.db.total_changes()
-    self.db.execute(OLD_LETTER, (*letter, now_us))
-    return bool(self.db.total_changes() > before)
-
-
-#: Rows had no bill and no reason before schema 4.
-OLD_COLUMNS = len(COLUMNS) - 2
-OLD = ", ".join(COLUMNS[:OLD_COLUMNS])
-OLD_INSERT = (
-    f"INSERT INTO trace SELECT {', '.join(f'?{n + 1}' for n in range(OLD_COLUMNS))} "
-    f"WHERE ?{OLD_COLUMNS + 1} IS NULL OR ?{OLD_COLUMNS + 2} NOT NULL OR 1"
-)
 
 
 @pytest.fixture(params=range(1, schema.SCHEMA_VERSION))
@@ -46,28 +23,12 @@ def old_world(
     """What an earlier version leaves: a schema of its own, and a day it had compacted."""
     folder = tmp_path / "old"
     folder.mkdir()
-    ledger = folder / "prodlens.db"
-    db = apsw.Connection(str(ledger))
-    db.execute("PRAGMA journal_mode = WAL")
-    for script in schema.MIGRATIONS[: request.param]:
-        db.execute(script)
-    # Its views were others; that there were some has to do.
-    db.execute("CREATE VIEW traces AS SELECT * FROM trace")
-    db.execute(
-        f"PRAGMA application_id = {schema.APPLICATION_ID}; PRAGMA user_version = {request.param}"
-    )
-    columns = "day, version, compacted_version, compacted_us, rows, file_bytes"
-    db.execute(f"INSERT INTO partition ({columns}) VALUES (20454, 3, 3, 1, 2, 4000)")
+    with begin(folder / "prodlens.db", request.param) as db:
+        columns = "day, version, compacted_version, compacted_us, rows, file_bytes"
+        db.execute(f"INSERT INTO partition ({columns}) VALUES (20454, 3, 3, 1, 2, 4000)")
     db.close()
     with monkeypatch.context() as patch:
-        patch.setattr(connection, "_migrate", lambda *_: None)
-        patch.setattr("prodlensd.ledger.writing.Ledger._not_pruned", lambda _self, rows: rows)
-        if request.param < LETTER_STATES:
-            patch.setattr("prodlensd.ledger.writing.Ledger._insert_dead_letter", insert_old_letter)
-        patch.setattr("prodlensd.ledger.writing.Ledger._drop_purged", lambda *_: 0)
-        if request.param < BILLS:
-            patch.setattr("prodlensd.ledger.writing.INSERT", OLD_INSERT)
-            patch.setattr("prodlensd.ledger.tallies.count_words", lambda _: Counter())
+        write_as(request.param, patch)
         world = World(folder)
         world.append("a.jsonl", make_line(1), make_line(2, ids=False), b"garbage\n")
         world.settle()

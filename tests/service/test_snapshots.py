@@ -25,7 +25,7 @@ from prodlensd.daemon.jobs import Job, ScheduledJob
 from prodlensd.ledger.days import Partition
 from prodlensd.ledger.views import TRACES_COLUMNS
 from prodlensd.model import SnapshotFile
-from prodlensd.snapshots.files import shared_lock
+from prodlensd.snapshots import shared_lock
 
 
 def write(machine: Any, day: int, *sessions: str) -> None:
@@ -71,9 +71,10 @@ def test_a_day_is_one_file_with_real_types(machine: Any) -> None:
     assert row["event_date"] == "2026-01-01"
 
 
-def test_its_columns_are_those_of_the_view() -> None:
+def test_its_columns_are_those_of_the_view_and_what_else_the_ledger_knows() -> None:
     # The folder's name says the date, and `timestamp` is the exact time.
-    assert set(TRACES_COLUMNS) - {"event_date", "started_us"} == set(snapshots.SCHEMA.names)
+    of_view = set(TRACES_COLUMNS) - {"event_date", "started_us"}
+    assert of_view | {"price_id", "details", "response_id"} == set(snapshots.SCHEMA.names)
 
 
 def test_only_days_that_changed_are_written_again(machine: Any) -> None:
