@@ -28,14 +28,23 @@ from prodlensd.cli import (
     fail,
     load_config,
 )
+from prodlensd.cli.tables import NAME_CELLS, drawn, wide_option
 from prodlensd.config import Config
 from prodlensd.model import REASONS
 from prodlensd.moments import iso_time, short_time
-from prodlensd.text import printable, table
+from prodlensd.text import Both, Cell, Column, printable
 
 #: Of an id, in the list: enough to keep a million dead letters apart.
 _SHOWN_DIGITS: Final = 12
-_HEADER: Final = ("id", "received", "state", "reason", "length", "path:offset", "detail")
+_COLUMNS: Final = (
+    Column("id"),
+    Column("received", keep=3),
+    Column("state", keep=2),
+    Column("reason"),
+    Column("length", "right", keep=1),
+    Column("path:offset", keep=4, least_cells=2 * NAME_CELLS, cut="start"),
+    Column("detail", keep=5, least_cells=2 * NAME_CELLS, cut="end"),
+)
 _VERBS: Final = {"dismissed": "dismiss", "purged": "purge"}
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -74,9 +83,10 @@ def command() -> None:
     show_default=True,
     help="List at most N; 0: all.",
 )
+@wide_option
 @click.option("--json", "as_json_", is_flag=True, help="Print one JSON object, with whole ids.")
 def list_(
-    config_path: Path | None, reason: str | None, state: str, limit: int, as_json_: bool
+    config_path: Path | None, reason: str | None, state: str, limit: int, wide: bool, as_json_: bool
 ) -> None:
     """List dead letters, the newest first, without their content.
 
@@ -94,7 +104,7 @@ def list_(
         click.echo(as_json("dead-letters", answer))
         return
     if letters:
-        click.echo(table(_HEADER, map(_cells, letters), right={"length"}))
+        click.echo(drawn(_COLUMNS, map(_cells, letters), wide=wide))
     else:
         which = "" if state == "all" else f"{state} "
         click.echo(f"no {which}dead letters" + (f" of reason {reason}" if reason else ""))
@@ -192,10 +202,11 @@ def _as_dict(letter: Refused) -> dict[str, Any]:
     }
 
 
-def _cells(letter: Refused) -> tuple[str, ...]:
+def _cells(letter: Refused) -> tuple[Cell, ...]:
+    received = short_time(letter.received_us)
     return (
         letter.key.hex()[:_SHOWN_DIGITS],
-        short_time(letter.received_us),
+        Both(received, received.partition("T")[0]),
         letter.state,
         letter.reason,
         str(letter.length),
@@ -258,7 +269,8 @@ def _print_counts(columns: dict[str, Counter[str]]) -> None:
     reasons = sorted(set[str]().union(*counts))
     rows = [(reason, *(str(count[reason]) for count in counts)) for reason in reasons]
     rows.append(("all", *(str(count.total()) for count in counts)))
-    click.echo(table(("reason", *columns), rows, right=columns))
+    titles = [Column("reason"), *(Column(title, "right") for title in columns)]
+    click.echo(drawn(titles, rows))
 
 
 # Accepting --------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -12,9 +13,10 @@ import click
 from prodlensd.app import prices
 from prodlensd.app.prices import ALWAYS, EXAMPLE, FOREVER, Doubtful, Priced, Quote, Rates
 from prodlensd.cli import as_json, config_option, errors_end_it, load_config
+from prodlensd.cli.tables import NAME_CELLS, drawn, wide_option
 from prodlensd.model import OperationalError, bill_of
 from prodlensd.moments import iso_time, moment_us, now_us, short_time
-from prodlensd.text import money, printable, table
+from prodlensd.text import Cell, Column, count_cell, money, money_cell, printable
 
 _PICO_PER_USD_PER_MILLION: Final = 1_000_000
 PICO_PER_USD: Final = 10**12
@@ -89,7 +91,7 @@ def show(
         else:
             raise OperationalError(f"{call_id}: no call of the ledger has this id, or it is pruned")
     if as_json_:
-        click.echo(as_json("prices-show", _as_dict(priced)))
+        click.echo(as_json("prices-show", priced_as_dict(priced)))
     else:
         _print(priced)
     if priced.source == "unpriced":
@@ -98,8 +100,9 @@ def show(
 
 @command.command()
 @config_option
+@wide_option
 @click.option("--json", "as_json_", is_flag=True, help="Print one JSON object.")
-def check(config_path: Path | None, as_json_: bool) -> None:
+def check(config_path: Path | None, wide: bool, as_json_: bool) -> None:
     """List the models in the ledger whose calls have no price, or a disputed one.
 
     A price is disputed when what the proxy reported is more than twice, or less than half, what
@@ -122,12 +125,13 @@ def check(config_path: Path | None, as_json_: bool) -> None:
         }
         click.echo(as_json("prices-check", content))
     else:
-        _print_calls("unpriced", [calls for calls, _ in unpriced], {"why": reasons})
-        costs = {
-            "gateway": [money(calls.gateway_nanousd or 0) for calls in disputed],
-            "table": [money(calls.table_nanousd or 0) for calls in disputed],
-        }
-        _print_calls("disputed", disputed, costs)
+        why = Column("why", keep=4, least_cells=_WHY_CELLS, cut="end")
+        without = [calls for calls, _ in unpriced]
+        _print_calls("unpriced", without, {why: reasons}, wide=wide)
+        gateways = [money_cell(calls.gateway_nanousd or 0) for calls in disputed]
+        tables = [money_cell(calls.table_nanousd or 0) for calls in disputed]
+        costs = {Column("gateway", "right"): gateways, Column("table", "right"): tables}
+        _print_calls("disputed", disputed, costs, wide=wide)
         if not unpriced and not disputed:
             click.echo("every call has a price, and none is disputed")
     if unpriced or disputed:
@@ -138,11 +142,17 @@ def check(config_path: Path | None, as_json_: bool) -> None:
 
 
 def _print(priced: Priced) -> None:
-    call, quote = priced.call, priced.quote
+    call = priced.call
     modifiers = "".join(
         f", {name.removeprefix('service_')} {said}" for name, said in prices.modifiers_of(call)
     )
     _line("model", f"{call.model or ''}, provider {priced.provider or 'unknown'}{modifiers}")
+    print_price(priced)
+
+
+def print_price(priced: Priced) -> None:
+    """The price, where it is from, and what is billed at it."""
+    call, quote = priced.call, priced.quote
     if quote.rates is None:
         _line("price", _NO_RATES[priced.source])
         if priced.source == "unpriced":
@@ -239,7 +249,8 @@ def _line(name: str, value: str) -> None:
     click.echo(f"{name:9}{printable(value)}")
 
 
-def _as_dict(priced: Priced) -> dict[str, Any]:
+def priced_as_dict(priced: Priced) -> dict[str, Any]:
+    """The same for programs."""
     call, quote = priced.call, priced.quote
     rates = quote.rates
     return {
@@ -296,6 +307,8 @@ def _call_as_dict(priced: Priced) -> dict[str, Any]:
 # check ------------------------------------------------------------------------------------------
 
 
+#: Enough of a reason to know it by.
+_WHY_CELLS: Final = 36
 _WHY: Final = {
     "usage_missing": "the calls do not say how many tokens they had",
     "usage_mismatch": "a part of the tokens is larger than the whole",
@@ -320,23 +333,36 @@ def _why(calls: Doubtful, source: str) -> str:
     return _WHY[word].replace("%s", name or "it")
 
 
-def _print_calls(title: str, doubtful: list[Doubtful], more: dict[str, list[str]]) -> None:
+def _print_calls(
+    title: str,
+    doubtful: list[Doubtful],
+    more: Mapping[Column, Sequence[Cell]],
+    *,
+    wide: bool,
+) -> None:
     """A table of the models with these calls, and `more` columns; nothing where there are none."""
     if not doubtful:
         return
-    header = (f"{title} model", "provider", "tier", "calls", "tokens", *more)
+    columns = (
+        Column(f"{title} model", least_cells=NAME_CELLS),
+        Column("provider", keep=2, least_cells=NAME_CELLS),
+        Column("tier", keep=1),
+        Column("calls", "right"),
+        Column("tokens", "right", keep=3),
+        *more,
+    )
     rows = [
         (
             calls.model or "(none)",
             calls.provider or "(none)",
             calls.tier or "-",
-            f"{calls.calls:,}",
-            f"{calls.tokens or 0:,}",
+            count_cell(calls.calls),
+            count_cell(calls.tokens or 0),
             *values,
         )
         for calls, *values in zip(doubtful, *more.values(), strict=True)
     ]
-    click.echo(table(header, rows, right={*header[3:]} - {"why"}))
+    click.echo(drawn(columns, rows, wide=wide))
 
 
 def _doubtful_as_dict(calls: Doubtful) -> dict[str, Any]:

@@ -13,10 +13,11 @@ from prodlensd.app.repricing import ALWAYS, FOREVER, Repriced, Selection, repric
 from prodlensd.cli import as_json, config_option, errors_end_it, load_config
 from prodlensd.cli.bar import bar
 from prodlensd.cli.report import time_options
+from prodlensd.cli.tables import NAME_CELLS, drawn, wide_option
 from prodlensd.cli.zone import time_zone
 from prodlensd.config import Config
 from prodlensd.moments import now_us
-from prodlensd.text import money, table
+from prodlensd.text import Cell, Column, count_cell, money, money_cell
 
 #: Costs that come from prices, or would if there were any: the other sources need none.
 _SOURCES: Final = ("unpriced", "table", "override", "fallback", "free", "provider", "gateway")
@@ -43,6 +44,7 @@ def _read_sources(_ctx: click.Context, _param: click.Parameter, value: str) -> t
 @click.option("--model", metavar="NAME", help="Only this model, as logged; * for any characters.")
 @click.option("--provider", metavar="NAME", help="Only calls of this provider, as logged.")
 @click.option("--dry-run", is_flag=True, help="Only show what would change.")
+@wide_option
 @click.option("--json", "as_json_", is_flag=True, help="Print one JSON object.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing.")
 def command(  # noqa: PLR0913 - one for each option
@@ -55,6 +57,7 @@ def command(  # noqa: PLR0913 - one for each option
     model: str | None,
     provider: str | None,
     dry_run: bool,
+    wide: bool,
     as_json_: bool,
     quiet: bool,
 ) -> None:
@@ -85,7 +88,7 @@ def command(  # noqa: PLR0913 - one for each option
     if as_json_:
         click.echo(as_json("reprice", _as_dict(repriced, dry_run=dry_run)))
     elif not quiet:
-        _print(repriced, dry_run=dry_run)
+        _print(repriced, dry_run=dry_run, wide=wide)
 
 
 def _write_snapshots(config: Config, *, quiet: bool) -> None:
@@ -114,10 +117,21 @@ def _as_dict(repriced: Repriced, *, dry_run: bool) -> dict[str, object]:
     }
 
 
-def _print(repriced: Repriced, *, dry_run: bool) -> None:
+#: What a table of changes shows; where there is no room, the change itself stays.
+_COLUMNS: Final = (
+    Column("model", least_cells=NAME_CELLS),
+    Column("provider", keep=1, least_cells=NAME_CELLS),
+    Column("was", keep=2),
+    Column("is", keep=3),
+    Column("calls", "right"),
+    Column("cost before", "right", keep=4),
+    Column("cost after", "right"),
+)
+
+
+def _print(repriced: Repriced, *, dry_run: bool, wide: bool) -> None:
     total = repriced.total
     if repriced.changes:
-        header = ("model", "provider", "was", "is", "calls", "cost before", "cost after")
         by_calls = sorted(repriced.changes.items(), key=lambda item: (-item[1].calls, str(item)))
         rows = [
             (
@@ -125,13 +139,13 @@ def _print(repriced: Repriced, *, dry_run: bool) -> None:
                 kind.provider or "(none)",
                 kind.old_source,
                 kind.new_source,
-                f"{change.calls:,}",
+                count_cell(change.calls),
                 _cost(kind.old_source, change.old_nanousd),
                 _cost(kind.new_source, change.new_nanousd),
             )
             for kind, change in by_calls
         ]
-        click.echo(table(header, rows, right=header[4:]))
+        click.echo(drawn(_COLUMNS, rows, wide=wide))
     verb = "would change" if dry_run else "changed"
     outcome = f"{total.calls:,} of {repriced.seen:,} calls {verb}"
     if repriced.changes:
@@ -144,5 +158,5 @@ def _print(repriced: Repriced, *, dry_run: bool) -> None:
     click.echo(outcome)
 
 
-def _cost(source: str, nanousd: int) -> str:
-    return "-" if source == "unpriced" else money(nanousd)
+def _cost(source: str, nanousd: int) -> Cell:
+    return "-" if source == "unpriced" else money_cell(nanousd)

@@ -16,7 +16,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from prodlensd.answers.report import BY
+from prodlensd.answers.questions import BY
 from prodlensd.cli import main
 from tests.security.hostile import (
     CANARY,
@@ -111,7 +111,8 @@ OUTPUTS: Final[list[tuple[str, ...]]] = [
     *(
         ("report", "--since", "always", "--by", by, "--format", form)
         for form in forms("report")
-        for by in (*BY, "developer,session")
+        for by in (*BY, "developer,session", "tag,model")
+        if form != "parquet"  # which is no text
     ),
     ("prices", "check"),
     ("prices", "check", "--json"),
@@ -300,6 +301,10 @@ def test_an_error_quotes_a_path_harmlessly(house: House, name: str) -> None:
         ("report", "--by", NAMES[name]),
         ("report", "--since", NAMES[name]),
         ("report", "--timezone", NAMES[name]),
+        ("report", "--columns", NAMES[name]),
+        ("report", "--developer", NAMES[name]),
+        ("report", "--sort", NAMES[name]),
+        ("report", "-o", NAMES[name]),
         ("status", "--config", NAMES[name]),
         ("reprice", "--source", NAMES[name]),
         ("litellm-callback", "--install", "/dev/null/" + NAMES[name]),

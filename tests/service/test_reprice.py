@@ -264,7 +264,7 @@ def test_a_period_is_as_in_report(desk: Any, arguments: tuple[str, ...], since_s
         (("--source", ""), "is none of"),
         (("--source", "table,"), "is none of"),
         (("--since", "whenever"), "'whenever' is not a time"),
-        (("--since", "2026-01-02", "--until", "2026-01-01"), "is before"),
+        (("--since", "2026-01-02", "--until", "2026-01-01"), "ends before --since"),
         (("--timezone", "Mars"), "Mars"),
     ],
 )

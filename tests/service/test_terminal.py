@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from typing import Any
 
 import pytest
+from rich.cells import cell_len
 
 
 def on_terminal(*arguments: str, **environment: str) -> str:
@@ -78,3 +80,34 @@ def test_a_terminal_of_another_encoding_has_a_log_and_a_bar_too(
         assert "Traceback" not in printed
         assert printed.isascii()
     assert "日本" not in on_terminal("dead-letters", "list", PYTHONIOENCODING="ascii")
+
+
+LONG = "azure/the-deployment-of-a-team-in-frankfurt-日本語-with-a-name-of-its-own"
+
+
+@pytest.mark.parametrize("command", ["prices check", "dead-letters list", "reprice --dry-run"])
+def test_a_table_fits_the_terminal_and_only_there_is_anything_left_out(
+    machine: Any, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    call = {
+        "timestamp": "2026-01-01T00:00:00Z",
+        "attributes": {"llm.model_name": LONG},
+        "usage": {"input_tokens": 2_900_000_000, "output_tokens": 1},
+    }
+    log = machine.logs / f"{LONG.replace('/', '-')}.jsonl"
+    log.write_text(f"{json.dumps(call)}\nno call\n")
+    assert machine.command("run", "--once").returncode == 0
+    override = f'[[pricing.override]]\nmodel = "{LONG}"\n'
+    machine.config.write_text(f"{override}input_usd_per_million = 9\noutput_usd_per_million = 9\n")
+    arguments = command.split()
+    for columns in (40, 80):
+        printed = on_terminal(*arguments, COLUMNS=str(columns), NO_COLOR="1")
+        _, _, shown = printed.rpartition("\x1b[2K")  # after the progress bar
+        table = [line for line in shown.splitlines() if "would change" not in line]
+        assert max(map(cell_len, table)) <= columns
+        assert columns == 40 or "…" in shown
+    name = log.name if "letters" in command else LONG
+    assert name in on_terminal(*arguments, "--wide", COLUMNS="80")
+    # As readline sets it for whatever a program starts.
+    monkeypatch.setenv("COLUMNS", "80")
+    assert name in machine.command(*arguments).stdout
