@@ -27,6 +27,7 @@ from benchmarks.figures import HEADING, Figure, WrongResultError
 from benchmarks.growth import growth
 from benchmarks.idle import idle
 from benchmarks.latency import latency
+from benchmarks.reports import reports
 from benchmarks.repricing import repricing
 from benchmarks.scale import scale
 from benchmarks.sizes import QUICK, Sizes
@@ -43,6 +44,7 @@ BENCHMARKS: Final[dict[str, Callable[[Path, Sizes], Iterator[Figure]]]] = {
     "scale": scale,
     "snapshots": snapshots,
     "repricing": repricing,
+    "reports": reports,
 }
 
 

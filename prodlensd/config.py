@@ -291,6 +291,14 @@ def build(tree: dict[str, Any], file: Path | None, env: Mapping[str, str]) -> Co
     return Config(**values | {"host": settings.host or _host_name(), "path": file})
 
 
+def check_address(url: str) -> None:
+    """Raises ValueError unless this could be the `publish.url` of a host."""
+    try:
+        build({"publish": {"url": url or "-"}}, None, {})
+    except ConfigError as error:
+        raise ValueError(str(error).partition("publish.url: ")[2]) from None
+
+
 def _read(file: Path) -> dict[str, Any] | None:
     """The content of the file; None when there is none."""
     try:

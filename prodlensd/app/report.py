@@ -1,28 +1,78 @@
-"""The report on a configuration's calls: those in its ledger, and those in its snapshots alone."""
+"""The report on the calls of a configuration, or of many hosts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from prodlensd.answers import report as answers
-from prodlensd.answers.periods import Period
-from prodlensd.answers.report import Report
-from prodlensd.app.ledger import snapshot_path
+from prodlensd.answers.forecast import Forecast, forecast
+from prodlensd.answers.periods import FOREVER_US, Period, running_month
+from prodlensd.answers.questions import Question
+from prodlensd.answers.report import Report, answer
+from prodlensd.app.calls import opened
 from prodlensd.config import Config
-from prodlensd.ledger import Partition
 
 
-def report(config: Config, names: tuple[str, ...], period: Period, top: int) -> Report:
-    """Usage and cost in groups by these names, the `top` dearest; 0: all. Raises LedgerError."""
-    return answers.report(config.store.path, names, period, partial(read_snapshot, config), top)
+class Asked(NamedTuple):
+    """A report, with what was asked beside it; None where it was not asked.
+
+    `behind` are the hosts whose calls are not all there yet, with their last day.
+    """
+
+    question: Question
+    found: Report
+    before: Report | None
+    forecast: Forecast | None
+    behind: dict[str, date]
 
 
-def read_snapshot(
-    config: Config, day: Partition, columns: Sequence[str]
-) -> Iterator[tuple[Any, ...]]:
-    """The rows of a day's snapshot, with these of its columns. Raises OSError or ValueError."""
-    from prodlensd import snapshots  # noqa: PLC0415 - loads pyarrow, only where a report needs it
+def report(
+    config: Config,
+    question: Question,
+    *,
+    url: str | None = None,
+    before: Period | None = None,
+    forecast_at_us: int | None = None,
+) -> Asked:
+    """What the calls cost and how they went, in groups; all of it of one moment.
 
-    return snapshots.ledger_rows(snapshot_path(config, day), columns)
+    `before` is a time whose total is wanted too, `forecast_at_us` a moment of the month that is to
+    be foretold. Raises OperationalError.
+    """
+    spans = [(period.since_us, period.until_us) for period in (question.period, before) if period]
+    zone = question.period.zone
+    if forecast_at_us is not None:
+        month = running_month(forecast_at_us, zone)
+        spans.append((month.since_us, month.until_us))
+    since_us = min(since for since, _ in spans)
+    until_us = max(FOREVER_US if until is None else until for _, until in spans)
+    with opened(config, url, since_us, until_us) as (calls, behind):
+        return Asked(
+            question,
+            answer(calls, question),
+            None if before is None else answer(calls, _total(question, before)),
+            None
+            if forecast_at_us is None
+            else forecast(calls, question.filters, forecast_at_us, zone),
+            behind,
+        )
+
+
+def _total(question: Question, period: Period) -> Question:
+    """The same of another time, where the total alone is wanted."""
+    return Question(
+        by=("month",),
+        period=period,
+        filters=question.filters,
+        figures=question.figures,
+        by_source=question.by_source,
+    )
+
+
+def write_parquet(path: Path, titles: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Writes an answer as a Parquet file, whole or not at all. Raises OSError."""
+    from prodlensd.snapshots import write_rows  # noqa: PLC0415 - loads pyarrow
+
+    write_rows(path, titles, rows)

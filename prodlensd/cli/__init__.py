@@ -29,6 +29,8 @@ COMMANDS: Final = {
     "publish": "Copy the snapshots to the team's folder or bucket now.",
     "verify": "Read the logs again and prove that each line is in the ledger once.",
     "report": "Usage, cost, errors and latency, by day, developer, model …",
+    "show": "Show the calls of a session, or all that is known of one call.",
+    "sql": "Ask with SQL: one read-only table, calls, of ledger and snapshots as one.",
     "reprice": "Price calls again, by default those without a price.",
     "prices": "Show which price a model has and why; check which have none.",
     "dead-letters": "List, show, export, retry, dismiss and purge lines that could not be read.",
@@ -70,16 +72,31 @@ config_option: Final = click.option(
 )
 
 
+from_option: Final = click.option(
+    "--from", "url", metavar="URL", help="A published folder or bucket, of many hosts."
+)
+
+
 _SETTINGS: Final = {
     "help_option_names": ["-h", "--help"],
     "color": False if os.environ.get("NO_COLOR") else None,  # None: click looks for a terminal
 }
 
 
-@click.group(cls=_Commands, context_settings=_SETTINGS)
+@click.group(cls=_Commands, context_settings=_SETTINGS, invoke_without_command=True)
+@config_option
 @click.version_option(__version__, "-V", "--version", message="prodlensd %(version)s")
-def main() -> None:
-    """An exactly-once ledger of LLM calls, read from a LiteLLM proxy's traces."""
+@from_option
+@click.pass_context
+def main(context: click.Context, config_path: Path | None, url: str | None) -> None:
+    """An exactly-once ledger of LLM calls, read from a LiteLLM proxy's traces.
+
+    Without a command: an overview of what they cost.
+    """
+    if context.invoked_subcommand is None:
+        from prodlensd.cli.overview import show  # noqa: PLC0415 - loads DuckDB
+
+        show(config_path, url)
 
 
 class _Failure(click.ClickException):

@@ -17,7 +17,8 @@ import click
 from prodlensd import child
 from prodlensd.app.demo import COLUMNS, count_lines, sample_calls
 from prodlensd.cli import config_option, fail
-from prodlensd.text import table
+from prodlensd.cli.tables import NAME_CELLS, drawn
+from prodlensd.text import Column
 
 _PATIENCE_S: Final = 20.0
 _LEDGER: Final = "prodlens.db"
@@ -56,7 +57,8 @@ def _show(home: Path, environment: dict[str, str], options: list[str]) -> None:
         click.echo()
         rows = [(*row[:5], f"${row[5] / 1e9:.5f}", row[6]) for row in sample_calls(home / _LEDGER)]
         titles = (*COLUMNS[:5], "cost", "source")
-        click.echo(table(titles, [tuple(map(str, row)) for row in rows], right=()))
+        columns = [Column(title, least_cells=NAME_CELLS) for title in titles]
+        click.echo(drawn(columns, [tuple(map(str, row)) for row in rows]))
     finally:
         daemon.terminate()
         code = daemon.wait(timeout=_PATIENCE_S)

@@ -18,7 +18,11 @@ from typing import Any, Final
 from prodlensd.process import occupy_standard_descriptors
 
 #: What we print beyond ASCII, for terminals that do not have it.
-_SPELLED: Final = str.maketrans({"→": "->", "≥": ">=", "…": "...", "–": "-", "—": "--", "×": "x"})  # noqa: RUF001
+_SPELLED: Final = str.maketrans(
+    {"→": "->", "≥": ">=", "…": "...", "–": "-", "—": "--", "×": "x", "─": "-"}  # noqa: RUF001
+    | dict.fromkeys("▏▎▍▌", "-")
+    | dict.fromkeys("▋▊▉█", "#")
+)
 _ERRORS: Final = "prodlensd.spelled"
 _ASCII: Final = "prodlensd_ascii"
 

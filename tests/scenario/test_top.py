@@ -1,71 +1,51 @@
-"""The groups that cost most, and the rest as one: what Python finds in the snapshots' rows.
+"""Reports over random ledgers: what plain Python counts, whatever is shown and left out.
 
-Whatever is left out of a report, its columns add up to all calls.
+Some days are in their snapshot alone, some in the ledger alone, some are behind, some are half
+pruned, and some are repriced: the same question has the same answer.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
-import os
 import random
-import sys
-import tracemalloc
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
-from datetime import UTC
-from functools import partial
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
-import apsw
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import pytest
 
-from prodlensd import snapshots
 from prodlensd.answers.periods import Period
-from prodlensd.answers.report import NOT_BILLED, Figures, Report, report
-from prodlensd.ledger import Ledger, Reader
-from prodlensd.ledger.days import Partition
-from prodlensd.ledger.rows import COLUMNS
+from prodlensd.answers.questions import BY, SORTS, Filter
+from prodlensd.ledger import Change, Partitions, Prices, Reader, Selection
+from prodlensd.model import Price
 from prodlensd.pricing import Pricer
+from tests.scenario.asking import ask, assert_right, grouped, rows_of
 from tests.scenario.conftest import World
 
 NEW_YEAR = 20454  # days since 1970
-ALWAYS = Period(0, None, UTC)
-TOKENS = ("tokens_in", "tokens_out", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
-BY = [
-    ("session",),
-    ("model",),
-    ("developer", "session"),
-    ("session", "developer"),
-    ("day", "session"),
-    ("session", "day"),
-    ("model", "month"),
+TOP_BY = [
+    *(("session",), ("model",), ("tag",), ("developer", "session"), ("session", "developer")),
+    *(("day", "session"), ("session", "day"), ("model", "month"), ("tag", "model")),
+    *(("model", "tag"), ("weekday", "tag"), ("hour", "team")),
 ]
-_COLUMN = {
-    "session": "session_id",
-    "developer": "developer_id",
-    "model": "model",
-    "day": "event_date",
-    "month": "event_month",
-}
+PAIRS = list(itertools.permutations(BY, 2))
+SOME_PAIRS = random.Random(1).sample(PAIRS, 24)  # noqa: S311 - no secret
 
 
-# The answers of a ledger, and of Python
+# The ledger
 
 
-def calls(seed: int) -> Iterator[bytes]:
+def calls(seed: int, day: Any = lambda chance: chance.randrange(1, 5)) -> Iterator[bytes]:
     """Calls with equal costs, without names, without prices, and with requests in many groups."""
     chance = random.Random(seed)  # noqa: S311 - no secret
     for number in range(chance.randrange(40, 160)):
         failed = chance.random() < 0.2
         details = {"cached_tokens": chance.choice([None, 0, 3])}
         record = {
-            "timestamp": f"2026-01-{chance.randrange(1, 5):02d}T12:00:{number % 60:02d}Z",
+            "timestamp": f"2026-01-0{day(chance)}T{chance.randrange(10, 24)}:0{number % 9}:00Z",
             "id": f"chatcmpl-{number}",
             "litellm_call_id": f"call-{chance.randrange(60)}",
             "cost_usd": chance.choice([None, 0.25, 0.5, 0.5, round(chance.random(), 9), 1e6]),
@@ -74,6 +54,10 @@ def calls(seed: int) -> Iterator[bytes]:
                 "status": "failure" if failed else "success",
                 "cache_hit": chance.random() < 0.1,
                 "latency_ms": chance.choice([None, chance.randrange(1000) / 8]),
+                "ttft_ms": chance.choice([None, chance.randrange(100) / 8]),
+                "error_class": chance.choice([None, "Timeout"]) if failed else None,
+                "diff_ratio": chance.choice([None, 0.25, 0.5]),
+                "accepted_lines": chance.choice([None, 0, 7]),
             },
             "usage": {}
             if failed
@@ -85,251 +69,248 @@ def calls(seed: int) -> Iterator[bytes]:
             "metadata": {
                 "session_id": chance.choice([None, *(f"s{n}" for n in range(20))]),
                 "developer_id": chance.choice([None, "ann", "bob", "böb", "Zoe"]),
+                "team": chance.choice([None, "core", "web"]),
+                "key_alias": chance.choice([None, "ci"]),
+                "end_user": chance.choice([None, "u1", "u2"]),
+                "tags": chance.choice([None, ["a"], ["b", "a"], ["c", "b", "c"], ["d[1]", "é*"]]),
             },
         }
         yield json.dumps(record).encode() + b"\n"
 
 
-def ledger_of(world: World, folder: Path, seed: int) -> list[dict[str, Any]]:
-    """A world of these calls, of which the first two days are pruned; the rows of all."""
+def ledger_of(world: World, folder: Path, seed: int) -> None:
+    """A world of these calls, of which the first two days are pruned."""
     world.daemon._pricer = Pricer(free_providers=["ollama"])
     world.append("a.jsonl", *calls(seed))
     world.step()
     world.compact(folder)
-    paths = sorted(folder.glob("*/*.parquet"))
-    rows = [
-        row | {"event_date": day, "event_month": day[:7]}
-        for path in paths
-        for day in [path.parent.name.removeprefix("event_date=")]
-        for row in pq.ParquetFile(path).read().to_pylist()
-    ]
     assert world.prune(folder, NEW_YEAR + 2) > 0
-    return rows
 
 
-def figures(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """What these rows add up to."""
-
-    def total(column: str, among: Sequence[dict[str, Any]] = rows) -> Any:
-        known = [row[column] for row in among if row[column] is not None]
-        return sum(known) if known else None
-
-    def cost(among: Sequence[dict[str, Any]]) -> int | None:
-        usd = total("cost_usd", among)
-        return None if usd is None else int(usd * 10**9)
-
-    requests = {row["call_id"] for row in rows}
-    succeeded = {row["call_id"] for row in rows if row["status"] == "success"}
-    unpriced = [row for row in rows if row["cost_source"] == "unpriced"]
-    succeeded_in = [row["latency_ms"] for row in rows if row["status"] == "success"]
-    took = [latency_ms for latency_ms in succeeded_in if latency_ms is not None]
-    by_source = defaultdict(list)
-    for row in rows:
-        by_source[row["cost_source"]].append(row)
-    return {
-        "requests": len(requests),
-        "failed_requests": len(requests - succeeded),
-        "calls": len(rows),
-        "billed_calls": sum(row["cost_source"] not in NOT_BILLED for row in rows),
-        "errors": sum(row["status"] == "failure" for row in rows),
-        **{name: total(name) for name in TOKENS},
-        "cost_nanousd": cost(rows),
-        "cost_by_source": {
-            source: (len(among), cost(among)) for source, among in sorted(by_source.items())
-        },
-        "unpriced_calls": len(unpriced),
-        "unpriced_reasons": dict(
-            Counter(row["unpriced_reason"].partition(":")[0] for row in unpriced).most_common()
-        ),
-        "unpriced_tokens": total("total_tokens", unpriced),
-        "latency_p50_ms": quantile(took, 0.5),
-        "latency_p95_ms": quantile(took, 0.95),
-    }
+def mixed(world: World, folder: Path, seed: int) -> None:
+    """The same, and then: late calls of all days, a half pruned one, repriced ones and new ones."""
+    ledger_of(world, folder, seed)
+    proof = Partitions(world.store).get(NEW_YEAR + 2).sha256
+    assert proof is not None
+    assert Partitions(world.store).prune(NEW_YEAR + 2, proof, 5) == 5
+    late = [line.replace(b"chatcmpl-", b"late-") for line in calls(seed + 100)]
+    world.append("late.jsonl", *late[:20])  # also of days that are pruned
+    world.settle()
+    world.append("new.jsonl", *calls(seed + 200, lambda chance: chance.randrange(6, 8)))
+    world.settle()
+    everything = Selection(("gateway", "unpriced"), 0, 2**62)
+    with Reader(world.ledger) as reader:
+        (found,) = reader.prices.calls(NEW_YEAR + 3, everything, 1000)
+    changes = [Change(*call, Price(77, "override")) for call in found]
+    assert (
+        Prices(world.store, lambda: 1).repricing("test", everything, 1).write(NEW_YEAR + 3, changes)
+    )
+    assert len(world.dirty_days()) > 3
 
 
-def quantile(values: list[float], share: float) -> float | None:
-    """Arrow's, which interpolates as the report does; None of no values."""
-    (found,) = pc.quantile(pa.array(values, pa.float64()), q=share).to_pylist()
-    return None if found is None else float(found)
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "parquet"
 
 
-def plain(found: Figures | None) -> dict[str, Any]:
-    """The same of a report, to compare."""
-    assert found is not None
-    return {
-        name: pytest.approx(value) if name.startswith("latency") else value
-        for name, value in asdict(found).items()
-    } | {"cost_by_source": {name: tuple(cost) for name, cost in found.cost_by_source.items()}}
+# Which groups
 
 
-Key = tuple[str | None, ...]
-
-
-def grouped(rows: list[dict[str, Any]], by: Sequence[str]) -> dict[Key, list[dict[str, Any]]]:
-    groups: defaultdict[Key, list[dict[str, Any]]] = defaultdict(list)
-    for row in rows:
-        groups[*(row[_COLUMN[name]] for name in by)].append(row)
-    return groups
-
-
-def dearest(rows: list[dict[str, Any]], by: Sequence[str], top: int) -> list[Key]:
-    """The keys that cost most: by cost, then calls; of equal ones those that come first by name."""
-
-    def rank(among: list[dict[str, Any]], *names: str | None) -> tuple[Any, ...]:
-        cost = figures(among)["cost_nanousd"]
-        named = tuple((name is None, name or "") for name in names)
-        return (cost is None, -(cost or 0), -len(among), named)
-
-    groups, firsts = grouped(rows, by), grouped(rows, by[:1])
-    names = [place for place, name in enumerate(by) if name not in ("day", "month")]
-    times = [place for place in range(len(by)) if place not in names]
-    order = [*names, *times]
-    shown = sorted(groups, key=lambda key: rank(groups[key], *(key[place] for place in order)))[
-        :top
-    ]
-
-    def report_order(key: Key) -> list[Any]:
-        parts = ((by[0], firsts[key[:1]], key[0]), (by[-1], groups[key], key[-1]))
-        return [n if of in ("day", "month") else rank(among, n) for of, among, n in parts]
-
-    return sorted(shown, key=report_order)
-
-
-def read(folder: Path, partition: Partition, columns: Sequence[str]) -> Any:
-    return snapshots.ledger_rows(partition.path(folder), columns)
-
-
-def asked(world: World, folder: Path, by: tuple[str, ...], top: int) -> Report:
-    return report(world.ledger, by, ALWAYS, partial(read, folder), top)
-
-
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_the_dearest_groups_and_the_rest_are_those_that_python_finds(
-    world: World, tmp_path: Path, seed: int
+    world: World, folder: Path, seed: int
 ) -> None:
-    folder = tmp_path / "parquet"
-    rows = ledger_of(world, folder, seed)
-    for by in BY:
-        groups = grouped(rows, by)
-        for top in {1, len(groups) // 2, len(groups) - 1}:
-            found = asked(world, folder, by, top)
-            keys = dearest(rows, by, top)
-            assert keys == [group.key for group in found.groups], (by, top)
-            for group in found.groups:
-                assert figures(groups[group.key]) == plain(group.figures)
-            left = [row for key, among in groups.items() if key not in keys for row in among]
-            assert len(groups) - top == found.more_groups
-            assert figures(left) == plain(found.rest), (by, top)
-            assert figures(rows) == plain(found.total), (by, top)
+    ledger_of(world, folder, seed)
+    rows = rows_of(world.ledger, folder)
+    for by in TOP_BY:
+        groups = len(grouped(rows, by))
+        for top in {1, groups // 2, groups - 1} - {0}:
+            assert_right(world.ledger, folder, by, rows, top=top)
 
 
-@pytest.mark.parametrize("by", BY)
+@pytest.mark.parametrize("by", TOP_BY)
 def test_a_report_of_no_more_groups_than_asked_for_leaves_nothing_out(
-    world: World, tmp_path: Path, by: tuple[str, ...]
+    world: World, folder: Path, by: tuple[str, ...]
 ) -> None:
-    folder = tmp_path / "parquet"
-    rows = ledger_of(world, folder, seed=7)
-    groups = len(grouped(rows, by))
-    full, exactly = asked(world, folder, by, 0), asked(world, folder, by, groups)
+    ledger_of(world, folder, seed=7)
+    groups = len(grouped(rows_of(world.ledger, folder), by))
+    full, exactly = (ask(world.ledger, folder, by, top=top) for top in (0, groups))
     assert (groups, 0, None) == (len(full.groups), full.more_groups, full.rest)
     assert (full.groups, full.total) == (exactly.groups, exactly.total)
     assert (0, None) == (exactly.more_groups, exactly.rest)
 
 
-@pytest.mark.parametrize("by", BY)
+@pytest.mark.parametrize("by", TOP_BY)
 def test_what_is_shown_stands_in_the_order_of_the_whole_report(
-    world: World, tmp_path: Path, by: tuple[str, ...]
+    world: World, folder: Path, by: tuple[str, ...]
 ) -> None:
-    folder = tmp_path / "parquet"
     ledger_of(world, folder, seed=11)
-    full, few = asked(world, folder, by, 0), asked(world, folder, by, 5)
+    full, few = ask(world.ledger, folder, by), ask(world.ledger, folder, by, top=5)
     places = [full.groups.index(group) for group in few.groups]
     assert all(before < after for before, after in pairwise(places))
 
 
-def test_times_alone_are_all_shown(world: World, tmp_path: Path) -> None:
-    folder = tmp_path / "parquet"
-    rows = ledger_of(world, folder, seed=3)
-    found = asked(world, folder, ("day",), 1)
-    assert (len(grouped(rows, ("day",))), 0) == (len(found.groups), found.more_groups)
+@pytest.mark.parametrize("by", ["day", "week", "month", "hour", "weekday"])
+def test_times_alone_are_all_shown(world: World, folder: Path, by: str) -> None:
+    ledger_of(world, folder, seed=3)
+    found = ask(world.ledger, folder, (by,), top=1)
+    groups = grouped(rows_of(world.ledger, folder), (by,))
+    assert (len(groups), 0) == (len(found.groups), found.more_groups)
 
 
-# Memory
+# By every name, wherever the calls are
 
 
-def ledger_of_sessions(path: Path, count: int) -> None:
-    """A ledger of so many calls, each a session of its own."""
-    nothing = dict.fromkeys(COLUMNS)
-    nothing |= {"status": "success", "cache_hit": 0, "cost_source": "table", "source_id": 1}
-
-    def row(number: int) -> tuple[Any, ...]:
-        more = {
-            "started_us": NEW_YEAR * 86_400_000_000 + number,
-            "key": f"call-{number} chatcmpl-{number}",
-            "session_id": f"{number * 0x9E3779B97F4A7C15 % 2**64:064x}",
-            "tokens_in": number,
-            "cost_nanousd": number * 7919 % 1000,
-            "latency_ms": number / 8,
-            "source_offset": number,
-        }
-        return tuple((nothing | more)[column] for column in COLUMNS)
-
-    insert = f"INSERT INTO trace VALUES ({', '.join('?' * len(COLUMNS))})"
-    with Ledger(path, host="laptop") as store, store.transaction():
-        store.db.executemany(insert, map(row, range(count)))
-
-
-def no_snapshot(_partition: Partition, _columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-    raise AssertionError("nothing is pruned")
-
-
-def peak_bytes(ledger: Path, by: tuple[str, ...], top: int) -> tuple[int, int]:
-    """The most that Python and SQLite held during a report."""
-    apsw.memory_high_water(True)  # noqa: FBT003 - apsw takes it by position only
-    before = apsw.memory_used()
-    tracemalloc.start()
-    try:
-        found = report(ledger, by, ALWAYS, no_snapshot, top)
-        python = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert found.more_groups == found.total.calls - top
-    return python, apsw.memory_high_water() - before
-
-
-@pytest.mark.parametrize("by", [("session",), ("day", "session"), ("session", "model")])
-def test_memory_does_not_grow_with_the_sessions(tmp_path: Path, by: tuple[str, ...]) -> None:
-    few, many = tmp_path / "few.db", tmp_path / "many.db"
-    ledger_of_sessions(few, 1_000)
-    ledger_of_sessions(many, 10_000)
-    python, sqlite = peak_bytes(few, by, 100)
-    more_python, more_sqlite = peak_bytes(many, by, 100)
-    # All 9,000 sessions more are 16 MB. What SQLite holds more are bounded caches, and latencies.
-    assert more_python < 2 * python
-    assert more_sqlite < sqlite + 8_000_000
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="/proc says which files are open")
-def test_what_does_not_fit_memory_is_sorted_beside_the_ledger_and_gone_after(
-    tmp_path: Path,
+@pytest.mark.parametrize("by", BY)
+def test_by_every_name_the_report_is_what_python_counts(
+    world: World, folder: Path, by: str
 ) -> None:
-    folder = tmp_path / "ledger"
-    folder.mkdir()
-    ledger_of_sessions(folder / "prodlens.db", 30_000)
-    opened = nameless()
-    with Reader(folder / "prodlens.db") as reader:
-        rows = reader.usage.sums(("session",), 0, 2**62)
-        next(rows)
-        assert {str(folder)} == {str(Path(path).parent) for path in nameless() - opened}
-    assert opened == nameless()
-    assert {path.name.removeprefix("prodlens.db") for path in folder.iterdir()} <= {
-        "",
-        "-wal",
-        "-shm",
+    mixed(world, folder, seed=1)
+    rows = rows_of(world.ledger, folder)
+    for zone in ("UTC", "America/St_Johns"):
+        assert_right(world.ledger, folder, (by,), rows, period=Period(0, None, ZoneInfo(zone)))
+
+
+@pytest.mark.parametrize(
+    "pairs",
+    [SOME_PAIRS, *(pytest.param(PAIRS[n::6], marks=pytest.mark.long) for n in range(6))],
+    ids=["some", *map(str, range(6))],
+)
+def test_by_every_two_names_the_report_is_what_python_counts(
+    world: World, folder: Path, pairs: list[tuple[str, str]]
+) -> None:
+    mixed(world, folder, seed=2)
+    rows = rows_of(world.ledger, folder)
+    for number, by in enumerate(pairs):
+        assert_right(world.ledger, folder, by, rows, top=number % 3 * 4)
+
+
+@pytest.mark.parametrize("sort", SORTS)
+def test_groups_stand_in_the_order_that_is_asked_for(world: World, folder: Path, sort: str) -> None:
+    mixed(world, folder, seed=3)
+    rows = rows_of(world.ledger, folder)
+    for by, top in itertools.product((("developer",), ("model", "tag"), ("day", "team")), (0, 2)):
+        assert_right(world.ledger, folder, by, rows, sort=sort, top=top)
+
+
+def test_a_period_has_its_first_moment_and_not_its_last(world: World, folder: Path) -> None:
+    mixed(world, folder, seed=4)
+    rows = rows_of(world.ledger, folder)
+    moments = sorted({row["started_us"] for row in rows})
+    for since_us, until_us in (moments[3:5], moments[10:50:39], (moments[20], moments[20] + 1)):
+        period = Period(since_us, until_us, ZoneInfo("UTC"))
+        assert ask(world.ledger, folder, ("day",), period=period).total.calls > 0
+        assert_right(world.ledger, folder, ("model", "day"), rows, period=period)
+
+
+# Filters
+
+
+FILTERS: list[tuple[Filter, ...]] = [
+    (("developer", ("ann",)),),
+    (("developer", ("b*",)),),
+    (("developer", ("b?b", "(none)")),),
+    (("developer", ("[ab]*",)),),
+    (("developer", ("_ob", "a%")),),
+    (("developer", ("nobody",)),),
+    (("model", ("*/m*",)), ("status", ("success",))),
+    (("tag", ("a",)),),
+    (("tag", ("d[1]",)),),
+    (("tag", ("(none)", "c")), ("team", ("core", "(none)"))),
+    (("tag", ("é*",)), ("session", ("s1*", "s?"))),
+    (("provider", ("(none)",)), ("repo", ("(none)",)), ("host", ("lap*",))),
+    (("model", ("\\", "'; DROP TABLE trace; --", "$since")),),
+]
+
+
+@pytest.mark.parametrize("filters", FILTERS, ids=str)
+def test_of_one_filter_any_pattern_is_enough_and_each_filter_must_pass(
+    world: World, folder: Path, filters: tuple[Filter, ...]
+) -> None:
+    mixed(world, folder, seed=5)
+    rows = rows_of(world.ledger, folder)
+    for by, top in ((("model",), 0), (("tag", "team"), 3), (("day",), 0)):
+        assert_right(world.ledger, folder, by, rows, filters=filters, top=top)
+
+
+# Tags, subtotals and clocks by hand
+
+
+def lines(*calls: dict[str, Any]) -> Iterator[bytes]:
+    """A call each, of these facts; where no time is named, at noon."""
+    for number, facts in enumerate(calls):
+        at = facts.pop("at", "2026-01-01T12:00:00Z")
+        model = {"llm.model_name": facts.pop("model", "acme/m")}
+        cost = facts.pop("cost", 1.0)
+        ids = {"id": f"r{number}", "litellm_call_id": f"c{number}"}
+        usage = {"prompt_tokens": 10, "completion_tokens": 1}
+        record = {"timestamp": at, "attributes": model, "usage": usage, "cost_usd": cost}
+        yield json.dumps(record | ids | {"metadata": facts}).encode() + b"\n"
+
+
+def calls_by(found: Any) -> dict[Any, int]:
+    return {
+        group.key if len(found.by) > 1 else group.key[0]: group.figures.calls
+        for group in found.groups
     }
 
 
-def nameless() -> set[str]:
-    """The open files that have no name any more, or never had one: gone however we end."""
-    opened = map(os.path.realpath, Path("/proc/self/fd").iterdir())
-    return {path for path in opened if path.endswith(" (deleted)")}
+def test_a_call_with_two_tags_is_in_both_groups_and_once_in_the_total(
+    world: World, folder: Path
+) -> None:
+    world.daemon._pricer = Pricer()
+    tagged = [{"tags": ["x", "y"]}, {"tags": ["x", "x"]}, {"tags": ["y", "z"]}, {}]
+    world.append("a.jsonl", *lines(*tagged))
+    world.step()
+    found = ask(world.ledger, folder, ("tag",))
+    assert calls_by(found) == {"x": 2, "y": 2, "z": 1, None: 1}
+    assert (found.total.calls, found.total.cost_nanousd) == (4, 4 * 10**9)
+    few = ask(world.ledger, folder, ("tag",), top=1)
+    assert (calls_by(few), few.more_groups) == ({"x": 2}, 3)
+    assert few.rest is not None
+    assert (few.rest.calls, few.total.calls) == (3, 4), "y and z of one call are one call"
+
+
+def test_subtotals_are_of_the_first_name_and_add_up(world: World, folder: Path) -> None:
+    world.daemon._pricer = Pricer()
+    who = [("ann", "acme/m"), ("ann", "acme/n"), ("bob", "acme/m"), ("ann", "acme/m")]
+    world.append("a.jsonl", *lines(*({"developer_id": d, "model": m} for d, m in who)))
+    world.step()
+    found = ask(world.ledger, folder, ("developer", "model"), top=2)
+    assert calls_by(found) == {("ann", "acme/m"): 2, ("ann", "acme/n"): 1}
+    assert {name: of.calls for name, of in (found.firsts or {}).items()} == {"ann": 3}
+    full = ask(world.ledger, folder, ("developer", "model"))
+    assert full.firsts is not None
+    assert sum(of.cost_nanousd or 0 for of in full.firsts.values()) == full.total.cost_nanousd
+
+
+def test_hours_and_weekdays_are_those_of_the_readers_clock(world: World, folder: Path) -> None:
+    """In the night of 25 October 2026 Berlin has two o'clock twice, in that of 29 March never."""
+    night = [f"2026-10-{day}T{hour}:30:00Z" for day, hour in (("24", 23), ("25", "00"))]
+    night += ["2026-10-25T01:30:00Z", "2026-10-25T23:30:00Z"]
+    spring = ["2026-03-29T00:59:59Z", "2026-03-29T01:00:00Z"]
+    world.append("a.jsonl", *lines(*({"at": at} for at in (*night, *spring))))
+    world.step()
+    period = Period(0, None, ZoneInfo("Europe/Berlin"))
+    hours = calls_by(ask(world.ledger, folder, ("hour",), period=period))
+    assert hours == {"00:00": 1, "01:00": 2, "02:00": 2, "03:00": 1}
+    assert [*hours] == sorted(hours)
+    days = calls_by(ask(world.ledger, folder, ("weekday",), period=period))
+    assert [*days.items()] == [("Mon", 1), ("Sun", 5)]
+
+
+def test_a_call_in_the_year_9999_does_no_harm_in_any_zone(world: World, folder: Path) -> None:
+    at = ["9999-12-31T23:59:59Z", "2026-03-29T01:00:00Z", "5000-07-01T12:00:00Z"]
+    world.append("a.jsonl", *lines(*({"at": moment} for moment in at)))
+    world.step()
+    rows = rows_of(world.ledger, folder)
+    for name in ("Europe/Berlin", "Pacific/Kiritimati", "America/New_York"):
+        period = Period(0, None, ZoneInfo(name))
+        for by in ("day", "week", "month", "hour", "weekday"):
+            found = ask(world.ledger, folder, (by,), period=period)
+            assert found.total.calls == 3
+        assert "2026-03-2" in str(
+            [group.key for group in ask(world.ledger, folder, ("day",), period=period).groups]
+        )
+    period = Period(0, None, ZoneInfo("America/New_York"))
+    assert_right(world.ledger, folder, ("day",), rows, period=period)

@@ -13,22 +13,23 @@ import re
 from collections.abc import Iterator
 from datetime import UTC
 from decimal import Decimal
-from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import duckdb
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
 from prodlensd.answers.metrics import exposition
 from prodlensd.answers.periods import Period
-from prodlensd.answers.report import BY, report
+from prodlensd.answers.questions import BY, Question
 from prodlensd.app.books import Books
-from prodlensd.app.report import read_snapshot
+from prodlensd.app.report import report, write_parquet
 from prodlensd.cli import main
-from prodlensd.cli.report import _FORMS
+from prodlensd.cli.report_columns import DEFAULT
+from prodlensd.cli.report_forms import csv_of, in_json, markdown, rows_of, table
 from prodlensd.config import load
 from prodlensd.ledger import Prices
 from prodlensd.moments import now_us
@@ -97,6 +98,7 @@ class Desk(World):
     def __init__(self, home: Path) -> None:
         home.mkdir()
         super().__init__(home)
+        self.home = home
         self.parquet = home / "parquet"
         self.config = home / "config.toml"
 
@@ -182,16 +184,20 @@ def sums(figures: dict[str, Any]) -> Sums:
 def test_every_report_is_exact_in_every_form(desk: Desk) -> None:
     assert INT64_MAX < N * MILLION
     for by, top in product(EVERY_BY, (0, 1)):
-        found = report(desk.ledger, by, Period(0, None, UTC), partial(read_snapshot, load()), top)
-        said = json.loads(_FORMS["json"](found))
+        question = Question(by=by, period=Period(0, None, UTC), top=top)
+        answer = report(load(), question)
+        said = json.loads(in_json(answer))
         rest = [said["rest"]] if said["rest"] else []
         assert sums(said["total"]) == ALL, by
         assert added(*map(sums, [*said["groups"], *rest])) == ALL, by
-        for form in ("table", "md"):
-            assert "9,301,000,000.00" in _FORMS[form](found)
-        rows = list(csv.DictReader(io.StringIO(_FORMS["csv"](found))))
+        for text in (table(answer, DEFAULT, width=None), markdown(answer, DEFAULT)):
+            assert "9,301,000,000.00" in text
+        rows = list(csv.DictReader(io.StringIO(csv_of(answer))))
         usd = sum(Decimal(row["cost_usd"]) for row in rows if row["cost_usd"])
         assert top or usd == N * 1_000_000, by
+        write_parquet(desk.home / "answer.parquet", *rows_of(answer))
+        costs = pq.read_table(desk.home / "answer.parquet")["cost_nanousd"].to_pylist()
+        assert top or sum(cost or 0 for cost in costs) == N * MILLION, by
     groups = json.loads(desk.report("session", "json"))["groups"]
     by_session = {group["session"]: sums(group) for group in groups}
     assert by_session == {"dear": DEAR, "long": LONG, "absurd": ABSURD}

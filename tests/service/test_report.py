@@ -1,74 +1,47 @@
-"""What `report` says of real traffic is what DuckDB says of the snapshots of the same ledger.
-
-DuckDB groups by its own calendar and time zones, counts requests its own way and knows nothing of
-our SQL; only how a name was found is not in the snapshots.
-"""
+"""What `report` says of real traffic is what plain Python counts over the same ledger's rows."""
 
 from __future__ import annotations
 
 import csv
+import fcntl
 import gzip
 import io
 import itertools
 import json
+import os
+import pty
 import re
+import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator
+from contextlib import suppress
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
-import duckdb
+import pyarrow.parquet as pq
 import pytest
+from rich.cells import cell_len
 
-from prodlensd.cli.report import in_csv, in_markdown
-from prodlensd.text import money, printable
+from prodlensd.answers.questions import BY
+from prodlensd.cli.report_columns import COLUMNS
+from prodlensd.cli.report_forms import in_csv, in_markdown
+from prodlensd.text import money, percent, printable, short_count, short_money
+from tests.scenario.asking import Key, figures, grouped, passing, rows_of
 
 DATA = Path(__file__).parents[1] / "data"
-BY = ("day", "week", "month", "developer", "model", "provider", "repo", "session")
 ONE_OR_TWO = [
     *BY,
-    "day,model",
-    "developer,week",
-    "developer,session",
-    "model,provider",
-    "repo,month",
+    *("day,model", "developer,week", "developer,session", "model,provider", "repo,month"),
+    *("hour,weekday", "tag,team", "model,tag"),
 ]
 #: Far from UTC, so that its days are not those of the snapshots; with a clock change in the data.
 ZONE = "America/New_York"
 ALWAYS = ("--since", "1970-01-01", "--timezone", ZONE, "--top", "0")
-
-_LOCAL = "timezone('America/New_York', timestamp)"
-_KEYS = {
-    "day": f"strftime({_LOCAL}, '%Y-%m-%d')",
-    "week": f"strftime({_LOCAL}, '%G-W%V')",
-    "month": f"strftime({_LOCAL}, '%Y-%m')",
-    "developer": "developer_id",
-    "model": "model",
-    "provider": "provider",
-    "repo": "repo_slug",
-    "session": "session_id",
-}
-_REQUEST = "coalesce(call_id, concat(host, source_id, '/', source_offset))"
-_UNPRICED = "FILTER (cost_source = 'unpriced')"
-_FIGURES = {
-    "requests": f"count(DISTINCT {_REQUEST})",
-    "failed_requests": f"count(DISTINCT {_REQUEST})"
-    f" - count(DISTINCT {_REQUEST}) FILTER (status = 'success')",
-    "calls": "count(*)",
-    "billed_calls": "count(*) FILTER (NOT cost_source IN ('cache_hit', 'not_billable', 'free'))",
-    "errors": "count(*) FILTER (status = 'failure')",
-    "tokens_in": "sum(tokens_in)",
-    "tokens_out": "sum(tokens_out)",
-    "cache_read_tokens": "sum(cache_read_tokens)",
-    "cache_write_tokens": "sum(cache_write_tokens)",
-    "reasoning_tokens": "sum(reasoning_tokens)",
-    "cost_nanousd": "CAST(sum(cost_usd) * 1000000000 AS BIGINT)",
-    "unpriced_calls": f"count(*) {_UNPRICED}",
-    "unpriced_tokens": f"sum(total_tokens) {_UNPRICED}",
-    "latency_p50_ms": "quantile_cont(latency_ms, 0.5) FILTER (status = 'success')",
-    "latency_p95_ms": "quantile_cont(latency_ms, 0.95) FILTER (status = 'success')",
-}
+COUNTED = [name for name in figures([]) if name not in ("unpriced_reasons", "cost_by_source")]
 
 
 def line(number: int, at: str, **parts: Any) -> str:
@@ -90,7 +63,8 @@ def by_hand() -> Iterator[str]:
     yield line(7, "2026-11-02T04:59:59Z", attributes={"latency_ms": 8, "cache_hit": True})
     yield line(8, "2026-11-02T05:00:00Z", attributes={"llm.model_name": "ollama/llama3"})
     for number, name in enumerate(["=1+1", "a|b`c`", "\x1b]0;owned\x07", "x" * 300, "a\nb"], 20):
-        who = {"developer_id": name, "developer_via": "header", "session_id": name}
+        who: dict[str, Any] = {"developer_id": name, "developer_via": "header", "session_id": name}
+        who |= {"team": name, "key_alias": name, "end_user": name, "tags": [name, "all"]}
         model = {"llm.model_name": name, "latency_ms": number + 0.25}
         yield line(number, "2026-02-14T12:00:00Z", attributes=model, metadata=who)
 
@@ -111,7 +85,7 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
         options = ["--config", str(home / "config.toml"), *command[1:]]
         done = subprocess.run(
             [*prodlensd, *options],
-            env={"PRODLENSD_HOME": str(home)},
+            env=os.environ | {"PRODLENSD_HOME": str(home)},
             capture_output=True,
             check=False,
         )
@@ -133,96 +107,99 @@ def report(ledger: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return run
 
 
-def duck(ledger: Path, by: str, where: str = "true") -> dict[tuple[Any, ...], dict[str, Any]]:
-    """The figures of each key, the one of all calls under the key ()."""
-    keys = [_KEYS[name] for name in by.split(",")]
-    snapshots = ledger / "parquet" / "*" / "*.parquet"
-    sets = f"GROUPING SETS (({', '.join(keys)}), ())"
-    sql = (
-        f"SELECT grouping({keys[0]}), {', '.join([*keys, *_FIGURES.values()])} "
-        f"FROM read_parquet('{snapshots}') WHERE {where} GROUP BY {sets}"
-    )
-    with duckdb.connect() as db:
-        db.execute("SET TimeZone = 'UTC'")
-        rows = db.execute(sql).fetchall()
-    return {
-        () if is_total else (*row[: len(keys)],): dict(zip(_FIGURES, row[len(keys) :], strict=True))
-        for is_total, *row in rows
-    }
+@pytest.fixture(scope="module")
+def rows(ledger: Path) -> list[dict[str, Any]]:
+    """All its calls."""
+    return rows_of(ledger / "prodlens.db", ledger / "parquet")
 
 
-def assert_same(expected: dict[str, Any], found: dict[str, Any], columns: Any) -> None:
-    for column in columns:
-        if column.startswith("latency") and expected[column] is not None:
-            assert found[column] == pytest.approx(expected[column], rel=1e-12), column
-        else:
-            assert found[column] == expected[column], column
+def counted(rows: list[dict[str, Any]], by: str) -> dict[Key, dict[str, Any]]:
+    """The figures of each key, by New York's clock."""
+    groups = grouped(rows, by.split(","), ZoneInfo(ZONE))
+    return {key: figures(among) for key, among in groups.items()}
 
 
-def test_the_ledger_has_what_the_tests_are_about(ledger: Path) -> None:
-    total = duck(ledger, "day")[()]
+def assert_same(expected: dict[str, Any], found: dict[str, Any]) -> None:
+    for name in COUNTED:
+        nearly = name.startswith(("latency", "ttft", "diff_ratio"))
+        value = pytest.approx(expected[name]) if nearly else expected[name]
+        assert found[name] == value, name
+
+
+def test_the_ledger_has_what_the_tests_are_about(rows: list[dict[str, Any]]) -> None:
+    total = figures(rows)
     assert total["calls"] == 231 + 85 + 3 + 13
     assert total["requests"] < total["calls"]
     assert min(total[name] for name in ("failed_requests", "unpriced_calls", "errors")) > 2
     assert total["billed_calls"] < total["calls"]
-    assert len(duck(ledger, "session")) > 50
-    assert min(len(duck(ledger, name)) for name in BY) > 3
+    assert len(counted(rows, "session")) > 50
+    assert {by: 1 for by in BY if len(counted(rows, by)) < 3} == {"status": 1, "host": 1}
 
 
 @pytest.mark.parametrize("by", ONE_OR_TWO)
-def test_json_is_what_duckdb_says(ledger: Path, report: Any, by: str) -> None:
-    expected, said = duck(ledger, by), json.loads(report(by, "json", *ALWAYS))
+def test_json_is_what_python_counts(rows: Any, report: Any, by: str) -> None:
+    expected, said = counted(rows, by), json.loads(report(by, "json", *ALWAYS))
     found = {tuple(group[name] for name in by.split(",")): group for group in said["groups"]}
     assert len(found) == len(said["groups"])
-    assert found.keys() == expected.keys() - {()}
-    found[()] = said["total"]
-    for key, figures in expected.items():
-        assert_same(figures, found[key], _FIGURES)
-        nanousd = figures["cost_nanousd"]
-        assert found[key]["cost_usd"] == (None if nanousd is None else nanousd / 1e9)
-        sources = found[key]["cost_by_source"].values()
-        assert sum(source["calls"] for source in sources) == figures["calls"]
-        costs = [source["cost_nanousd"] for source in sources]
-        assert sum(cost or 0 for cost in costs) == (nanousd or 0)
-        assert all(cost is None for cost in costs) == (nanousd is None)
+    assert found.keys() == expected.keys()
+    for key, of in [*expected.items(), ((), figures(rows))]:
+        group = found[key] if key else said["total"]
+        assert_same(of, group)
+        nanousd = of["cost_nanousd"]
+        assert group["cost_usd"] == (None if nanousd is None else nanousd / 1e9)
+        sources = group["cost_by_source"].items()
+        assert {name: tuple(cost.values()) for name, cost in sources} == of["cost_by_source"]
+        assert group["unpriced_reasons"] == of["unpriced_reasons"]
+    first = by.split(",", maxsplit=1)[0]
+    subtotals = {subtotal[first]: subtotal for subtotal in said["subtotals"]}
+    firsts = counted(rows, first) if "," in by else {}
+    assert subtotals.keys() == {name for (name,) in firsts}
+    for (name,), of in firsts.items():
+        assert_same(of, subtotals[name])
 
 
 @pytest.mark.parametrize("by", ONE_OR_TWO)
-def test_csv_is_what_duckdb_says(ledger: Path, report: Any, by: str) -> None:
-    expected = duck(ledger, by)
-    del expected[()]
-    rows = list(csv.DictReader(io.StringIO(report(by, "csv", *ALWAYS), newline="")))
-    found = {tuple(row[name] for name in by.split(",")): row for row in rows}
-    assert len(found) == len(rows) == len(expected)
-    for key, figures in expected.items():
-        row = found[tuple("" if part is None else in_csv(part) for part in key)]
-        numbers = {name: json.loads(row[name] or "null") for name in figures}
-        assert_same(figures, numbers, _FIGURES)
+def test_csv_is_what_python_counts(rows: Any, report: Any, by: str) -> None:
+    expected = counted(rows, by)
+    lines = list(csv.DictReader(io.StringIO(report(by, "csv", *ALWAYS), newline="")))
+    found = {tuple(line[name] for name in by.split(",")): line for line in lines}
+    assert len(found) == len(lines) == len(expected)
+    for key, of in expected.items():
+        line = found[tuple("" if part is None else in_csv(part) for part in key)]
+        assert_same(of, {name: json.loads(line[name] or "null") for name in of if name in line})
 
 
-#: What people see of a figure.
-_SHOWN: dict[str, Any] = {
-    **{name: name.replace("_", " ") for name in ("requests", "calls", "errors")},
-    "tokens_in": "tokens in",
-    "tokens_out": "tokens out",
-    "unpriced_calls": "unpriced",
-    "latency_p50_ms": "p50 ms",
-    "latency_p95_ms": "p95 ms",
-}
+@pytest.mark.parametrize("by", ["day", "developer,tag"])
+def test_parquet_is_what_python_counts(rows: Any, report: Any, tmp_path: Path, by: str) -> None:
+    path = tmp_path / "answer.parquet"
+    assert report(by, "parquet", "-o", str(path), *ALWAYS) == ""
+    expected, lines = counted(rows, by), pq.read_table(path).to_pylist()
+    assert len(lines) == len(expected)
+    for line in lines:
+        of = expected[tuple(line[name] for name in by.split(","))]
+        assert_same(of, line)
+        nanousd = of["cost_nanousd"]
+        assert line["cost_usd"] == (None if nanousd is None else Decimal(nanousd).scaleb(-9))
 
 
-def seen(figures: dict[str, Any]) -> dict[str, str]:
-    """The cells for people, from DuckDB's figures."""
-    cells = {
-        title: "-" if figures[name] is None else f"{figures[name]:,.0f}"
-        for name, title in _SHOWN.items()
+def seen(of: dict[str, Any], total: dict[str, Any]) -> dict[str, str]:
+    """The cells for people."""
+    known = {"input": "tokens_in", "output": "tokens_out"}
+    cells = {title: "-" if of[name] is None else f"{of[name]:,}" for title, name in known.items()}
+    nanousd, unpriced = of["cost_nanousd"], of["unpriced_calls"]
+    cost = "unpriced" if unpriced else "-"
+    if nanousd is not None and not (unpriced and unpriced == of["billed_calls"]):
+        cost = ("≥ " if unpriced else "") + money(nanousd)
+    return cells | {
+        "calls": f"{of['calls']:,}",
+        "failed": percent(of["errors"], of["calls"]),
+        "cached": percent(of["cache_read_tokens"] or 0, of["tokens_in"] or 0),
+        "cost": cost,
+        "share": percent(nanousd or 0, total["cost_nanousd"]) if "$" in cost else "-",
     }
-    nanousd, unpriced = figures["cost_nanousd"], figures["unpriced_calls"]
-    cost = "unpriced" if nanousd is None else ("≥ " if unpriced else "") + money(nanousd)
-    return cells | {"cost": cost}
 
 
-def rows_of(printed: str) -> list[dict[str, str]]:
+def rows_shown(printed: str) -> list[dict[str, str]]:
     """The rows of a table by its titles; at its end a row may be short of ways."""
     lines = itertools.takewhile(bool, printed.split("\n"))
     title, *rows = [re.split(r" {2,}", line) for line in lines]
@@ -230,96 +207,85 @@ def rows_of(printed: str) -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize("by", BY)
-def test_the_table_is_what_duckdb_says(ledger: Path, report: Any, by: str) -> None:
+def test_the_table_is_what_python_counts(rows: Any, report: Any, by: str) -> None:
     printed = report(by, "table", *ALWAYS)
-    expected = duck(ledger, by)
-    total = expected.pop(())
-    *rows, last = rows_of(printed)
-    found = {row[by]: row for row in rows}
-    assert len(found) == len(rows) == len(expected)
-    for (name,), figures in expected.items():
-        text = "(none)" if name is None else printable(name)
-        cut = text if len(text) <= 40 else f"{text[:39]}…"
-        assert {title: found[cut][title] for title in seen(figures)} == seen(figures)
-    assert {title: last[title] for title in seen(total)} == seen(total)
-    calls, tokens = total["unpriced_calls"], round(total["unpriced_tokens"] / 1000)
-    unpriced = f"({calls} calls, {tokens}k tokens unpriced)"
-    assert f"\ncost ≥ {money(total['cost_nanousd'])} {unpriced}, since 1970" in printed
+    expected, total = counted(rows, by), figures(rows)
+    *lines, last = rows_shown(printed)
+    found = {line[by]: line for line in lines}
+    assert len(found) == len(lines) == len(expected)
+    for (name,), of in expected.items():
+        line = found["(none)" if name is None else printable(name)]
+        cells = seen(of, total)
+        assert {title: line[title] for title in cells} == cells
+    assert {title: last[title] for title in seen(total, total)} == seen(total, total)
+    calls = f"{total['unpriced_calls']} calls have no price ("
+    assert f" · ≥ {money(total['cost_nanousd'])} · {calls}" in printed
+
+
+TABLE = """\
+provider / model                        calls  failed  input  cached  output      cost   share
+anthropic                                   3     0 %    850     0 %     500  $0.03328   100 %
+  anthropic/claude-3-opus-20240229          1     0 %    500     0 %     300     $0.03  90.1 %
+  anthropic/claude-3-5-sonnet-20241022      1     0 %    250     0 %     150    $0.003   9.0 %
+  anthropic/claude-3-5-haiku-latest         1     0 %    100     0 %      50  $0.00028   0.8 %
+total                                       3     0 %    850     0 %     500  $0.03328   100 %
+
+12 Oct 2025 (1 day, UTC) · $0.03328
+"""
 
 
 def test_the_table_is_set_in_columns(report: Any) -> None:
     options = ("--since", "2025-10-12", "--until", "2025-10-12", "--timezone", "UTC")
-    title, *rows, _, summary, end = report("provider,model", "table", *options).split("\n")
-    assert title.split()[:4] == ["provider", "model", "requests", "calls"]
-    assert rows == [
-        f"{provider:9}  {model:36}         {numbers}"
-        for provider, model, numbers in (
-            (
-                "anthropic",
-                "anthropic/claude-3-opus-20240229",
-                "1      1       0        500         300     $0.03         0   2,346   2,346",
-            ),
-            (
-                "anthropic",
-                "anthropic/claude-3-5-sonnet-20241022",
-                "1      1       0        250         150    $0.003         0   1,234   1,234",
-            ),
-            (
-                "anthropic",
-                "anthropic/claude-3-5-haiku-latest",
-                "1      1       0        100          50  $0.00028         0     568     568",
-            ),
-            (
-                "total",
-                "",
-                "3      3       0        850         500  $0.03328         0   1,234   2,234",
-            ),
-        )
-    ]
-    until = "from 2025-10-12 00:00 until 2025-10-13 00:00"
-    assert (summary, end) == (f"cost $0.03328, {until}, time zone UTC", "")
+    assert report("provider,model", "table", *options) == TABLE
 
 
 @pytest.mark.parametrize("by", ONE_OR_TWO)
-def test_markdown_is_what_duckdb_says(ledger: Path, report: Any, by: str) -> None:
-    expected = duck(ledger, by)
+def test_markdown_is_what_python_counts(rows: Any, report: Any, by: str) -> None:
+    total = figures(rows)
     title, _, *lines = itertools.takewhile(bool, report(by, "md", *ALWAYS).split("\n"))
-    rows = [re.split(r"(?<!\\)\|", row)[1:-1] for row in (title, *lines)]
-    cells = [[cell.strip() for cell in row] for row in rows]
-    width = by.count(",") + 1
-    found = {tuple(row[:width]): dict(zip(cells[0], row, strict=True)) for row in cells[1:]}
-    assert len(found) == len(lines) == len(expected)
-    for key, figures in expected.items():
-        names = [in_markdown("(none)" if part is None else part) for part in key]
-        row = found[tuple(names) or ("total", *[""] * (width - 1))]
-        assert {name: row[name] for name in seen(figures)} == seen(figures)
+    split = [re.split(r"(?<!\\)\|", line)[1:-1] for line in (title, *lines)]
+    heads, *cells = [[cell.strip() for cell in line] for line in split]
+    found = [(line[0], dict(zip(heads, line, strict=True))) for line in cells]
+
+    def named(name: str | None) -> str:
+        return in_markdown("(none)" if name is None else name)
+
+    names = by.split(",")
+    expected = {(named(key[-1]), str(seen(of, total))) for key, of in counted(rows, by).items()}
+    expected |= {("total", str(seen(total, total)))}
+    if len(names) > 1:
+        expected = {(f"&emsp;{name}" if name != "total" else name, of) for name, of in expected}
+        firsts = counted(rows, names[0]).items()
+        expected |= {(named(name), str(seen(of, total))) for (name,), of in firsts}
+    titles = [*seen(total, total)]
+    assert {(name, str({head: line[head] for head in titles})) for name, line in found} == expected
 
 
 @pytest.mark.parametrize(
-    ("options", "where"),
+    ("options", "first", "end"),
     [
         (
             ["--since", "2026-03-08", "--until", "2026-03-08", "--timezone", ZONE],
-            "timestamp >= '2026-03-08 05:00Z' AND timestamp < '2026-03-09 04:00Z'",
+            *("2026-03-08T05:00:00", "2026-03-09T04:00:00"),
         ),
         (
             ["--since", "2026-11-01", "--until", "2026-11-01", "--timezone", ZONE],
-            "timestamp >= '2026-11-01 04:00Z' AND timestamp < '2026-11-02 05:00Z'",
+            *("2026-11-01T04:00:00", "2026-11-02T05:00:00"),
         ),
         (
             ["--since", "2025-10-12T19:05Z", "--until", "2025-10-12T19:10Z", "--timezone", "UTC"],
-            "timestamp >= '2025-10-12 19:05Z' AND timestamp < '2025-10-12 19:10Z'",
+            *("2025-10-12T19:05:00", "2025-10-12T19:10:00"),
         ),
     ],
 )
 def test_a_period_holds_its_first_moment_and_not_its_last(
-    ledger: Path, report: Any, options: list[str], where: str
+    rows: Any, report: Any, options: list[str], first: str, end: str
 ) -> None:
-    expected = duck(ledger, "model", where)[()]
+    expected = figures([row for row in rows if first <= row["timestamp"] < end])
     assert 0 < expected["calls"] < 4
     for by in ("model", "day", "month"):
         said = json.loads(report(by, "json", *options))
-        assert_same(expected, said["total"], _FIGURES)
+        assert_same(expected, said["total"])
         assert sum(group["calls"] for group in said["groups"]) == expected["calls"]
 
 
@@ -375,9 +341,19 @@ def test_the_days_are_those_of_this_machines_zone_unless_told(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--by", "colour"], "expected one of day, week, month, developer"),
+        (["--by", "colour"], "expected one of day, week, month, hour, weekday, developer"),
+        (["--by", "day,model,repo"], "expected one of day, week, month, hour, weekday, developer"),
+        (["--by", "model,model"], "not the same twice"),
+        (["--sort", "colour"], "'cost', 'calls', 'failed'"),
+        (["--columns", "colour"], "expected some of calls, failed, input"),
+        (["--columns", ""], "expected some of calls, failed, input"),
+        (["--columns", "+"], "expected some of calls, failed, input"),
+        (["--format", "parquet"], "needs a file: -o FILE"),
+        (["-o", "/dev/null"], "-o /dev/null: no regular file"),
+        (["--compare", "--since", "always"], "nothing can have been before that time"),
+        (["--colour", "red"], "No such option"),
         (["--since", "soon"], "accepted are 2026-11-01"),
-        (["--since", "2026-01-02", "--until", "2026-01-01"], "is before"),
+        (["--since", "2026-01-02", "--until", "2026-01-01"], "ends before --since"),
         (["--timezone", "Mars/Olympus"], "expected a name such as Europe/Berlin"),
         (["--timezone", "../../etc/passwd"], "expected a name such as Europe/Berlin"),
         (["--timezone", ""], "expected a name such as Europe/Berlin"),
@@ -395,15 +371,11 @@ def test_a_wrong_question_is_a_usage_error_that_says_what_is_accepted(
 
 
 def test_a_hundred_groups_are_shown_unless_told_and_programs_are_told_on_stderr(
-    ledger: Path, monkeypatch: pytest.MonkeyPatch
+    ledger: Path, rows: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PRODLENSD_HOME", str(ledger))
-    expected = duck(ledger, "session")
-    total = expected.pop(())
-    hint = (
-        f"{len(expected) - 100} groups are not shown, none of them dearer than these: "
-        "--top 0 shows all\n"
-    )
+    expected, total = counted(rows, "session"), figures(rows)
+    hint = f"{len(expected) - 100} groups more: --top 0 shows all\n"
 
     def printed(form: str, *options: str) -> tuple[str, str]:
         asked = ["report", "--by", "session", "--since", "always", "--format", form, *options]
@@ -414,14 +386,14 @@ def test_a_hundred_groups_are_shown_unless_told_and_programs_are_told_on_stderr(
     out, err = printed("json")
     said = json.loads(out)
     assert (len(said["groups"]), said["more_groups"], err) == (100, len(expected) - 100, hint)
-    assert_same(total, said["total"], _FIGURES)
+    assert_same(total, said["total"])
     for name in ("calls", "cost_nanousd", "tokens_in", "errors"):
         shown = sum(group[name] or 0 for group in said["groups"])
         assert total[name] == shown + said["rest"][name]
     out, err = printed("csv")
     assert (len(list(csv.reader(io.StringIO(out, newline="")))), err) == (101, hint)
     out, err = printed("table", "--top", "3")
-    assert (len(rows_of(out)), err) == (3 + 2, "")
+    assert (len(rows_shown(out)), err) == (3 + 2, "")
     assert "--top 0 shows all" in out
     assert "--top" not in printed("table", "--top", "1000000000")[0]
 
@@ -450,10 +422,168 @@ def test_it_reads_while_the_daemon_runs(machine: Any, wait_until: Any) -> None:
     )
 
 
-def test_a_question_loads_nothing_heavy() -> None:
-    code = (
-        "import sys; from prodlensd.cli import report; "
-        "print({'pyarrow', 'rich', 'genai_prices', 'structlog', 'watchdog'} & set(sys.modules))"
-    )
+@pytest.mark.parametrize("command", ["report", "status", "prices", "verify", "dead_letters"])
+def test_what_answers_a_question_is_loaded_when_it_is_asked(command: str) -> None:
+    heavy = {"duckdb", "rich", "genai_prices", "structlog"}
+    heavy |= set() if command == "report" else {"pyarrow"}
+    code = f"import sys; from prodlensd.cli import {command}; print({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+# On a terminal
+
+
+def on_a_terminal(cells: int, *arguments: str) -> str:
+    """What the command prints on a terminal so wide, without colours."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, cells, 0, 0))
+    environment = {name: of for name, of in os.environ.items() if name != "COLUMNS"}
+    command = subprocess.Popen(
+        [sys.executable, "-m", "prodlensd", "report", *arguments],
+        env=environment | {"NO_COLOR": "1"},
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    said = b""
+    with suppress(OSError):  # how Linux says that the other side is closed
+        while block := os.read(ours, 65536):
+            said += block
+    os.close(ours)
+    assert command.wait(100) == 0, said
+    return re.sub(r"\x1b\[[01]m", "", said.decode()).replace("\r\n", "\n")
+
+
+@pytest.mark.parametrize("by", [*BY, "developer,model", "day,session", "tag,repo"])
+def test_every_report_fits_a_terminal_of_80_cells_and_no_number_is_cut(
+    ledger: Path, rows: Any, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    monkeypatch.setenv("PRODLENSD_HOME", str(ledger))
+    printed = on_a_terminal(80, "--by", by, *ALWAYS)
+    assert max(cell_len(text) for text in printed.split("\n")) <= 80
+    lines = [*itertools.takewhile(bool, printed.split("\n"))]
+    at = next(place for place, text in enumerate(lines) if text.startswith("total "))
+    assert "─" * 8 in lines[at - 1], "a rule is above the total"
+    total, cells = figures(rows), re.split(r" {2,}", lines[at])
+    assert cells[1:3] == [f"{total['calls']:,}", percent(total["errors"], total["calls"])]
+    assert cells[3] in {f"{total['tokens_in']:,}", short_count(total["tokens_in"])}
+    assert cells[5] in {f"{total['tokens_out']:,}", short_count(total["tokens_out"])}
+    assert len(cells) <= 8, "what is all calls has no bar"
+    usd = total["cost_nanousd"]
+    assert cells[6] in {f"≥ {money(usd)}", f"≥ {short_money(usd)}"}
+
+
+def test_wide_shows_all_in_full_and_a_file_has_neither_colours_nor_a_width(
+    report: Any, tmp_path: Path
+) -> None:
+    options = ("--by", "developer,model", *ALWAYS)
+    expected = report("developer,model", "table", *ALWAYS)
+    wide = [text for text in on_a_terminal(80, "--wide", *options).split("\n") if "──" not in text]
+    assert wide == expected.split("\n")
+    path = tmp_path / "report.txt"
+    assert on_a_terminal(80, "-o", str(path), *options) == ""
+    assert path.read_text() == expected
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+# What is asked for
+
+
+def test_columns_are_those_that_are_asked_for_in_their_order(report: Any) -> None:
+    def titles(columns: str) -> list[str]:
+        return re.split(
+            r" {2,}", report("model", "table", "--columns", columns, *ALWAYS).split("\n")[0]
+        )
+
+    assert titles("p95,cost,calls") == ["model", "p95", "cost", "calls"]
+    usual = ["model", "calls", "failed", "input", "cached", "output", "cost", "share"]
+    assert titles("+ttft_p50,+p99") == [*usual, "ttft p50", "p99"]
+    assert len(titles(",".join(COLUMNS))) == len(COLUMNS)  # but for the bar, and the name
+
+
+def test_figures_that_are_asked_for_are_those_of_json(rows: Any, report: Any) -> None:
+    asked = "requests,failed_requests,billed,unpriced,cache_read,cache_write,reasoning,sessions"
+    (*_, last) = rows_shown(report("model", "table", "--columns", asked, *ALWAYS))
+    total = figures(rows)
+    names = (
+        *("requests", "failed_requests", "billed_calls", "unpriced_calls", "cache_read_tokens"),
+        *("cache_write_tokens", "reasoning_tokens", "sessions"),
+    )
+    assert list(last.values()) == ["total", *(f"{total[name]:,}" for name in names)]
+
+
+def test_filters_are_said_to_programs_and_leave_what_passes(rows: Any, report: Any) -> None:
+    options = ("--model", "openai/*", "--model", "*haiku*", "--status", "success")
+    said = json.loads(report("model", "json", *options, *ALWAYS))
+    asked = [("model", ("openai/*", "*haiku*")), ("status", ("success",))]
+    assert said["filters"] == {name: list(patterns) for name, patterns in asked}
+    assert_same(figures(passing(rows, asked)), said["total"])
+    assert 0 < said["total"]["calls"] < len(rows)
+    nobody = report("model", "table", "--developer", "nobody", *ALWAYS)
+    assert nobody.endswith("that pass the filters\n")
+    assert "that pass the filters" in report(
+        "day", "table", "--team", os.fsdecode(b"\xff"), *ALWAYS
+    )
+
+
+def test_a_period_is_compared_with_the_one_before(report: Any) -> None:
+    options = ("--since", "2026-03-08", "--until", "2026-03-08", "--timezone", ZONE, "--compare")
+    said = json.loads(report("day", "json", *options))
+    assert said["total"]["calls"] == 3
+    before = said["before"]
+    assert (before["since"], before["until"]) == (
+        "2026-03-07T05:00:00.000000Z",
+        "2026-03-08T05:00:00.000000Z",
+    )
+    assert before["total"]["calls"] == 0
+    printed = report("day", "table", *options)
+    assert "\nbefore (2026-03-07 00:00 until 2026-03-08 00:00): -, 0 calls · cost new · " in printed
+    options = ("--since", "2026-11-01", "--until", "2026-11-01", "--timezone", ZONE, "--compare")
+    change = "$1,234.50, 1 call · cost -100.0 % · calls +100.0 % · cached 0 % → 0 %"
+    assert f"\nbefore (2026-10-31 00:00 until 2026-11-01 00:00): {change}\n" in report(
+        "day", "md", *options
+    )
+
+
+def damaged(home: Path, name: str, damage: str) -> None:
+    """Does that to the snapshot of a day."""
+    (path,) = (home / "parquet" / f"event_date={name}").glob("*.parquet")
+    if damage == "gone":
+        path.unlink()
+    elif damage == "cut":
+        os.truncate(path, path.stat().st_size // 2)
+    else:  # of its size, but not what it was
+        content = path.read_bytes()
+        end = len(content) if damage == "zeros" else len(content) // 2
+        path.write_bytes(content[:4] + b"\0" * (end - 4) + content[end:])
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut", "zeros", "half zeros"])
+def test_a_lost_pruned_day_is_named_in_one_sentence(machine: Any, damage: str) -> None:
+    lines = [line(n, f"2026-01-0{n}T12:00:00Z") for n in (1, 2, 3)]
+    (machine.logs / "a.jsonl").write_text("\n".join([*lines, ""]))
+    machine.config.write_text("[retention]\nstore_days = 1\n")
+    assert machine.command("run", "--once").returncode == 0
+    assert machine.command("compact").returncode == 0
+    assert machine.query("SELECT count(*) FROM pruned") == [3]
+    asked = ("report", "--since", "2026-01-01", "--timezone", "UTC")
+    assert machine.command(*asked).returncode == 0
+    damaged(machine.home, "2026-01-02", damage)
+    done = machine.command(*asked)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert len(done.stderr.splitlines()) == 1
+    assert "2026-01-02" in done.stderr
+    assert "prodlensd verify says more" in done.stderr
+    later = machine.command("report", "--since", "2026-01-03", "--timezone", "UTC")
+    assert (later.returncode, later.stderr) == (0, "")
+
+
+def test_what_cannot_be_written_is_said(machine: Any, tmp_path: Path) -> None:
+    machine.command("run", "--once")
+    for form in ("csv", "parquet"):
+        path = tmp_path / "nowhere" / "report"
+        done = machine.command("report", "--format", form, "-o", str(path))
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "No such file or directory" in done.stderr
+        assert len(done.stderr.splitlines()) == 1

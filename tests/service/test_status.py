@@ -300,13 +300,16 @@ class TestAnotherUser:
         assert "run by another user" in done.stdout
 
 
-def test_status_loads_neither_pyarrow_nor_watchdog_nor_the_price_book(machine: Any) -> None:
+def test_status_loads_neither_pyarrow_nor_duckdb_nor_watchdog_nor_the_price_book(
+    machine: Any,
+) -> None:
     assert machine.command("run", "--once").returncode == 0
     code = (
         "import sys\nfrom prodlensd.cli import main\n"
         "try: main(['status', '-q'])\nexcept SystemExit: pass\n"
-        "heavy = {'pyarrow', 'watchdog', 'genai_prices', 'pydantic', 'rich', 'structlog',\n"
-        "    'asyncio', 'http.client', 'ssl', 'email', 'importlib.metadata', 'ctypes'}\n"
+        "heavy = {'pyarrow', 'duckdb', 'watchdog', 'genai_prices', 'pydantic', 'rich',\n"
+        "    'structlog', 'asyncio', 'http.client', 'ssl', 'email', 'importlib.metadata',\n"
+        "    'ctypes'}\n"
         "print(*sorted(heavy & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

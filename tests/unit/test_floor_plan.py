@@ -44,6 +44,7 @@ EVERY_ROOM = set(FLOOR_OF) - FLOORS[-1] - {"process", "__main__"}
 WALLS = {
     "apsw": {"ledger"},
     "click": {"cli"},
+    "duckdb": {"answers"},
     "fasteners": {"process", "snapshots"},
     "genai_prices": {"pricing"},
     "litellm": {"litellm_callback"},

@@ -16,16 +16,21 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from prodlensd.answers.forecast import Forecast
 from prodlensd.answers.periods import Period, read_period, span_around
-from prodlensd.answers.report import (
-    Figures,
-    Group,
-    Report,
-    SourceCost,
-    read_by,
-)
+from prodlensd.answers.questions import Question, read_by
+from prodlensd.answers.report import Figures, Group, Report, SourceCost
 from prodlensd.answers.report import _ordered as ordered
-from prodlensd.cli.report import _FORMS, full_cost, in_csv, in_markdown
+from prodlensd.app.report import Asked
+from prodlensd.cli.report_columns import COLUMNS, DEFAULT, cost, read_columns
+from prodlensd.cli.report_forms import (
+    csv_of,
+    in_csv,
+    in_json,
+    in_markdown,
+    markdown,
+    table,
+)
 from prodlensd.model import US_PER_DAY, US_PER_S
 from prodlensd.text import money, printable
 
@@ -76,26 +81,51 @@ def test_money_is_right_to_four_digits_or_to_the_cent(nanousd: int) -> None:
 def figures(**known: Any) -> Figures:
     nothing: dict[str, Any] = dict.fromkeys(Figures.__dataclass_fields__)
     counts = ("requests", "failed_requests", "calls", "billed_calls", "errors", "unpriced_calls")
-    return Figures(**nothing | dict.fromkeys(counts, 0) | {"cost_by_source": {}} | known)
+    by_kind: dict[str, Any] = {"cost_by_source": {}, "unpriced_reasons": {}}
+    return Figures(**nothing | dict.fromkeys(counts, 0) | by_kind | known)
 
 
 @pytest.mark.parametrize(
-    ("cost_nanousd", "calls", "tokens", "text"),
+    ("cost_nanousd", "billed", "unpriced", "text"),
     [
-        (12_340_000_000, 0, None, "$12.34"),
-        (12_340_000_000, 3, 41_234, "≥ $12.34 (3 calls, 41k tokens unpriced)"),
-        (12_340_000_000, 1, 950, "≥ $12.34 (1 call, 950 tokens unpriced)"),
-        (0, 1200, 1_234_567, "≥ $0.00 (1,200 calls, 1.2M tokens unpriced)"),
-        (5_000, 2, None, "≥ $0.000005 (2 calls unpriced)"),
-        (None, 2, 10, "unpriced"),
-        (None, 0, None, "-"),
+        (12_340_000_000, 5, 0, "$12.34"),
+        (12_340_000_000, 5, 3, "≥ $12.34"),
+        (5_000, 3, 2, "≥ $0.000005"),
+        (0, 3, 1, "≥ $0.00"),
+        (0, 3, 3, "unpriced"),  # nothing that is billed has a price: what is free tells nothing
+        (0, 0, 0, "$0.00"),
+        (None, 2, 2, "unpriced"),
+        (None, 0, 0, "-"),
     ],
 )
-def test_a_total_never_hides_what_is_unpriced(
-    cost_nanousd: int | None, calls: int, tokens: int | None, text: str
+def test_a_cost_never_hides_what_is_unpriced(
+    cost_nanousd: int | None, billed: int, unpriced: int, text: str
 ) -> None:
-    assert text == full_cost(
-        figures(cost_nanousd=cost_nanousd, unpriced_calls=calls, unpriced_tokens=tokens)
+    known = figures(cost_nanousd=cost_nanousd, billed_calls=billed, unpriced_calls=unpriced)
+    assert text == cost(known)
+    more: dict[str, Any]
+    for count in ("calls", "sessions"):
+        more = {count: 1}
+        each = COLUMNS[f"cost_per_{count[:-1]}"].cell(replace(known, **more), known)
+        assert each == text
+    is_known = "$" in text
+    assert (COLUMNS["share"].cell(known, figures(cost_nanousd=10**12)) == "-") == (not is_known)
+
+
+def test_the_summary_says_how_many_calls_have_no_price_and_why() -> None:
+    reasons = {"model_unknown": 1_200, "usage_missing": 34}
+    known = figures(
+        *(), calls=9_999, cost_nanousd=10**9, unpriced_calls=1_234, unpriced_reasons=reasons
+    )
+    why = (
+        "1,234 calls have no price (1,200 model_unknown, 34 usage_missing): prodlensd prices check"
+    )
+    said = printed("table", replace(found("model", group("a")), total=known))
+    assert said.endswith(f" · ≥ $1.00 · {why}\n")
+    one = figures(calls=1, unpriced_calls=1, unpriced_reasons={"model_unknown": 1})
+    said = printed("table", replace(found("model", group("a")), total=one))
+    assert said.endswith(
+        " · unpriced · 1 call has no price (1 model_unknown): prodlensd prices check\n"
     )
 
 
@@ -159,15 +189,36 @@ def test_a_report_that_is_not_told_since_when_begins_with_a_whole_day_week_or_mo
 
 @pytest.mark.parametrize(
     "text",
-    ["", "soon", "7", "-7d", "7w", "2026-13-01", "2026-11-01T", "9999999d", "٣d", "T", "1e3h"],
+    [
+        "",
+        "soon",
+        "7",
+        "-7d",
+        "7y",
+        "mo",
+        "w",
+        "2026-W60",
+        "2026-0",
+        "this-day",
+        "2026-13-01",
+        "2026-11-01T",
+        "9999999d",
+        "٣d",
+        "T",
+        "1e3h",
+    ],
 )
 def test_what_is_no_time_is_refused_with_what_is_accepted(text: str) -> None:
-    with pytest.raises(ValueError, match=r"not a time; accepted are 2026-11-01, .* 7d .* 24h"):
+    with pytest.raises(
+        ValueError, match=r"not a time; accepted are 2026-11-01, .* 7d, 4w, 3mo .* 24h"
+    ):
         period(text, None)
 
 
 def test_an_end_before_the_start_is_refused() -> None:
-    with pytest.raises(ValueError, match="'2026-11-01' is before '2026-11-02'"):
+    with pytest.raises(
+        ValueError, match="--until '2026-11-01' ends before --since '2026-11-02' begins"
+    ):
         period("2026-11-02", "2026-11-01")
 
 
@@ -236,16 +287,21 @@ def test_the_hours_of_a_year_fall_into_365_days_of_which_two_are_odd() -> None:
 # Groups
 
 
-@pytest.mark.parametrize(
-    "text", ["", "time", "day,", "day,model,repo", "day,week", "model,model", "Day"]
-)
+@pytest.mark.parametrize("text", ["", "time", "day,", "day,model,repo", "model,model", "Day"])
 def test_what_cannot_be_grouped_by_is_refused_with_what_can(text: str) -> None:
-    with pytest.raises(ValueError, match=r"expected one of day, week, month, developer, .* comma"):
+    with pytest.raises(
+        ValueError, match=r"expected one of day, week, month, hour, weekday, developer, .* comma"
+    ):
         read_by(text)
 
 
 def group(*key: str | None, cost: int | None = None, calls: int = 1) -> Group:
     return Group(key, ((),) * len(key), figures(cost_nanousd=cost, calls=calls))
+
+
+def in_order(groups: list[Group], *by: str, **firsts: Figures) -> list[Group]:
+    question = Question(by=by, period=Period(0, None, UTC))
+    return ordered(groups, question, dict(firsts.items()))
 
 
 def test_times_go_from_early_to_late_and_names_from_dear_to_cheap() -> None:
@@ -254,7 +310,7 @@ def test_times_go_from_early_to_late_and_names_from_dear_to_cheap() -> None:
         group("2026-11-01", "a", cost=1),
         group("2026-11-01", "b", cost=2),
     ]
-    keys = [found.key for found in ordered(groups, ("day", "model"), {})]
+    keys = [found.key for found in in_order(groups, "day", "model")]
     assert keys == [("2026-11-01", "b"), ("2026-11-01", "a"), ("2026-11-02", "a")]
 
 
@@ -264,7 +320,8 @@ def test_of_two_names_the_first_is_ordered_by_all_that_it_costs() -> None:
         group("bob", "x", cost=3),
         group("bob", "y", cost=4),
     ]
-    keys = [found.key for found in ordered(groups, ("developer", "model"), {})]
+    firsts = {"ann": figures(cost_nanousd=5), "bob": figures(cost_nanousd=7)}
+    keys = [found.key for found in in_order(groups, "developer", "model", **firsts)]
     assert keys == [("bob", "y"), ("bob", "x"), ("ann", "x")]
 
 
@@ -276,7 +333,7 @@ def test_names_of_one_cost_are_ordered_by_calls_then_by_name_then_those_without(
         group("a", cost=0),
         group("c", cost=0, calls=2),
     ]
-    keys = [found.key[0] for found in ordered(groups, ("model",), {})]
+    keys = [found.key[0] for found in in_order(groups, "model")]
     assert keys == ["c", "a", "b", None, "unpriced"]
 
 
@@ -308,21 +365,30 @@ def found(by: str, *groups: Group) -> Report:
     return Report((by,), Period(0, None, UTC), groups, total, None)
 
 
+def printed(form: str, report: Report, *columns: str, width: int | None = None) -> str:
+    answer = Asked(
+        Question(by=report.by, period=report.period, top=report.top), report, None, None, {}
+    )
+    if form in ("table", "md"):
+        shown = columns or DEFAULT
+        return markdown(answer, shown) if form == "md" else table(answer, shown, width=width)
+    return {"json": in_json, "csv": csv_of}[form](answer)
+
+
 @pytest.mark.parametrize("form", ["table", "md", "csv"])
 @pytest.mark.parametrize("name", HOSTILE)
 def test_no_name_breaks_a_line_or_steers_a_terminal(form: str, name: str) -> None:
     hostile = Group((name,), ((name,),), figures(cost_nanousd=1))
-    printed = _FORMS[form](found("developer", hostile))
-    plain = _FORMS[form](found("developer", Group(("plain",), (("plain",),), figures())))
-    assert len(printed.splitlines()) == len(plain.splitlines())
-    unstyled = re.sub(r"\x1b\[[01]m", "", printed, count=2)  # our own bold title
-    assert all(line.isprintable() for line in unstyled.replace("\r\n", "\n").split("\n"))
+    text = printed(form, found("developer", hostile))
+    plain = printed(form, found("developer", Group(("plain",), (("plain",),), figures())))
+    assert len(text.splitlines()) == len(plain.splitlines())
+    assert all(line.isprintable() for line in text.replace("\r\n", "\n").split("\n"))
 
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_in_csv_no_text_is_a_formula_and_numbers_stay_numbers(name: str) -> None:
     hostile = Group((name,), ((name,),), figures(cost_nanousd=280_000, latency_p50_ms=1.5))
-    (row,) = csv.DictReader(io.StringIO(_FORMS["csv"](found("developer", hostile)), newline=""))
+    (row,) = csv.DictReader(io.StringIO(printed("csv", found("developer", hostile)), newline=""))
     for text in (row["developer"], row["developer_via"]):
         assert text[:1] not in {"=", "+", "-", "@", "\uff1d", "\t", "\r"}
         assert text.removeprefix("'") == printable(name)
@@ -331,36 +397,44 @@ def test_in_csv_no_text_is_a_formula_and_numbers_stay_numbers(name: str) -> None
 
 
 def test_csv_is_that_of_rfc_4180_with_its_header_even_when_empty() -> None:
-    empty = _FORMS["csv"](found("session"))
+    empty = printed("csv", found("session"))
     assert empty.startswith("session,session_via,requests,failed_requests,calls,")
     assert empty.count("\r\n") == 1
+    assert ",latency_p50_ms,latency_p95_ms,cost_usd," in empty, "new columns come last"
     assert empty.endswith("\r\n")
-    assert '"a ""b"", c"' in _FORMS["csv"](found("model", group('a "b", c')))
+    assert '"a ""b"", c"' in printed("csv", found("model", group('a "b", c')))
 
 
 def test_in_markdown_a_name_is_one_cell_of_plain_text() -> None:
     assert in_markdown("a|b") == r"a\|b"
     assert in_markdown("`<b>`") == r"\`\<b\>\`"
     assert in_markdown("\\|") == r"\\\|"
-    row = _FORMS["md"](found("model", group("|" * 9))).splitlines()[2]
-    assert len(re.findall(r"(?<!\\)\|", row)) == 1 + 1 + 9
+    title, _, row, *_ = printed("md", found("model", group("|" * 9))).splitlines()
+    bars = [len(re.findall(r"(?<!\\)\|", text)) for text in (title, row)]
+    assert bars == [len(DEFAULT) + 1] * 2, "the bar is no column of Markdown"
 
 
 def test_names_without_a_value_look_unlike_an_empty_one() -> None:
     nameless = found("developer", group(None))
-    assert "\n(none) " in _FORMS["table"](nameless)
-    assert "\n| (none) | " in _FORMS["md"](nameless).replace("\\", "")
-    assert _FORMS["csv"](nameless).splitlines()[1].startswith(",,")
-    assert json.loads(_FORMS["json"](nameless))["groups"][0]["developer"] is None
+    assert "\n(none) " in printed("table", nameless)
+    assert "\n| (none) | " in printed("md", nameless).replace("\\", "")
+    assert printed("csv", nameless).splitlines()[1].startswith(",,")
+    assert json.loads(printed("json", nameless))["groups"][0]["developer"] is None
 
 
 def test_an_empty_json_report_has_the_same_keys() -> None:
     full = found("developer", Group(("a",), (("key_user", "metadata"),), figures()))
-    one, none = json.loads(_FORMS["json"](full)), json.loads(_FORMS["json"](found("developer")))
+    one, none = json.loads(printed("json", full)), json.loads(printed("json", found("developer")))
     assert one["schema"] == none["schema"] == "prodlensd.report/1"
     assert one.keys() == none.keys()
     assert one["total"].keys() == none["total"].keys()
     assert one["groups"][0].keys() == {"developer", "developer_via"} | one["total"].keys()
+    first = {"schema", "by", "since", "until", "timezone", "top", "groups", "total"}
+    assert first | {"more_groups", "rest"} < one.keys(), "what the schema had, it has"
+    had = "requests failed_requests calls billed_calls errors tokens_in tokens_out cost_usd "
+    had += "cache_read_tokens cache_write_tokens reasoning_tokens cost_nanousd unpriced_calls "
+    had += "unpriced_tokens latency_p50_ms latency_p95_ms cost_by_source unpriced_reasons"
+    assert {*had.split()} < one["total"].keys()
     assert one["groups"][0]["developer_via"] == ["key_user", "metadata"]
 
 
@@ -371,7 +445,7 @@ def test_json_has_the_exact_sum_and_dollars_and_both_are_null_when_nothing_is_pr
         ((),),
         figures(unpriced_calls=2, cost_by_source={"unpriced": SourceCost(2, None)}),
     )
-    first, second = json.loads(_FORMS["json"](found("model", priced, with_source)))["groups"]
+    first, second = json.loads(printed("json", found("model", priced, with_source)))["groups"]
     assert (first["cost_nanousd"], first["cost_usd"]) == (123_456_789, 0.123456789)
     assert (second["cost_nanousd"], second["cost_usd"]) == (None, None)
     assert second["cost_by_source"] == {"unpriced": {"calls": 2, "cost_nanousd": None}}
@@ -379,13 +453,25 @@ def test_json_has_the_exact_sum_and_dollars_and_both_are_null_when_nothing_is_pr
 
 def test_ways_of_finding_a_name_are_joined() -> None:
     both = found("developer", Group(("a",), (("key_user", "metadata"),), figures()))
-    assert _FORMS["table"](both).splitlines()[1].endswith("  key_user, metadata")
-    assert _FORMS["csv"](both).splitlines()[1].startswith('a,"key_user, metadata",')
+    assert printed("table", both).splitlines()[1].endswith("  key_user, metadata")
+    known = found("developer", Group(("a",), (("key_user", "key_email"),), figures()))
+    assert "via" not in printed("table", known), "where no name is a mere claim, it says nothing"
+    assert printed("csv", both).splitlines()[1].startswith('a,"key_user, metadata",')
 
 
 def test_in_csv_leaves_harmless_names_alone() -> None:
     assert in_csv("anthropic/claude-3-5-sonnet") == "anthropic/claude-3-5-sonnet"
     assert in_csv("dév@example.com") == "dév@example.com"
+
+
+def test_columns_are_read_in_their_order_and_what_has_a_plus_comes_on_top() -> None:
+    assert read_columns(None) == DEFAULT
+    assert read_columns("cost, calls") == ("cost", "calls")
+    assert read_columns("+p95,+cost") == (*DEFAULT, "p95")
+    assert read_columns("calls,+p95,calls") == ("calls", "p95")
+    for text in ("", ",", "+", "colour", "calls,Cost", "++cost"):
+        with pytest.raises(ValueError, match="expected some of calls, failed, input"):
+            read_columns(text)
 
 
 # What is left out
@@ -398,32 +484,74 @@ def limited(*groups: Group, more: int, rest: Figures) -> Report:
 
 def test_the_rest_is_a_row_before_the_total_and_the_hint_says_how_to_see_it() -> None:
     report = limited(group("a", cost=3 * 10**9), more=1234, rest=figures(cost_nanousd=2 * 10**9))
-    hint = "1,234 groups are not shown, none of them dearer than these: --top 0 shows all"
-    *_, last, total, _, _, said = _FORMS["table"](report).splitlines()
+    hint = " · 1,234 groups more: --top 0 shows all"
+    *_, last, total, _, said = printed("table", report).splitlines()
     assert (last.split()[:2], total.split()[0]) == (["(1,234", "more)"], "total")
     assert "$2.00" in last
-    assert hint == said
-    *_, last, total, _, _, said = _FORMS["md"](report).splitlines()
+    assert said.endswith(hint)
+    *_, last, total, _, said = printed("md", report).splitlines()
     assert last.startswith(r"| \(1,234 more\) |")
-    assert (total.split()[1], hint) == ("total", said)
+    assert total.split()[1] == "total"
+    assert said.endswith(hint)
+
+
+def test_bars_are_as_long_as_what_groups_cost_and_neither_rest_nor_total_has_one() -> None:
+    groups = (group("a", cost=4 * 10**9), group("b", cost=2 * 10**9), group("c"))
+    report = limited(*groups, more=2, rest=figures(cost_nanousd=9 * 10**9))
+    _, *rows = printed("table", report, "cost", "bar", width=40).splitlines()
+    assert [line.count("█") for line in rows[:4]] == [
+        rows[0].count("█"),
+        rows[0].count("█") // 2,
+        0,
+        0,
+    ]
+    assert rows[0].count("█") > 8
+    assert "█" not in rows[5]
+
+
+def test_the_summary_breaks_between_what_it_says() -> None:
+    report = limited(group("a", cost=10**9), more=2, rest=figures())
+    said = printed("table", report, "cost", width=50).split("\n\n")[1]
+    assert said.splitlines()[1:] == ["2 groups more: --top 0 shows all"]
+
+
+def expecting(*known: Any) -> Asked:
+    report = found("model", group("a", cost=10**9))
+    forecast = Forecast("2026-04", *known)
+    return Asked(Question(by=report.by, period=report.period), report, None, forecast, {})
+
+
+def test_a_forecast_says_what_it_stands_on() -> None:
+    answer = expecting(12 * 10**9, 15 * 10**9, 10, 20, 0)
+    said = (
+        "2026-04: about $15.00 at its end, if the 20 days left cost what the 10 days that are over"
+    )
+    assert said in table(answer, DEFAULT, width=None)
+    assert json.loads(in_json(answer))["forecast"]["expected_nanousd"] == 15 * 10**9
+    unpriced = table(expecting(12 * 10**9, 15 * 10**9, 1, 1, 7), DEFAULT, width=None)
+    assert (
+        "about ≥ $15.00 at its end, if the 1 day left costs what the 1 day that is over" in unpriced
+    )
+    nothing = table(expecting(None, None, 0, 30, 0), DEFAULT, width=None)
+    assert "no day is over that has a price, so nothing can be expected" in nothing
 
 
 def test_json_says_how_many_groups_are_left_out_and_what_they_add_up_to() -> None:
     rest = figures(cost_nanousd=5, cost_by_source={"table": SourceCost(2, 5)})
-    said = json.loads(_FORMS["json"](limited(group("a", cost=9), more=1, rest=rest)))
+    said = json.loads(printed("json", limited(group("a", cost=9), more=1, rest=rest)))
     assert (said["schema"], said["top"], said["more_groups"]) == ("prodlensd.report/1", 1, 1)
     assert said["rest"].keys() == said["total"].keys()
     assert said["rest"]["cost_by_source"] == {"table": {"calls": 2, "cost_nanousd": 5}}
-    full = json.loads(_FORMS["json"](found("session", group("a"))))
+    full = json.loads(printed("json", found("session", group("a"))))
     assert (full.keys(), full["more_groups"], full["rest"]) == (said.keys(), 0, None)
 
 
 def test_csv_has_no_row_for_what_is_left_out() -> None:
-    printed = _FORMS["csv"](limited(group("a"), more=2, rest=figures(calls=7)))
-    assert [row["session"] for row in csv.DictReader(io.StringIO(printed, newline=""))] == ["a"]
+    text = printed("csv", limited(group("a"), more=2, rest=figures(calls=7)))
+    assert [row["session"] for row in csv.DictReader(io.StringIO(text, newline=""))] == ["a"]
 
 
 def test_without_more_groups_nothing_is_said_of_them() -> None:
     for form in ("table", "md"):
-        assert "more)" not in _FORMS[form](found("session", group("a")))
-        assert "--top" not in _FORMS[form](found("session", group("a")))
+        assert "more)" not in printed(form, found("session", group("a")))
+        assert "--top" not in printed(form, found("session", group("a")))

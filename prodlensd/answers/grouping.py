@@ -1,0 +1,281 @@
+"""The SQL of groups: which there are, and what the calls of each add up to.
+
+The calls are read twice at most: to rank the groups, where not all of them are shown, and to add up
+those that are. Figures that are not sums take a reading each. Sums and percentiles are exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Final, NamedTuple
+
+from prodlensd.answers.calls import Calls
+from prodlensd.answers.periods import FOREVER_US, Period, offsets
+from prodlensd.answers.questions import APART, BY, SORTS, SUMS, Apart, Question, sql_of_filters
+from prodlensd.model import US_PER_S
+
+# ruff: noqa: S608 - statements are put together from names of columns
+
+#: 9999-12-31: later moments are no times for DuckDB.
+_LAST_US: Final = 253_402_300_799_999_999
+_REASON_WORD: Final = "split_part(unpriced_reason, ':', 1)"
+#: The values of the names that are asked for, as DuckDB has them.
+_Values = tuple[Any, ...]
+
+
+class Source(NamedTuple):
+    """Calls whose cost comes from one source; `reason` is why they have none."""
+
+    cost_source: str
+    reason: str | None
+    calls: int
+    cost_usd: Decimal | None
+
+
+@dataclass(slots=True)
+class Sums:
+    """What calls add up to.
+
+    `vias` are the ways in which each name was found, `sums` and `apart` the figures of SUMS and
+    APART that were asked for; one of the latter is empty where no call contributes to it.
+    """
+
+    vias: tuple[tuple[str, ...], ...]
+    sums: Mapping[str, Any]
+    apart: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    sources: list[Source] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """All that was asked for.
+
+    `firsts` are those of the first of two names that some group is of; `rest` is of the calls in
+    groups that are not shown, `more_groups` of them.
+    """
+
+    groups: Mapping[_Values, Sums]
+    firsts: Mapping[_Values, Sums]
+    total: Sums
+    rest: Sums | None
+    more_groups: int
+
+
+class _Level(NamedTuple):
+    """One way to divide the calls: into groups and the rest, into first names, or not at all.
+
+    columns  what divides them: whether they are shown, and the names, NULL where they are not
+    rows     SQL for the calls; where they are grouped by tag, a call may be there once for each
+    """
+
+    columns: tuple[str, ...]
+    rows: str
+
+
+class Grouping:
+    """One question, put to the calls: the mutable state is a temporary table of the database."""
+
+    def __init__(self, calls: Calls, question: Question) -> None:
+        self._calls = calls
+        self._question = question
+        condition, values = sql_of_filters(question.filters)
+        period = question.period
+        until_us = FOREVER_US if period.until_us is None else period.until_us
+        self._values = values | {"since": _within(period.since_us), "until": _within(until_us)}
+        self._rows = _rows(question, condition, calls.spans)
+        self._keys = tuple(f"k{number}" for number in range(len(question.by)))
+
+    def found(self) -> Found:
+        """The answer."""
+        more_groups = self._rank()
+        groups, *firsts, total = self._add_up(self._levels(is_cut=more_groups > 0))
+        rest = next((of for (is_shown, *_), of in groups.items() if not is_shown), None)
+        return Found(_shown(groups), _shown(*firsts), total[()], rest, more_groups)
+
+    def _rank(self) -> int:
+        """Ranks the groups, where not all of them may be shown; returns how many are not."""
+        question = self._question
+        if not question.top or all(BY[name].is_time for name in question.by):
+            return 0
+        keys = ", ".join(self._keys)
+        names = ", ".join(f"{key} NULLS LAST" for key in self._keys)
+        sort = SORTS[question.sort]
+        value = f"{SUMS[sort]} DESC NULLS LAST, count(*) DESC, " if sort else ""
+        self._do(
+            f"CREATE OR REPLACE TEMP TABLE ranked AS SELECT {keys}, row_number() OVER "
+            f"(ORDER BY {value}{names}) AS place FROM ({self._rows}) GROUP BY {keys}"
+        )
+        ((groups,),) = self._do("SELECT count(*) FROM ranked")
+        return max(0, int(groups) - question.top)
+
+    def _levels(self, *, is_cut: bool) -> list[_Level]:
+        """The groups, first names where there are two, and all calls."""
+        by, rows = self._question.by, self._marked(is_cut=is_cut)
+        once = f"SELECT * FROM ({rows}) WHERE tag_at = 1" if "tag" in by else rows
+        apart = rows
+        if is_cut and "tag" in by:  # of a call's tags that are not shown, one is enough
+            place = "PARTITION BY host, source_id, source_offset, is_shown"
+            apart = f"SELECT * FROM ({rows}) QUALIFY is_shown OR row_number() OVER ({place}) = 1"
+        levels = [_Level(("is_shown", *(f"g{number}" for number in range(len(by)))), apart)]
+        if len(by) > 1:
+            levels.append(_Level(("is_first", "f0"), rows if by[0] == "tag" else once))
+        return [*levels, _Level((), once)]
+
+    def _marked(self, *, is_cut: bool) -> str:
+        """SQL for the calls with what they are grouped by.
+
+        `g0`, `g1` are the keys of a group that is shown, `f0` of a first name that is: all others
+        are one group, whatever their number.
+        """
+        shown = first = "true"
+        joins = ""
+        if is_cut:
+            top = f"(SELECT * FROM ranked WHERE place <= {self._question.top})"
+            joins = f"LEFT JOIN {top} AS s ON {_same(self._keys, 's')}"
+            shown = first = "s.place IS NOT NULL"
+            if len(self._keys) > 1:
+                firsts = f"(SELECT DISTINCT k0, true AS is_there FROM {top})"
+                joins += f" LEFT JOIN {firsts} AS f ON {_same(['k0'], 'f')}"
+                first = "coalesce(f.is_there, false)"
+        keys = [f"if({shown}, r.{key}, NULL) AS g{n}" for n, key in enumerate(self._keys)]
+        columns = [f"{shown} AS is_shown", *keys]
+        if len(self._keys) > 1:
+            columns += [f"{first} AS is_first", f"if({first}, r.k0, NULL) AS f0"]
+        return f"SELECT r.*, {', '.join(columns)} FROM ({self._rows}) AS r {joins}"
+
+    def _add_up(self, levels: Sequence[_Level]) -> list[dict[_Values, Sums]]:
+        """What the calls of each row of each level add up to."""
+        names, by = self._question.sums, self._question.by
+        vias = [
+            f"list(DISTINCT via{n}) FILTER (via{n} NOT NULL)" if BY[name].via else "NULL"
+            for n, name in enumerate(by)
+        ]
+        found: list[dict[_Values, Sums]] = [{} for _ in levels]
+        for place, key, row in self._grouped(levels, [*vias, *(SUMS[name] for name in names)]):
+            ways = tuple(tuple(sorted(way or ())) for way in row[: len(vias)])
+            found[place][key] = Sums(ways, dict(zip(names, row[len(vias) :], strict=True)))
+        for name in self._question.apart:
+            for at_level, level in zip(found, levels, strict=True):
+                for sums in at_level.values():
+                    sums.apart[name] = ()
+                for key, row in self._apart(level, APART[name]):
+                    at_level[key].apart[name] = row
+        self._add_sources(levels, found)
+        return found
+
+    def _add_sources(self, levels: Sequence[_Level], found: list[dict[_Values, Sums]]) -> None:
+        """Adds the calls of each row by the source of their cost, and by why they have none.
+
+        Of all calls alone where no more is asked for, and of none where each has a price.
+        """
+        first = 0
+        if not self._question.by_source:
+            first = len(levels) - bool(found[-1][()].sums["unpriced_calls"])
+        by, values = ("cost_source", _REASON_WORD), ("count(*)", "sum(cost_usd)")
+        for place, key, row in self._grouped(levels[first:], values, by):
+            found[first + place][key].sources.append(Source(*row))
+        for at_level in found:
+            for sums in at_level.values():
+                sums.sources.sort(key=lambda source: (source.cost_source, source.reason or ""))
+
+    def _apart(self, level: _Level, figure: Apart) -> Iterator[tuple[_Values, _Values]]:
+        """A figure that is not a sum, of one level: it holds all values."""
+        keys = "".join(f"{column}, " for column in level.columns)
+        values = figure.of.format(keys=keys, rows=level.rows)
+        grouped = " GROUP BY ALL" if keys else ""
+        width = len(level.columns)
+        for row in self._do(f"SELECT {keys}{', '.join(figure.values)} FROM ({values}){grouped}"):
+            yield row[:width], row[width:]
+
+    def _grouped(
+        self, levels: Sequence[_Level], values: Sequence[str], by: Sequence[str] = ()
+    ) -> Iterator[tuple[int, _Values, _Values]]:
+        """The values of every row of each level; `by` divides them, and comes before the values.
+
+        Levels of the same calls are found in one reading.
+        """
+        for rows in dict.fromkeys(level.rows for level in levels):
+            places = [place for place, level in enumerate(levels) if level.rows == rows]
+            sets = ", ".join(f"({', '.join([*levels[place].columns, *by])})" for place in places)
+            named = [column for place in places for column in levels[place].columns]
+            divided = [place for place in places if levels[place].columns]
+            # 0 in a row of that level: its columns divide the calls there.
+            marks = [f"grouping({levels[place].columns[0]})" for place in divided]
+            sql = ", ".join([*named, *marks, *by, *values])
+            more = len(named) + len(marks)
+            for row in self._do(f"SELECT {sql} FROM ({rows}) GROUP BY GROUPING SETS ({sets})"):
+                marked = zip(divided, row[len(named) : more], strict=True)
+                place = next((place for place, mark in marked if not mark), places[-1])
+                of = dict(zip(named, row, strict=False))
+                yield place, tuple(of[column] for column in levels[place].columns), row[more:]
+
+    def _do(self, sql: str) -> list[tuple[Any, ...]]:
+        asked = {name: value for name, value in self._values.items() if f"${name}" in sql}
+        return self._calls.rows(sql, asked)
+
+
+def _shown(level: Mapping[_Values, Sums] | None = None) -> dict[_Values, Sums]:
+    """Those of names that are shown, by these names."""
+    return {tuple(key): of for (is_shown, *key), of in (level or {}).items() if is_shown}
+
+
+def _rows(question: Question, condition: str, spans: Sequence[tuple[int, int]]) -> str:
+    """SQL for the calls that are asked for, with the values of the names as k0 and k1."""
+    by = [BY[name] for name in question.by]
+    keys = [f"{one.sql} AS k{n}" for n, one in enumerate(by)]
+    vias = [f"{one.via or 'NULL'} AS via{n}" for n, one in enumerate(by)]
+    origin = _UNNESTED if "tag" in question.by else "calls"
+    if "cache_saved_picos" in question.sums:
+        origin += _WITH_PRICES
+    local = f"make_timestamp(least(started_us + {_offset_us(question.period, spans)}, {_LAST_US}))"
+    asked = (
+        "timestamp >= make_timestamptz($since) AND timestamp < make_timestamptz($until) "
+        f"AND {condition}"
+    )
+    inner = f"SELECT *, {local} AS local FROM {origin} WHERE {asked}"
+    return f"SELECT *, {', '.join([*keys, *vias])} FROM ({inner})"
+
+
+#: The calls once for each of their tags, which are numbered from 1.
+_UNNESTED: Final = """(
+    SELECT *, unnest(own) AS tag, unnest(range(1, len(own) + 1)) AS tag_at
+    FROM (SELECT *, if(len(tag_list) = 0, [NULL], list_distinct(tag_list)) AS own FROM calls)
+) AS calls"""
+#: The list price behind each call, in the row for as many input tokens as it has.
+_WITH_PRICES: Final = (
+    " LEFT JOIN prices ON prices.price_id = calls.price_id "
+    "AND calls.tokens_in > prices.over AND calls.tokens_in <= prices.up_to"
+)
+
+
+def _offset_us(period: Period, spans: Sequence[tuple[int, int]]) -> str:
+    """SQL for how far the zone's clock is ahead of UTC at `started_us`, in microseconds.
+
+    Right within the spans: the changes of all years until a call in the year 9999 are too many.
+    """
+    changes: list[tuple[int, int]] = []
+    for from_us, until_us in spans:
+        for change in offsets(from_us, until_us - 1, period.zone):
+            if not changes or changes[-1][1] != change[1]:
+                changes.append(change)
+    return _chosen(changes or [(0, 0)])
+
+
+def _chosen(changes: Sequence[tuple[int, int]]) -> str:
+    """SQL for the offset at `started_us`, found by halves: DuckDB bounds how deep SQL is nested."""
+    if len(changes) == 1:
+        return str(changes[0][1] * US_PER_S)
+    half = len(changes) // 2
+    before, after = _chosen(changes[:half]), _chosen(changes[half:])
+    return f"if(started_us < {changes[half][0]}, {before}, {after})"
+
+
+def _same(keys: Iterable[str], other: str) -> str:
+    return " AND ".join(f"r.{key} IS NOT DISTINCT FROM {other}.{key}" for key in keys)
+
+
+def _within(at_us: int) -> int:
+    """The moment, as far as DuckDB knows moments."""
+    return min(max(at_us, 0), _LAST_US)

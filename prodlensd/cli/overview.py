@@ -1,0 +1,125 @@
+"""`prodlensd` alone: what somebody wants to know first."""
+
+from __future__ import annotations
+
+from datetime import date, tzinfo
+from itertools import zip_longest
+from pathlib import Path
+from typing import Final
+
+import click
+
+from prodlensd.answers.overview import Overview, Stretch
+from prodlensd.answers.periods import local_time
+from prodlensd.answers.report import Figures, Group
+from prodlensd.app import overview as overviews
+from prodlensd.cli import errors_end_it, load_config
+from prodlensd.cli.report_columns import cost
+from prodlensd.cli.zone import time_zone
+from prodlensd.moments import now_us
+from prodlensd.text import counted, money, percent, printable
+
+_SPARKS: Final = "▁▂▃▄▅▆▇█"
+_TITLES: Final = {
+    "developer": "top developers",
+    "model": "top models",
+    "repo": "top repositories",
+}
+_NAME_CELLS: Final = 14
+_COLUMN_CELLS: Final = 26
+
+
+def show(config_path: Path | None, url: str | None) -> None:
+    """Prints the overview, of this machine or of what is published at the address."""
+    config, zone, at_us = load_config(config_path), time_zone(None), now_us()
+    with errors_end_it():
+        found, behind = overviews.overview(config, at_us, zone, url)
+    lines = _lines(url or config.host, found, at_us, zone)
+    click.echo("\n".join([*lines, *map(late, behind.items())]))
+
+
+def late(host: tuple[str, date]) -> str:
+    """That a host is behind the others."""
+    name, day = host
+    return f"{printable(name)} is behind: its last day is {day}"
+
+
+def _lines(place: str, found: Overview, at_us: int, zone: tzinfo) -> list[str]:
+    now = local_time(at_us, zone)
+    title = f"AI usage on {printable(place)}"
+    moment = f"{now.day} {now:%b %Y, %H:%M} {zone}"
+    lines = [click.style(f"{title:<{79 - len(moment)}}{moment}", bold=True), ""]
+    if found.ledger is None:
+        return [*lines, "no calls yet: prodlensd status says whether something is amiss"]
+    expected = found.forecast.expected_nanousd
+    end = f"; about {money(expected)} at its end" if expected is not None else ""
+    today = found.today.now
+    sparks, failed = _spark(found.hours), percent(today.errors, today.calls)
+    lines += [
+        _line("today", today, f"{sparks}  {failed} failed" if today.calls else ""),
+        _line("this week", found.week.now, f"{_change(found.week)} on last week"),
+        _line(f"{now:%B}", found.month.now, f"{_change(found.month)} on the month before{end}"),
+        *_notes(found),
+        "",
+        *_tops(found),
+    ]
+    return lines
+
+
+def _line(name: str, figures: Figures, more: str) -> str:
+    calls = counted(figures.calls, "call")
+    return f"{name:<11}{cost(figures):>12}  {calls:>13}   {more}".rstrip()
+
+
+def _change(stretch: Stretch) -> str:
+    before, now = stretch.before.cost_nanousd, stretch.now.cost_nanousd or 0
+    if not before:
+        return "nothing to compare"
+    return f"{100 * (now - before) / before:+.0f} %".replace("-", "–")  # noqa: RUF001
+
+
+def _spark(counts: tuple[int, ...]) -> str:
+    """A bar for each hour; a hour without calls is a space."""
+    most = max(counts, default=0) or 1
+    return "".join(
+        _SPARKS[round(count / most * (len(_SPARKS) - 1))] if count else " " for count in counts
+    ).rstrip()
+
+
+def _notes(found: Overview) -> list[str]:
+    """What of the month is worth a word."""
+    month, notes = found.month.now, []
+    if month.cache_read_tokens and month.tokens_in:
+        share = percent(month.cache_read_tokens, month.tokens_in)
+        saved = month.cache_saved_nanousd
+        more = f": about {money(saved)} saved" if saved else ""
+        notes.append(f"{'cache':<11}{share} of the input came from the cache{more}")
+    if month.unpriced_calls:
+        calls, models = counted(month.unpriced_calls, "call"), found.unpriced_models
+        of = f"{calls} of {counted(models, 'model')}"
+        notes.append(f"{'unpriced':<11}{of}: prodlensd prices check")
+    return notes
+
+
+def _tops(found: Overview) -> list[str]:
+    """The dearest names of the month, side by side."""
+    columns = [
+        [_TITLES[by], *map(_top, groups)] for by, groups in found.top.items() if _is_named(groups)
+    ]
+    return [
+        "".join(f"{cell:<{_COLUMN_CELLS + 1}}" for cell in row).rstrip()
+        for row in zip_longest(*columns, fillvalue="")
+    ]
+
+
+def _is_named(groups: tuple[Group, ...]) -> bool:
+    return any(group.key[0] is not None for group in groups)
+
+
+def _top(group: Group) -> str:
+    name, amount = printable(group.key[0] or "(none)"), cost(group.figures)
+    short = name.rpartition("/")[2] if len(name) > _NAME_CELLS and "/" in name else name
+    short = short.partition("@")[0] if len(short) > _NAME_CELLS else short
+    if len(short) > _NAME_CELLS:
+        short = f"{short[: _NAME_CELLS - 1]}…"
+    return f"{short:<{_NAME_CELLS}}{amount:>{_COLUMN_CELLS - _NAME_CELLS - 2}}"

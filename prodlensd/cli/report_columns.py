@@ -1,0 +1,135 @@
+"""The columns of a report for people: what each shows, and what is left out first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from prodlensd.answers.report import Figures
+from prodlensd.text import Both, Cell, latency, money, percent, short_count, short_money
+
+NAMES_LEAST_CELLS: Final = 12
+
+
+class Shown(NamedTuple):
+    """A column: its cell of some figures and of all calls together.
+
+    figures  of a question, beside those that every report has
+    keep     which columns go first where there is no room; None: never
+    """
+
+    title: str
+    cell: Callable[[Figures, Figures], Cell]
+    figures: tuple[str, ...] = ()
+    keep: int | None = None
+
+
+def _count(count: int | None) -> Cell:
+    return "-" if count is None else Both(f"{count:,}", short_count(count))
+
+
+def _time(ms: float | None) -> Cell:
+    return "-" if ms is None else Both(f"{ms:,.0f} ms", latency(ms))
+
+
+def cost(figures: Figures) -> str:
+    """The cost, which never looks complete where a call's price is not known."""
+    return _cost(figures, money)
+
+
+def _cost(figures: Figures, text: Callable[[int], str], parts: int = 1) -> str:
+    unpriced = figures.unpriced_calls
+    if not _is_known(figures):
+        return "unpriced" if unpriced else "-"
+    return ("≥ " if unpriced else "") + text((figures.cost_nanousd or 0) // parts)
+
+
+def _is_known(figures: Figures) -> bool:
+    """Whether some call has a price; what sends no bill says nothing of those that do."""
+    unpriced = figures.unpriced_calls
+    all_unpriced = unpriced > 0 and unpriced == figures.billed_calls
+    return figures.cost_nanousd is not None and not all_unpriced
+
+
+def _money(nanousd: int | None) -> Cell:
+    return "-" if nanousd is None else Both(money(nanousd), short_money(nanousd))
+
+
+def _each(figures: Figures, count: int | None) -> Cell:
+    return _cost(figures, money, count) if count else "-"
+
+
+def _share(figures: Figures, total: Figures) -> Cell:
+    known = _is_known(figures)
+    return percent(figures.cost_nanousd or 0, total.cost_nanousd or 0) if known else "-"
+
+
+def _sources(figures: Figures) -> str:
+    return ", ".join(f"{source} {of.calls:,}" for source, of in figures.cost_by_source.items())
+
+
+#: The first of them are shown where no others are asked for.
+COLUMNS: Final[dict[str, Shown]] = {
+    "calls": Shown("calls", lambda one, _: _count(one.calls)),
+    "failed": Shown("failed", lambda one, _: percent(one.errors, one.calls), keep=3),
+    "input": Shown("input", lambda one, _: _count(one.tokens_in), keep=5),
+    "cached": Shown(
+        "cached", lambda one, _: percent(one.cache_read_tokens or 0, one.tokens_in or 0), keep=4
+    ),
+    "output": Shown("output", lambda one, _: _count(one.tokens_out), keep=5),
+    "cost": Shown("cost", lambda one, _: Both(_cost(one, money), _cost(one, short_money))),
+    "share": Shown("share", _share, keep=2),
+    "bar": Shown("", lambda *_: 0.0, keep=1),  # its length is for the table to say
+    "requests": Shown("requests", lambda one, _: _count(one.requests), ("requests",), 3),
+    "failed_requests": Shown(
+        "failed requests", lambda one, _: _count(one.failed_requests), ("requests",), 3
+    ),
+    "billed": Shown("billed", lambda one, _: _count(one.billed_calls), keep=3),
+    "unpriced": Shown("unpriced", lambda one, _: _count(one.unpriced_calls), keep=3),
+    "cache_read": Shown("cache read", lambda one, _: _count(one.cache_read_tokens), keep=3),
+    "cache_write": Shown(
+        "cache write", lambda one, _: _count(one.cache_write_tokens), ("cache_write_tokens",), 3
+    ),
+    "reasoning": Shown(
+        "reasoning", lambda one, _: _count(one.reasoning_tokens), ("reasoning_tokens",), 3
+    ),
+    "cache_saving": Shown(
+        "cache saving", lambda one, _: _money(one.cache_saved_nanousd), ("cache_saved_picos",), 3
+    ),
+    "ttft_p50": Shown("ttft p50", lambda one, _: _time(one.ttft_p50_ms), ("ttft_ms",), 3),
+    "ttft_p95": Shown("ttft p95", lambda one, _: _time(one.ttft_p95_ms), ("ttft_ms",), 3),
+    "p50": Shown("p50", lambda one, _: _time(one.latency_p50_ms), ("latency_ms",), 3),
+    "p95": Shown("p95", lambda one, _: _time(one.latency_p95_ms), ("latency_ms",), 3),
+    "p99": Shown("p99", lambda one, _: _time(one.latency_p99_ms), ("latency_ms",), 3),
+    "cost_per_call": Shown("per call", lambda one, _: _each(one, one.calls), keep=3),
+    "sessions": Shown("sessions", lambda one, _: _count(one.sessions), ("sessions",), 3),
+    "cost_per_session": Shown(
+        "per session", lambda one, _: _each(one, one.sessions), ("sessions",), 3
+    ),
+    "accepted_lines": Shown(
+        "accepted lines", lambda one, _: _count(one.accepted_lines), ("accepted_lines",), 3
+    ),
+    "diff_ratio": Shown(
+        "diff ratio",
+        lambda one, _: "-" if one.diff_ratio is None else f"{one.diff_ratio:.2f}",
+        ("diff_ratio",),
+        3,
+    ),
+    "sources": Shown("sources", lambda one, _: _sources(one), keep=3),
+}
+DEFAULT: Final = ("calls", "failed", "input", "cached", "output", "cost", "share", "bar")
+
+
+def read_columns(text: str | None) -> tuple[str, ...]:
+    """The columns of a list with commas; with a plus before it, on top of the usual ones.
+
+    Raises ValueError for a name that is none.
+    """
+    if text is None:
+        return DEFAULT
+    said = [name.strip() for name in text.split(",") if name.strip()]
+    names = [name.removeprefix("+") for name in said]
+    if not names or not set(names) <= COLUMNS.keys():
+        raise ValueError(f"{text!r}: expected some of {', '.join(COLUMNS)}")
+    is_more = said[0].startswith("+")
+    return tuple(dict.fromkeys([*DEFAULT, *names] if is_more else names))
