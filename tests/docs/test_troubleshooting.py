@@ -28,6 +28,15 @@ NOT_ON_THE_PAGE = {
         ),
         "a file of the package, which its tests read",
     ),
+    **dict.fromkeys(
+        (
+            "Ask the table calls: `;` ends a query, Ctrl-D leaves; DESCRIBE calls; helps",
+            "Error: …",
+            "calls>",
+            "interrupted",
+        ),
+        "the prompt of `sql`, which says what it has just done",
+    ),
     "no status line": "`status` says instead that the proxy does not speak HTTP",
     "… of … calls …": "the result of a reprice in which all went well",
 }
