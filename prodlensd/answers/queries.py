@@ -12,16 +12,13 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, TypeVar
+from typing import Any, BinaryIO, Final, NamedTuple, TypeVar
 
 import orjson
 
 from prodlensd import snapshots
 from prodlensd.answers.calls import Calls, first_line
 from prodlensd.model import OperationalError
-
-if TYPE_CHECKING:
-    pass
 
 # ruff: noqa: S608 - a query is put into another one, after it was taken apart
 

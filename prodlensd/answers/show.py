@@ -89,15 +89,14 @@ class Shown(NamedTuple):
 
 def show(calls: Calls, name: str) -> Shown | None:
     """The session of this name, or else the call with this id; None when there is neither."""
-    found = calls.query(_FIND, {"name": name}).fetchone()
-    of_session, of_call, first_us, last_us = found or (0, 0, 0, 0)
+    [(of_session, of_call, first_us, last_us)] = calls.rows(_FIND, {"name": name})
     if not of_session and not of_call:
         return None
     column = "session_id" if of_session else "call_id"
     which = {"name": name, "first": moment_of(first_us), "last": moment_of(last_us)}
 
     def ask(sql: str) -> list[Any]:
-        return calls.query(sql.format(column=column), which).fetchall()
+        return calls.rows(sql.format(column=column), which)
 
     listed = [Listed._make([*row[:5], _nanousd(row[5]), *row[6:]]) for row in ask(_LIST)]
     [(*sums, cost_usd, unpriced, failed)] = ask(_TOTAL)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, tzinfo
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Final
 
@@ -14,10 +14,11 @@ from prodlensd.answers.periods import local_time
 from prodlensd.answers.report import Figures, Group
 from prodlensd.app import overview as overviews
 from prodlensd.cli import errors_end_it, load_config
-from prodlensd.cli.report_columns import cost
+from prodlensd.cli.report_columns import COLUMNS, cost
+from prodlensd.cli.tables import NAME_CELLS, drawn
 from prodlensd.cli.zone import time_zone
 from prodlensd.moments import now_us
-from prodlensd.text import counted, money, percent, printable
+from prodlensd.text import Cell, Column, counted, money, percent, printable
 
 _SPARKS: Final = "▁▂▃▄▅▆▇█"
 _TITLES: Final = {
@@ -25,8 +26,6 @@ _TITLES: Final = {
     "model": "top models",
     "repo": "top repositories",
 }
-_NAME_CELLS: Final = 14
-_COLUMN_CELLS: Final = 26
 
 
 def show(config_path: Path | None, url: str | None) -> None:
@@ -51,14 +50,12 @@ def _lines(place: str, found: Overview, at_us: int, zone: tzinfo) -> list[str]:
     lines = [click.style(f"{title:<{79 - len(moment)}}{moment}", bold=True), ""]
     if found.ledger is None:
         return [*lines, "no calls yet: prodlensd status says whether something is amiss"]
-    expected = found.forecast.expected_nanousd
-    end = f"; about {money(expected)} at its end" if expected is not None else ""
     today = found.today.now
     sparks, failed = _spark(found.hours), percent(today.errors, today.calls)
     lines += [
         _line("today", today, f"{sparks}  {failed} failed" if today.calls else ""),
-        _line("this week", found.week.now, f"{_change(found.week)} on last week"),
-        _line(f"{now:%B}", found.month.now, f"{_change(found.month)} on the month before{end}"),
+        _line("this week", found.week.now, _change(found.week, "last week")),
+        _line(f"{now:%B}", found.month.now, _change(found.month, "the month before")),
         *_notes(found),
         "",
         *_tops(found),
@@ -71,11 +68,11 @@ def _line(name: str, figures: Figures, more: str) -> str:
     return f"{name:<11}{cost(figures):>12}  {calls:>13}   {more}".rstrip()
 
 
-def _change(stretch: Stretch) -> str:
+def _change(stretch: Stretch, earlier: str) -> str:
     before, now = stretch.before.cost_nanousd, stretch.now.cost_nanousd or 0
     if not before:
-        return "nothing to compare"
-    return f"{100 * (now - before) / before:+.0f} %".replace("-", "–")  # noqa: RUF001
+        return f"no cost {earlier}"
+    return f"{100 * (now - before) / before:+.0f} % on {earlier}".replace("-", "–")  # noqa: RUF001
 
 
 def _spark(counts: tuple[int, ...]) -> str:
@@ -89,6 +86,9 @@ def _spark(counts: tuple[int, ...]) -> str:
 def _notes(found: Overview) -> list[str]:
     """What of the month is worth a word."""
     month, notes = found.month.now, []
+    if (expected := found.forecast.expected_nanousd) is not None:
+        mark = "≥ " if found.forecast.unpriced_calls else ""
+        notes.append(f"{'forecast':<11}about {mark}{money(expected)} at the end of the month")
     if month.cache_read_tokens and month.tokens_in:
         share = percent(month.cache_read_tokens, month.tokens_in)
         saved = month.cache_saved_nanousd
@@ -103,23 +103,19 @@ def _notes(found: Overview) -> list[str]:
 
 def _tops(found: Overview) -> list[str]:
     """The dearest names of the month, side by side."""
+    shown = {by: groups for by, groups in found.top.items() if _is_named(groups)}
     columns = [
-        [_TITLES[by], *map(_top, groups)] for by, groups in found.top.items() if _is_named(groups)
+        column
+        for by in shown
+        for column in (Column(_TITLES[by], least_cells=NAME_CELLS), Column("", "right"))
     ]
-    return [
-        "".join(f"{cell:<{_COLUMN_CELLS + 1}}" for cell in row).rstrip()
-        for row in zip_longest(*columns, fillvalue="")
-    ]
+    rows = zip_longest(*(map(_top, groups) for groups in shown.values()), fillvalue=("", ""))
+    return [drawn(columns, [[*chain.from_iterable(row)] for row in rows])] if shown else []
 
 
 def _is_named(groups: tuple[Group, ...]) -> bool:
     return any(group.key[0] is not None for group in groups)
 
 
-def _top(group: Group) -> str:
-    name, amount = printable(group.key[0] or "(none)"), cost(group.figures)
-    short = name.rpartition("/")[2] if len(name) > _NAME_CELLS and "/" in name else name
-    short = short.partition("@")[0] if len(short) > _NAME_CELLS else short
-    if len(short) > _NAME_CELLS:
-        short = f"{short[: _NAME_CELLS - 1]}…"
-    return f"{short:<{_NAME_CELLS}}{amount:>{_COLUMN_CELLS - _NAME_CELLS - 2}}"
+def _top(group: Group) -> tuple[Cell, Cell]:
+    return group.key[0] or "(none)", COLUMNS["cost"].cell(group.figures, group.figures)

@@ -16,7 +16,6 @@ from prodlensd.answers.questions import (
     BY,
     FILTERS,
     SORTS,
-    Filter,
     Question,
     read_by,
 )
@@ -202,6 +201,3 @@ def _text(
     if form == "md":
         return markdown(answer, columns)
     return table(answer, columns, width=width, wide=wide)
-
-
-__all__ = ["Filter", "command", "filter_options", "time_options"]

@@ -77,7 +77,7 @@ class Table(ds.FileSystemDataset):  # type: ignore[misc] # pyarrow ships no type
         """A scan of these columns. Raises ValueError, and notes it, for a file that is not ours."""
         self.fault = None
         self._scanned = list(self.get_fragments(filter))
-        self._note(_first(_at_once(_fault, self._scanned)))
+        self.fault = _first(_at_once(_fault, self._scanned))
         if self.fault is not None:
             raise ValueError(self.fault)
         options = {
@@ -92,11 +92,8 @@ class Table(ds.FileSystemDataset):  # type: ignore[misc] # pyarrow ships no type
     def damage(self) -> str | None:
         """What is wrong with a file of the last scan, in words that name it; None: nothing."""
         if self.fault is None:
-            self._note(_first(map(_read, self._scanned)))
+            self.fault = _first(map(_read, self._scanned))
         return self.fault
-
-    def _note(self, fault: str | None) -> None:
-        self.fault = fault
 
 
 def _copies(found: Iterable[fs.FileInfo], root: str) -> Iterator[Copy]:
