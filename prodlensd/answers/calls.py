@@ -210,9 +210,10 @@ def database(beside: Path) -> Iterator[DuckDBPyConnection]:
     """A database in memory, which writes what does not fit to a folder of its own, `beside`."""
     import duckdb  # noqa: PLC0415 - heavy
 
-    spill = Path(tempfile.gettempdir())
-    with suppress(OSError):  # this user may not write there
+    try:
         spill = Path(tempfile.mkdtemp(prefix=".spill-", dir=beside))
+    except OSError:  # this user may not write there
+        spill = Path(tempfile.gettempdir())
     with ExitStack() as stack:
         if spill.parent == beside:
             stack.callback(shutil.rmtree, spill, ignore_errors=True)

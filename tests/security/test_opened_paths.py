@@ -48,6 +48,7 @@ SYSTEM: Final = {
     r"/dev/(null|urandom)": "no input, and seeds",
     r"/proc/self/(fdinfo(/\d+)?|maps|status)": "how many watches we got; pyarrow",
     r"/proc/(sys/vm/overcommit_memory|cpuinfo|meminfo)": "the memory allocators of pyarrow",
+    r"/proc/self/cgroup": "DuckDB: how much memory there is",
     r"/sys/(kernel/mm/transparent_hugepage|devices/system|fs/cgroup)(/.*)?": "the same",
 }
 _SYSTEM: Final = re.compile("|".join(SYSTEM))
@@ -237,6 +238,7 @@ def traced(tmp_path_factory: pytest.TempPathFactory) -> Traced:
     traced.run("status", "status")
     traced.run("verify", "verify")
     traced.run("report", "report", "--since", "always", "--by", "session")
+    traced.run("hour", "report", "--since", "always", "--by", "hour,tag", "--forecast")
     traced.run("list", "dead-letters", "list")
     traced.run("export", "dead-letters", "export")
     traced.run("retry", "dead-letters", "retry")
