@@ -24,9 +24,11 @@ from zoneinfo import ZoneInfo
 
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 from rich.cells import cell_len
 
 from prodlensd.answers.questions import BY
+from prodlensd.cli import main
 from prodlensd.cli.report_columns import COLUMNS
 from prodlensd.cli.report_forms import in_csv, in_markdown
 from prodlensd.text import money, percent, printable, short_count, short_money
@@ -99,10 +101,9 @@ def report(ledger: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("PRODLENSD_HOME", str(ledger))
 
     def run(by: str, form: str, *options: str) -> str:
-        command = [sys.executable, "-m", "prodlensd", "report", "--by", by, "--format", form]
-        done = subprocess.run([*command, *options], capture_output=True, check=False)
-        assert (done.returncode, done.stderr) == (0, b"")
-        return done.stdout.decode()
+        done = CliRunner().invoke(main, ["report", "--by", by, "--format", form, *options])
+        assert (done.exit_code, done.stderr) == (0, ""), done.exception
+        return done.stdout_bytes.decode()
 
     return run
 
@@ -455,7 +456,16 @@ def on_a_terminal(cells: int, *arguments: str) -> str:
     return re.sub(r"\x1b\[[01]m", "", said.decode()).replace("\r\n", "\n")
 
 
-@pytest.mark.parametrize("by", [*BY, "developer,model", "day,session", "tag,repo"])
+QUICK = {"day", "session", "developer,model"}
+
+
+@pytest.mark.parametrize(
+    "by",
+    [
+        by if by in QUICK else pytest.param(by, marks=pytest.mark.long)
+        for by in (*BY, "developer,model", "day,session", "tag,repo")
+    ],
+)
 def test_every_report_fits_a_terminal_of_80_cells_and_no_number_is_cut(
     ledger: Path, rows: Any, monkeypatch: pytest.MonkeyPatch, by: str
 ) -> None:
