@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
@@ -72,9 +73,27 @@ config_option: Final = click.option(
 )
 
 
+def _address(_context: click.Context, _option: click.Parameter, url: str | None) -> str | None:
+    if url is not None:
+        try:
+            config.check_address(url)
+        except ValueError as error:
+            raise click.UsageError(f"--from: {error}") from error
+    return url
+
+
 from_option: Final = click.option(
-    "--from", "url", metavar="URL", help="A published folder or bucket, of many hosts."
+    "--from",
+    "url",
+    metavar="URL",
+    callback=_address,
+    help="A published folder or bucket, of many hosts.",
 )
+
+
+def late(host: str, day: date) -> str:
+    """That a host is behind the others, which have published later days."""
+    return f"{printable(host)} is behind: its last day here is {day}"
 
 
 _SETTINGS: Final = {

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import date, tzinfo
-from itertools import chain, zip_longest
+from datetime import tzinfo
+from itertools import chain, starmap, zip_longest
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +13,7 @@ from prodlensd.answers.overview import Overview, Stretch
 from prodlensd.answers.periods import local_time
 from prodlensd.answers.report import Figures, Group
 from prodlensd.app import overview as overviews
-from prodlensd.cli import errors_end_it, load_config
+from prodlensd.cli import errors_end_it, late, load_config
 from prodlensd.cli.report_columns import COLUMNS, cost
 from prodlensd.cli.tables import NAME_CELLS, drawn
 from prodlensd.cli.zone import time_zone
@@ -34,13 +34,7 @@ def show(config_path: Path | None, url: str | None) -> None:
     with errors_end_it():
         found, behind = overviews.overview(config, at_us, zone, url)
     lines = _lines(url or config.host, found, at_us, zone)
-    click.echo("\n".join([*lines, *map(late, behind.items())]))
-
-
-def late(host: tuple[str, date]) -> str:
-    """That a host is behind the others."""
-    name, day = host
-    return f"{printable(name)} is behind: its last day is {day}"
+    click.echo("\n".join([*lines, *starmap(late, behind.items())]))
 
 
 def _lines(place: str, found: Overview, at_us: int, zone: tzinfo) -> list[str]:

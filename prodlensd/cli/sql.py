@@ -21,7 +21,7 @@ import click
 from prodlensd import config
 from prodlensd.answers.queries import Answer, Queries
 from prodlensd.app.sql import queries
-from prodlensd.cli import config_option, errors_end_it, fail, from_option, load_config
+from prodlensd.cli import config_option, errors_end_it, fail, from_option, late, load_config
 from prodlensd.cli.report_forms import in_csv
 from prodlensd.durable import replacing
 from prodlensd.model import OperationalError
@@ -77,7 +77,6 @@ def command(
     is_prompt = query is None and os.isatty(_STDIN)
     if is_prompt and output is not None:
         raise click.UsageError("-o needs a QUERY")
-    check_address(url)
     loaded = load_config(config_path)
     if query is None and not is_prompt:
         with open(_STDIN, "rb", closefd=False) as stdin:
@@ -96,17 +95,8 @@ def command(
 def _opened(loaded: config.Config, url: str | None, *, say_behind: bool) -> Iterator[Queries]:
     with queries(loaded, url) as (asked, behind):
         for host, day in behind.items() if say_behind else ():
-            click.echo(f"{host} is behind: its last day here is {day}", err=True)
+            click.echo(late(host, day), err=True)
         yield asked
-
-
-def check_address(url: str | None) -> None:
-    """Raises UsageError for what no --from can be."""
-    if url is not None:
-        try:
-            config.check_address(url)
-        except ValueError as error:
-            raise click.UsageError(f"--from: {error}") from error
 
 
 def _echo(asked: Queries, query: str, form: str) -> None:
