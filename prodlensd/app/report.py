@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -71,8 +71,8 @@ def _total(question: Question, period: Period) -> Question:
     )
 
 
-def write_parquet(path: Path, titles: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+def write_parquet(path: Path, columns: Mapping[str, type], rows: Sequence[Sequence[Any]]) -> None:
     """Writes an answer as a Parquet file, whole or not at all. Raises OSError."""
     from prodlensd.snapshots import write_rows  # noqa: PLC0415 - loads pyarrow
 
-    write_rows(path, titles, rows)
+    write_rows(path, columns, rows)

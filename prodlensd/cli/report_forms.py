@@ -35,9 +35,12 @@ _FIRST: Final = (
     *("unpriced_calls", "unpriced_tokens", "latency_p50_ms", "latency_p95_ms", "cost_usd"),
 )
 _BY_KIND: Final = ("cost_by_source", "unpriced_reasons")
-_FIGURES: Final = dict.fromkeys(
-    [*_FIRST, *(field.name for field in fields(Figures) if field.name not in _BY_KIND)]
-)
+_KINDS: Final = {
+    field.name: float if "float" in str(field.type) else int
+    for field in fields(Figures)
+    if field.name not in _BY_KIND
+} | {"cost_usd": Decimal}
+_FIGURES: Final[dict[str, type]] = {name: _KINDS[name] for name in [*_FIRST, *_KINDS]}
 #: Ways in which a name is only claimed.
 _CLAIMS: Final = frozenset({"header", "metadata", "user_id", "body", "span"})
 
@@ -109,15 +112,15 @@ def _times(period: Period) -> dict[str, Any]:
     }
 
 
-def rows_of(answer: Asked) -> tuple[list[str], list[list[Any]]]:
-    """The groups as a table of plain values: titles, and a row each."""
+def rows_of(answer: Asked) -> tuple[dict[str, type], list[list[Any]]]:
+    """The groups as a table of plain values: titles with the values' types, and a row each."""
     found = answer.found
     vias = [f"{name}_via" for name in found.by if name in WITH_VIA]
     rows = []
     for group in found.groups:
         ways = [", ".join(via) for _, via in _vias(found, group)]
         rows.append([*group.key, *ways, *_machine(group.figures).values()])
-    return [*found.by, *vias, *_FIGURES], rows
+    return dict.fromkeys([*found.by, *vias], str) | _FIGURES, rows
 
 
 def _csv_cell(value: str | float | Decimal | None) -> str | float | None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Final, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -31,21 +31,34 @@ def write_table(file: BinaryIO, batches: Batches) -> int:
     return rows
 
 
-def write_rows(path: Path, titles: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+def write_rows(path: Path, columns: Mapping[str, type], rows: Sequence[Sequence[Any]]) -> None:
     """Writes an answer as a Parquet file, whole or not at all. Raises OSError.
 
-    Whole numbers that 64 bits cannot hold become decimals.
+    `columns` are their titles with the types of their values: str, int, float or Decimal, the last
+    with nine places. Whole numbers that 64 bits cannot hold become decimals without places.
     """
-    columns = list(zip(*rows, strict=True)) or [() for _ in titles]
+    values = list(zip(*rows, strict=True)) or [() for _ in columns]
     table = pa.table(
-        {title: _column(values) for title, values in zip(titles, columns, strict=True)}
+        {
+            title: _column(column, kind)
+            for (title, kind), column in zip(columns.items(), values, strict=True)
+        }
     )
     with replacing(path) as file:
         pq.write_table(table, file)
 
 
-def _column(values: Sequence[Any]) -> pa.Array:
+_TYPES: Final = {
+    str: pa.string(),
+    int: pa.int64(),
+    float: pa.float64(),
+    Decimal: pa.decimal128(38, 9),
+}
+
+
+def _column(values: Sequence[Any], kind: type) -> pa.Array:
     try:
-        return pa.array(values)
+        return pa.array(values, _TYPES[kind])
     except (OverflowError, pa.ArrowInvalid):
-        return pa.array([None if value is None else Decimal(value) for value in values])
+        exact = [None if value is None else Decimal(value) for value in values]
+        return pa.array(exact, pa.decimal128(38, 0))

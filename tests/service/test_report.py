@@ -183,6 +183,18 @@ def test_parquet_is_what_python_counts(rows: Any, report: Any, tmp_path: Path, b
         assert line["cost_usd"] == (None if nanousd is None else Decimal(nanousd).scaleb(-9))
 
 
+def test_a_column_of_parquet_has_one_type_whatever_is_in_it(report: Any, tmp_path: Path) -> None:
+    """So that files of many months are one table."""
+    full, empty = tmp_path / "full.parquet", tmp_path / "empty.parquet"
+    report("developer", "parquet", "-o", str(full), *ALWAYS)
+    report(
+        "developer", "parquet", "-o", str(empty), "--since", "1971-01-01", "--until", "1971-01-01"
+    )
+    assert pq.read_table(empty).num_rows == 0
+    assert pq.read_schema(full) == pq.read_schema(empty)
+    assert not [field.name for field in pq.read_schema(full) if str(field.type) == "null"]
+
+
 def seen(of: dict[str, Any], total: dict[str, Any]) -> dict[str, str]:
     """The cells for people."""
     known = {"input": "tokens_in", "output": "tokens_out"}
