@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 #: What DuckDB may hold in memory before it writes to the disk: the process stays below 500 MB.
-_MEMORY: Final = "256MB"
+_MEMORY: Final = "160MB"
 ALWAYS_US: Final = -(2**63)
 FOREVER_US: Final = 2**63 - 1
 
