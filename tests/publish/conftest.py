@@ -15,6 +15,7 @@ import pytest
 sys.path.append(str(Path(__file__).parents[2]))
 
 from tests.publish.fault_proxy import FaultProxy
+from tests.publish.fleet import PREFIX, Fleet, of_this_run
 from tests.publish.s3 import S3
 from tests.service.conftest import machine
 from tests.venvs import venv_python
@@ -60,3 +61,24 @@ def bucket(s3: S3) -> str:
 def proxy(s3: S3) -> Iterator[FaultProxy]:
     with FaultProxy(s3.port) as proxy:
         yield proxy
+
+
+@pytest.fixture(scope="session")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
+    return of_this_run(tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def shared(fleet: Fleet, s3: S3) -> str:
+    """The bucket that all of them have published to as well."""
+    bucket = s3.new_bucket()
+    fleet.publish(s3.url(bucket, PREFIX))
+    return bucket
+
+
+@pytest.fixture
+def credentials(no_credentials: None, s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For pyarrow, which reads the buckets."""
+    del no_credentials  # goes first
+    for name, value in s3.environment.items():
+        monkeypatch.setenv(name, value)

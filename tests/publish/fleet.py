@@ -23,6 +23,8 @@ from fasteners import InterProcessLock
 
 from tests.publish.s3 import S3
 
+#: Where in a bucket they publish to.
+PREFIX: Final = "team/prodlens"
 _HOSTS: Final = 20
 _AT_ONCE: Final = 2
 #: Keeps its calls in the ledger for a day: all of them are in its snapshots only.

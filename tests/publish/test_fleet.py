@@ -12,33 +12,12 @@ import pyarrow.dataset as ds
 import pyarrow.fs as pafs
 import pytest
 
-from tests.publish.fleet import LISTED, PRUNED, QUESTION, Fleet, Host, answered, logged, of_this_run
+from tests.publish.fleet import LISTED, PREFIX, PRUNED, QUESTION, Fleet, Host, answered, logged
 from tests.publish.s3 import S3
 
 # Spark asks the same of the shared folder in tests/readers, where the one Spark is.
 
-_PREFIX = "team/prodlens"
-
-
-@pytest.fixture(scope="session")
-def fleet(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
-    return of_this_run(tmp_path_factory)
-
-
-@pytest.fixture(scope="session")
-def shared(fleet: Fleet, s3: S3) -> str:
-    """The bucket that all of them have published to as well."""
-    bucket = s3.new_bucket()
-    fleet.publish(s3.url(bucket, _PREFIX))
-    return bucket
-
-
-@pytest.fixture(autouse=True)
-def credentials(no_credentials: None, s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For pyarrow, which reads the buckets."""
-    del no_credentials  # goes first
-    for name, value in s3.environment.items():
-        monkeypatch.setenv(name, value)
+pytestmark = pytest.mark.usefixtures("credentials")
 
 
 def files_in(folder: Path) -> dict[str, bytes]:
@@ -59,7 +38,7 @@ def test_one_statement_of_duckdb_on_the_bucket_is_the_sum_of_the_ledgers(
 ) -> None:
     # DuckDB's own way, read_parquet('s3://…'), needs its extension httpfs, which is downloaded when
     # it is first used; what PyPI has of it is for older DuckDBs. So pyarrow reads, and DuckDB asks.
-    files, root = pafs.FileSystem.from_uri(s3.url(shared, _PREFIX))
+    files, root = pafs.FileSystem.from_uri(s3.url(shared, PREFIX))
     with duckdb.connect() as db:
         db.register("traces", ds.dataset(root, filesystem=files, partitioning="hive"))
         rows = db.execute(QUESTION.format(traces="traces")).fetchall()
@@ -71,13 +50,13 @@ def test_the_bucket_copied_down_is_the_shared_folder_byte_for_byte(
 ) -> None:
     # What Spark would need to read a bucket by itself, hadoop-aws, is on no index for Python. It
     # can read a copy of the bucket; and this being so, it has: see tests/readers/test_fleet.py.
-    files, root = pafs.FileSystem.from_uri(s3.url(shared, _PREFIX))
+    files, root = pafs.FileSystem.from_uri(s3.url(shared, PREFIX))
     pafs.copy_files(root, str(tmp_path / "copy"), source_filesystem=files)
     assert files_in(fleet.folder) == files_in(tmp_path / "copy")
 
 
 def test_no_two_hosts_have_a_key_in_common(fleet: Fleet, s3: S3, shared: str) -> None:
-    expected = [f"{_PREFIX}/{key}" for host in fleet.hosts for key in host.snapshots()]
+    expected = [f"{PREFIX}/{key}" for host in fleet.hosts for key in host.snapshots()]
     assert sorted(expected) == sorted(s3.objects(shared))
     assert len(expected) == len(set(expected))
 
@@ -91,7 +70,7 @@ def test_a_second_publish_changes_the_hosts_own_keys_alone(
     for key, content in others.items():
         with files.open_output_stream(f"{bucket}/{key}") as copy:
             copy.write(content)
-    host, url = Host("laptop-21", tmp_path / "laptop-21"), s3.url(bucket, _PREFIX)
+    host, url = Host("laptop-21", tmp_path / "laptop-21"), s3.url(bucket, PREFIX)
     host.log(line(day) for day in ("2026-01-01", "2026-01-02"))
     host.run("run", "--once", url=url)
     before = s3.objects(bucket)
@@ -101,8 +80,8 @@ def test_a_second_publish_changes_the_hosts_own_keys_alone(
     assert len(others) + 2 == len(before)
     assert set(before) <= set(after)
     assert {
-        f"{_PREFIX}/event_date=2026-01-02/laptop-21.parquet",
-        f"{_PREFIX}/event_date=2026-03-01/laptop-21.parquet",
+        f"{PREFIX}/event_date=2026-01-02/laptop-21.parquet",
+        f"{PREFIX}/event_date=2026-03-01/laptop-21.parquet",
     } == {key for key in after if after[key] != before.get(key)}
 
 

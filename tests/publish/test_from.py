@@ -13,39 +13,19 @@ from prodlensd.answers.published import open_published
 from prodlensd.model import OperationalError
 from prodlensd.snapshots import destination
 from tests.publish.fault_proxy import FaultProxy
-from tests.publish.fleet import QUESTION, Fleet, answered, of_this_run
+from tests.publish.fleet import PREFIX, QUESTION, Fleet, answered
 from tests.publish.s3 import S3
 
-_PREFIX = "team/prodlens"
 _TABLE = "calls"
 
-
-@pytest.fixture(scope="session")
-def fleet(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
-    return of_this_run(tmp_path_factory)
-
-
-@pytest.fixture(scope="session")
-def shared(fleet: Fleet, s3: S3) -> str:
-    """The bucket that all of them have published to as well."""
-    bucket = s3.new_bucket()
-    fleet.publish(s3.url(bucket, _PREFIX))
-    return bucket
-
-
-@pytest.fixture(autouse=True)
-def credentials(no_credentials: None, s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For pyarrow, which reads the buckets."""
-    del no_credentials  # goes first
-    for name, value in s3.environment.items():
-        monkeypatch.setenv(name, value)
+pytestmark = pytest.mark.usefixtures("credentials")
 
 
 @pytest.mark.parametrize("where", ["folder", "bucket"])
 def test_the_calls_of_all_hosts_are_the_sum_of_their_ledgers(
     where: str, fleet: Fleet, s3: S3, shared: str
 ) -> None:
-    url = fleet.folder.as_uri() if where == "folder" else s3.url(shared, _PREFIX)
+    url = fleet.folder.as_uri() if where == "folder" else s3.url(shared, PREFIX)
     with open_published(url) as published:
         rows = published.query(QUESTION.format(traces=_TABLE)).fetchall()
         behind = published.behind()
@@ -57,7 +37,7 @@ def test_the_calls_of_all_hosts_are_the_sum_of_their_ledgers(
 
 def test_the_command_asks_a_bucket(s3: S3, shared: str, fleet: Fleet, machine: Any) -> None:
     query = "SELECT sum(cost_usd) AS usd, count(DISTINCT host) AS hosts FROM calls"
-    done = machine.command("sql", query, "--from", s3.url(shared, _PREFIX), "--format", "json")
+    done = machine.command("sql", query, "--from", s3.url(shared, PREFIX), "--format", "json")
     assert 0 == done.returncode, done.stderr
     [row] = json.loads(done.stdout, parse_float=Decimal)["rows"]
     assert {"usd": fleet.totals()["all", ""].cost_usd, "hosts": 20} == row
@@ -68,7 +48,7 @@ def test_the_command_asks_a_bucket(s3: S3, shared: str, fleet: Fleet, machine: A
 def test_of_a_bucket_only_the_days_and_columns_that_are_asked_for_are_fetched(
     s3: S3, shared: str, proxy: FaultProxy
 ) -> None:
-    with open_published(s3.url(shared, _PREFIX, proxy.port)) as published:
+    with open_published(s3.url(shared, PREFIX, proxy.port)) as published:
         listed = len(proxy.requests)
         query = "SELECT sum(cost_usd) FROM calls WHERE event_date = '2026-02-07'"
         published.query(query).fetchall()
@@ -83,14 +63,14 @@ def test_a_bucket_that_does_not_answer_or_refuses_is_one_sentence(
     proxy.answer(403, "AccessDenied")
     with (
         pytest.raises(OperationalError, match=r"^cannot read s3://") as refused,
-        open_published(s3.url(shared, _PREFIX, proxy.port)),
+        open_published(s3.url(shared, PREFIX, proxy.port)),
     ):
         pass
     assert "\n" not in str(refused.value)
     assert S3.secret not in str(refused.value)
     with (
         pytest.raises(OperationalError, match=r"^cannot read s3://no-such-bucket"),
-        open_published(s3.url("no-such-bucket", _PREFIX)),
+        open_published(s3.url("no-such-bucket", PREFIX)),
     ):
         pass
     with (
@@ -103,9 +83,9 @@ def test_a_bucket_that_does_not_answer_or_refuses_is_one_sentence(
 def test_a_damaged_file_in_a_bucket_is_named(s3: S3, bucket: str, tmp_path: Path) -> None:
     (tmp_path / "x").write_text("no Parquet")
     key = "event_date=2026-01-01/laptop-01.parquet"
-    destination(s3.url(bucket, _PREFIX)).put(tmp_path / "x", key)
+    destination(s3.url(bucket, PREFIX)).put(tmp_path / "x", key)
     with (
-        open_published(s3.url(bucket, _PREFIX)) as published,
-        pytest.raises(OperationalError, match=f"{bucket}/{_PREFIX}/{key} cannot be read"),
+        open_published(s3.url(bucket, PREFIX)) as published,
+        pytest.raises(OperationalError, match=f"{bucket}/{PREFIX}/{key} cannot be read"),
     ):
         published.query("SELECT count(*) FROM calls").fetchall()
