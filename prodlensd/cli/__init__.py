@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
 from importlib import import_module
@@ -91,9 +91,10 @@ from_option: Final = click.option(
 )
 
 
-def late(host: str, day: date) -> str:
-    """That a host is behind the others, which have published later days."""
-    return f"{printable(host)} is behind: its last day here is {day}"
+def say_behind(behind: Mapping[str, date]) -> None:
+    """Names the hosts that are behind others, which have published later days."""
+    for host, day in behind.items():
+        click.echo(f"{printable(host)} is behind: its last day here is {day}", err=True)
 
 
 _SETTINGS: Final = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import tzinfo
-from itertools import chain, starmap, zip_longest
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +13,7 @@ from prodlensd.answers.overview import Overview, Stretch
 from prodlensd.answers.periods import local_time
 from prodlensd.answers.report import Figures, Group
 from prodlensd.app import overview as overviews
-from prodlensd.cli import errors_end_it, late, load_config
+from prodlensd.cli import errors_end_it, load_config, say_behind
 from prodlensd.cli.report_columns import COLUMNS, cost
 from prodlensd.cli.tables import NAME_CELLS, drawn
 from prodlensd.cli.zone import time_zone
@@ -34,7 +34,8 @@ def show(config_path: Path | None, url: str | None) -> None:
     with errors_end_it():
         found, behind = overviews.overview(config, at_us, zone, url)
     lines = _lines(url or config.host, found, at_us, zone)
-    click.echo("\n".join([*lines, *starmap(late, behind.items())]))
+    click.echo("\n".join(lines))
+    say_behind(behind)
 
 
 def _lines(place: str, found: Overview, at_us: int, zone: tzinfo) -> list[str]:

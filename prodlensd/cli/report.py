@@ -21,7 +21,7 @@ from prodlensd.answers.questions import (
 )
 from prodlensd.app import report as reports
 from prodlensd.app.report import Asked
-from prodlensd.cli import config_option, errors_end_it, from_option, late, load_config
+from prodlensd.cli import config_option, errors_end_it, from_option, load_config, say_behind
 from prodlensd.cli.report_columns import COLUMNS, read_columns
 from prodlensd.cli.report_forms import csv_of, in_json, markdown, rows_of, table
 from prodlensd.cli.zone import time_zone
@@ -184,8 +184,7 @@ def command(  # noqa: PLR0913, PLR0917 - an option each
         else:
             with replacing(output) as file:
                 file.write(text.encode())
-    for host, day in answer.behind.items():
-        click.echo(late(host, day), err=True)
+    say_behind(answer.behind)
     if answer.found.more_groups and form in _FOR_PROGRAMS:
         click.echo(f"{answer.found.more_groups:,} groups more: --top 0 shows all", err=True)
 

@@ -21,7 +21,7 @@ import click
 from prodlensd import config
 from prodlensd.answers.queries import Answer, Queries
 from prodlensd.app.sql import queries
-from prodlensd.cli import config_option, errors_end_it, fail, from_option, late, load_config
+from prodlensd.cli import config_option, errors_end_it, fail, from_option, load_config, say_behind
 from prodlensd.cli.report_forms import in_csv
 from prodlensd.durable import replacing
 from prodlensd.model import OperationalError
@@ -82,7 +82,7 @@ def command(
         with open(_STDIN, "rb", closefd=False) as stdin:
             query = stdin.read().decode(errors="replace")
     with errors_end_it():
-        with _opened(loaded, url, say_behind=True) as asked:
+        with _opened(loaded, url, is_first=True) as asked:
             if query is not None and output is None:
                 _echo(asked, query, form)
             elif query is not None and output is not None:
@@ -92,10 +92,10 @@ def command(
 
 
 @contextmanager
-def _opened(loaded: config.Config, url: str | None, *, say_behind: bool) -> Iterator[Queries]:
+def _opened(loaded: config.Config, url: str | None, *, is_first: bool) -> Iterator[Queries]:
     with queries(loaded, url) as (asked, behind):
-        for host, day in behind.items() if say_behind else ():
-            click.echo(late(host, day), err=True)
+        if is_first:
+            say_behind(behind)
         yield asked
 
 
@@ -126,7 +126,7 @@ def _prompt(loaded: config.Config, url: str | None, form: str) -> None:
     while True:
         try:
             if query := _typed():
-                with _opened(loaded, url, say_behind=False) as asked:
+                with _opened(loaded, url, is_first=False) as asked:
                     _echo(asked, query, form)
         except EOFError:
             click.echo(err=True)
