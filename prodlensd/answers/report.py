@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from prodlensd.answers.calls import Calls, Where, open_calls
+from prodlensd.answers.calls import Calls
 from prodlensd.answers.grouping import Grouping, Sums
-from prodlensd.answers.periods import FOREVER_US, Period
+from prodlensd.answers.periods import Period
 from prodlensd.answers.questions import BY, SORTS, Question
 from prodlensd.model import NANOUSD_PER_USD
 
@@ -105,21 +105,13 @@ class Report:
     firsts: Mapping[str | None, Figures] | None = None
 
 
-def report(where: Where, question: Question) -> Report:
-    """What the calls of the period add up to, those included that are in snapshots only.
+def answer(calls: Calls, question: Question) -> Report:
+    """What the calls of the period add up to; what they are open for has the period in it.
 
-    Of more than `top` groups these are the ones that cost most. Times alone are all there, as they
-    are with `top` 0. Raises LedgerError, also when a snapshot cannot be read: an answer is of all
+    Of more than `top` groups these are the first as sorted. Times alone are all there, as they are
+    with `top` 0. Raises LedgerError, also when a snapshot cannot be read: an answer is of all
     calls.
     """
-    period = question.period
-    until_us = FOREVER_US if period.until_us is None else period.until_us
-    with open_calls(where._replace(since_us=period.since_us, until_us=until_us)) as calls:
-        return answer(calls, question)
-
-
-def answer(calls: Calls, question: Question) -> Report:
-    """The same of calls that are open; what they are open for has the period in it."""
     found = Grouping(calls, question).found()
     firsts = {_names(question.by, key)[0]: _figures(of) for key, of in found.firsts.items()}
     groups = [

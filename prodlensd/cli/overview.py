@@ -11,6 +11,7 @@ import click
 
 from prodlensd.answers.overview import Overview, Stretch
 from prodlensd.answers.periods import local_time
+from prodlensd.answers.questions import NONE
 from prodlensd.answers.report import Figures, Group
 from prodlensd.app import overview as overviews
 from prodlensd.cli import errors_end_it, load_config, say_behind
@@ -113,4 +114,4 @@ def _is_named(groups: tuple[Group, ...]) -> bool:
 
 
 def _top(group: Group) -> tuple[Cell, Cell]:
-    return group.key[0] or "(none)", COLUMNS["cost"].cell(group.figures, group.figures)
+    return group.key[0] or NONE, COLUMNS["cost"].cell(group.figures, group.figures)

@@ -6,9 +6,16 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from prodlensd.answers.report import Figures
-from prodlensd.text import Both, Cell, latency, money, percent, short_count, short_money
-
-NAMES_LEAST_CELLS: Final = 12
+from prodlensd.text import (
+    Both,
+    Cell,
+    count_cell,
+    latency_cell,
+    money,
+    money_cell,
+    percent,
+    short_money,
+)
 
 
 class Shown(NamedTuple):
@@ -25,11 +32,11 @@ class Shown(NamedTuple):
 
 
 def _count(count: int | None) -> Cell:
-    return "-" if count is None else Both(f"{count:,}", short_count(count))
+    return "-" if count is None else count_cell(count)
 
 
 def _time(ms: float | None) -> Cell:
-    return "-" if ms is None else Both(f"{ms:,.0f} ms", latency(ms))
+    return "-" if ms is None else latency_cell(ms)
 
 
 def cost(figures: Figures) -> str:
@@ -52,7 +59,7 @@ def _is_known(figures: Figures) -> bool:
 
 
 def _money(nanousd: int | None) -> Cell:
-    return "-" if nanousd is None else Both(money(nanousd), short_money(nanousd))
+    return "-" if nanousd is None else money_cell(nanousd)
 
 
 def _each(figures: Figures, count: int | None) -> Cell:

@@ -15,11 +15,12 @@ import click
 
 from prodlensd.answers.forecast import Forecast
 from prodlensd.answers.periods import Period, local_time
-from prodlensd.answers.questions import WITH_VIA
+from prodlensd.answers.questions import NONE, WITH_VIA
 from prodlensd.answers.report import Figures, Group, Report
 from prodlensd.app.report import Asked
 from prodlensd.cli import as_json
-from prodlensd.cli.report_columns import COLUMNS, NAMES_LEAST_CELLS, cost
+from prodlensd.cli.report_columns import COLUMNS, cost
+from prodlensd.cli.tables import NAME_CELLS
 from prodlensd.model import NANOUSD_PER_USD
 from prodlensd.moments import iso_time
 from prodlensd.text import Both, Cell, Column, Row, counted, fitted, money, percent, printable
@@ -159,7 +160,7 @@ def table(answer: Asked, columns: Sequence[str], *, width: int | None, wide: boo
     shown = [COLUMNS[name] for name in columns]
     drawn = fitted(
         [
-            Column(" / ".join(found.by), least_cells=NAMES_LEAST_CELLS),
+            Column(" / ".join(found.by), least_cells=NAME_CELLS),
             *(
                 Column(of.title, "bar" if name == "bar" else "right", of.keep)
                 for name, of in zip(columns, shown, strict=True)
@@ -207,7 +208,7 @@ def _lines(answer: Asked, columns: Sequence[str]) -> Iterator[Row]:
 
     first: object = None
     for number, group in enumerate(found.groups):
-        names = [NONE_SHOWN if name is None else name for name in group.key]
+        names = [NONE if name is None else name for name in group.key]
         via = ", ".join(sorted({way for ways in group.via for way in ways}))
         if not _is_nested(found):
             yield row(names[0], group.figures, via)
@@ -224,9 +225,6 @@ def _lines(answer: Asked, columns: Sequence[str]) -> Iterator[Row]:
 
 def _bar(figures: Figures, longest: int) -> float:
     return (figures.cost_nanousd or 0) / longest if longest else 0
-
-
-NONE_SHOWN: Final = "(none)"
 
 
 def markdown(answer: Asked, columns: Sequence[str]) -> str:

@@ -17,10 +17,10 @@ import apsw
 import pyarrow.parquet as pq
 import pytest
 
-from prodlensd.answers.calls import Where
+from prodlensd.answers.calls import FOREVER_US, Where, open_calls
 from prodlensd.answers.periods import Period
 from prodlensd.answers.questions import Filter, Question
-from prodlensd.answers.report import Figures, Report, report
+from prodlensd.answers.report import Figures, Report, answer
 
 Row = dict[str, Any]
 Key = tuple[str | None, ...]
@@ -46,7 +46,9 @@ _SORTED_BY = {
 def ask(ledger: Path, folder: Path, by: Sequence[str], **more: Any) -> Report:
     """What the program says."""
     period = more.pop("period", ALWAYS)
-    return report(Where(ledger, folder), Question(by=tuple(by), period=period, **more))
+    until_us = FOREVER_US if period.until_us is None else period.until_us
+    with open_calls(Where(ledger, folder, period.since_us, until_us)) as calls:
+        return answer(calls, Question(by=tuple(by), period=period, **more))
 
 
 # The rows -----------------------------------------------------------------------------------------

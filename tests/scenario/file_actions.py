@@ -34,18 +34,16 @@ from hypothesis.stateful import (
 
 from prodlensd.daemon import loop as daemon_module
 from prodlensd.logs import source as source_module
+from tests.scenario.deaths import DiedError
 
 MAX_LINE_BYTES = 1500
 MODEL = "acme/m"
+
 _LAST_INDEX = 8
 _LONG_AGO_S = 1_700_000_000
 _STEPS = 30
 _STEPS_TO_LET_GO = 3
 _SILENCE = structlog.wrap_logger(None, wrapper_class=structlog.make_filtering_bound_logger(50))
-
-
-class DiedError(BaseException):
-    """The process ended here. Not an Exception: nothing in the daemon may catch it."""
 
 
 def record(number: int, *, ids: bool, pad: int = 0) -> bytes:

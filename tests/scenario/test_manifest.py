@@ -23,6 +23,7 @@ from prodlensd import durable
 from prodlensd.jobs.compaction import SnapshotLostError
 from prodlensd.ledger import Partitions
 from tests.scenario.conftest import World
+from tests.scenario.deaths import DiedError, deadly
 from tests.scenario.proving import proof
 
 DAYS = (1, 2, 3)
@@ -349,10 +350,6 @@ def test_a_ledger_whose_manifest_notes_no_folder_means_the_one_there_was(
 # Death on the way ---------------------------------------------------------------------------------
 
 
-class DiedError(BaseException):
-    """In place of a SIGKILL: nothing of ours catches it."""
-
-
 SEAMS: list[tuple[Any, str]] = [
     (Partitions, "note_directory"),
     (Partitions, "mark_unwritten"),
@@ -381,21 +378,10 @@ def test_a_death_while_the_snapshots_move_loses_nothing(
     days.write(1, 10)
     old, days.folder = days.folder, tmp_path / "another"
     real = getattr(owner, name)
-
-    calls_left = deaths = 0
-
-    def deadly(*arguments: Any, **named: Any) -> None:
-        nonlocal calls_left
-        calls_left -= 1
-        if calls_left > 0 or when == "after":
-            real(*arguments, **named)
-        if calls_left == 0:
-            raise DiedError
-
+    deaths = 0
     for nth in (1, 2, 3):
-        calls_left = nth
         with monkeypatch.context() as patch:
-            patch.setattr(owner, name, deadly)
+            patch.setattr(owner, name, deadly(real, nth, when))
             try:
                 days.compact()
             except DiedError:

@@ -23,6 +23,7 @@ from prodlensd.ledger.earlier import Facts
 from prodlensd.model import Price, Trace
 from tests.scenario.asking import ask
 from tests.scenario.conftest import World
+from tests.scenario.deaths import DiedError, deadly
 from tests.scenario.earlier import BILLS, OLD, WHOLE_SNAPSHOTS, begin, write_as
 from tests.scenario.proving import proof
 
@@ -238,20 +239,10 @@ def test_a_death_while_they_are_written_loses_none_of_it(
 ) -> None:
     monkeypatch.setattr(compaction, "_ROWS_AT_ONCE", 4)
     before, real = upgraded.answers(), getattr(owner, name)
-    calls_left = deaths = 0
-
-    def deadly(*arguments: Any, **named: Any) -> None:
-        nonlocal calls_left
-        calls_left -= 1
-        if calls_left > 0 or when == "after":
-            real(*arguments, **named)
-        if calls_left == 0:
-            raise DiedError
-
+    deaths = 0
     for nth in (1, 2, 3):
-        calls_left = nth
         with monkeypatch.context() as patch:
-            patch.setattr(owner, name, deadly)
+            patch.setattr(owner, name, deadly(real, nth, when))
             try:
                 upgraded.compact()
             except DiedError:
@@ -296,7 +287,3 @@ def test_a_late_call_of_such_a_day_and_a_line_read_again_change_nothing_else(
     assert found == upgraded.expected
     assert upgraded.world.prune(upgraded.folder) == 15
     assert upgraded.verdict() == ("complete", [])
-
-
-class DiedError(Exception):
-    """The process is dead."""
