@@ -15,7 +15,6 @@ import sys
 import tomllib
 from collections.abc import Mapping
 from datetime import date
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import parse_qsl, urlsplit
@@ -236,7 +235,7 @@ def user_file(env: Mapping[str, str] = os.environ) -> Path:
 
 def example() -> str:
     """A configuration file with every key, its default and its meaning."""
-    return resources.files("prodlensd").joinpath("config.example.toml").read_text(encoding="utf-8")
+    return Path(__file__).with_name("config.example.toml").read_text(encoding="utf-8")
 
 
 def keys() -> dict[str, str]:

@@ -25,8 +25,7 @@ from prodlensd import snapshots
 from prodlensd.ledger import LedgerError, Partition, Reader
 from prodlensd.model import US_PER_DAY
 from prodlensd.moments import day_of
-from prodlensd.pricing import from_list
-from prodlensd.snapshots import LEDGER_COLUMNS, SCHEMA
+from prodlensd.snapshots import COLUMNS, LEDGER_COLUMNS
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -37,7 +36,7 @@ ALWAYS_US: Final = -(2**63)
 FOREVER_US: Final = 2**63 - 1
 
 # ruff: noqa: S608 - statements are put together from names of columns
-_COLUMNS: Final = ", ".join(SCHEMA.names)
+_COLUMNS: Final = ", ".join(COLUMNS)
 #: The columns that people ask by beside those of the snapshots.
 _VIEW: Final = """
     CREATE VIEW calls AS SELECT
@@ -48,7 +47,7 @@ _VIEW: Final = """
 _EVENT_DATE: Final = "CAST(timezone('UTC', timestamp) AS DATE)"
 #: The list prices of calls: pico-USD a token, a row for each threshold.
 _PRICES: Final = """
-    CREATE TABLE prices (
+    CREATE OR REPLACE TABLE prices (
         price_id BIGINT, over BIGINT, up_to BIGINT, fresh_picos BIGINT, cached_picos BIGINT
     )
 """
@@ -60,7 +59,7 @@ class Calls:
     `files` are all that DuckDB itself reads; `damaged` says which cannot be read, if any. `extent`
     is when the first and the last call of all started, those included that were not asked for; None
     when there is none. `spans` are the days asked for that have calls, in order; those that follow
-    on each other are one.
+    on each other are one. `prices` gives the rates that the ledger keeps, as JSON.
     """
 
     def __init__(
@@ -70,12 +69,14 @@ class Calls:
         damaged: Callable[[], str | None],
         extent: tuple[int, int] | None,
         spans: Sequence[tuple[int, int]],
+        prices: Callable[[], Iterable[tuple[int, str]]] = tuple,
     ) -> None:
         self._db = db
         self._files = files
         self._damaged = damaged
         self.extent = extent
         self.spans = spans
+        self._prices = prices
 
     def query(self, sql: str, values: Mapping[str, Any] | None = None) -> DuckDBPyConnection:
         """The answer, to be fetched. Raises LedgerError when a snapshot cannot be read."""
@@ -90,6 +91,21 @@ class Calls:
     def named_damage(self) -> AbstractContextManager[None]:
         """Raises LedgerError, which names the file, when one cannot be read."""
         return _named(self._damaged)
+
+    def load_prices(self) -> None:
+        """Fills the table `prices`, for the questions that join it."""
+        from prodlensd.pricing import from_list  # noqa: PLC0415 - most questions need none
+
+        rows = []
+        for price_id, text in self._prices():
+            rates = from_list(json.loads(text))
+            steps = [(-1, rates), *rates.above]
+            ends = [over for over, _ in steps[1:]] + [2**63 - 1]
+            for (over, step), up_to in zip(steps, ends, strict=True):
+                rows.append((price_id, over, up_to, step.input, step.cache_read))
+        self._db.execute(_PRICES)
+        if rows:
+            self._db.executemany("INSERT INTO prices VALUES (?, ?, ?, ?, ?)", rows)
 
     def sealed(self) -> DuckDBPyConnection:
         """The database, for strangers' queries.
@@ -149,8 +165,7 @@ def open_calls(where: Where) -> Iterator[Calls]:
                 _add_pruned(db, reader, day, where.snapshots)
         paths += [day.place(where.snapshots) for day in files]
         make_view(db, _parts(paths))
-        _add_prices(db, reader)
-        yield Calls(db, paths, damaged, _extent(reader), [*_joined(days)])
+        yield Calls(db, paths, damaged, _extent(reader), [*_joined(days)], reader.prices.rates)
 
 
 @contextmanager
@@ -181,22 +196,8 @@ def _named(damaged: Callable[[], str | None]) -> Iterator[None]:
 
 
 def make_view(db: DuckDBPyConnection, rows: str, event_date: str = _EVENT_DATE) -> None:
-    """Makes `calls` of the rows of a query that has the columns of snapshots; without prices."""
-    db.execute(_PRICES)
+    """Makes `calls` of the rows of a query that has the columns of snapshots."""
     db.execute(_VIEW.format(columns=_COLUMNS, event_date=event_date, rows=rows))
-
-
-def _add_prices(db: DuckDBPyConnection, reader: Reader) -> None:
-    """Adds the prices that the ledger keeps."""
-    rows = []
-    for price_id, text in reader.prices.rates():
-        rates = from_list(json.loads(text))
-        steps = [(-1, rates), *rates.above]
-        ends = [over for over, _ in steps[1:]] + [2**63 - 1]
-        for (over, step), up_to in zip(steps, ends, strict=True):
-            rows.append((price_id, over, up_to, step.input, step.cache_read))
-    if rows:
-        db.executemany("INSERT INTO prices VALUES (?, ?, ?, ?, ?)", rows)
 
 
 def _extent(reader: Reader) -> tuple[int, int] | None:
@@ -231,6 +232,7 @@ def database(beside: Path) -> Iterator[DuckDBPyConnection]:
             )
         )
         db.execute("SET TimeZone = 'UTC'")
+        db.execute("SET parquet_metadata_cache = true")  # no file is replaced meanwhile
         yield db
 
 
@@ -315,18 +317,8 @@ def _count(db: DuckDBPyConnection, table: str) -> int:
 
 def _empty(table: str) -> str:
     """SQL that makes a table with the columns of a snapshot."""
-    columns = ", ".join(f"{field.name} {_TYPES[str(field.type)]}" for field in SCHEMA)
+    columns = ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
     return f"CREATE TABLE {table} ({columns})"
-
-
-_TYPES: Final = {
-    "string": "VARCHAR",
-    "int64": "BIGINT",
-    "double": "DOUBLE",
-    "bool": "BOOLEAN",
-    "timestamp[us, tz=UTC]": "TIMESTAMPTZ",
-    "decimal128(18, 9)": "DECIMAL(18, 9)",
-}
 
 
 def _parts(paths: Sequence[Path]) -> str:

@@ -1,7 +1,8 @@
 """The SQL of groups: which there are, and what the calls of each add up to.
 
-The calls are read twice at most: to rank the groups, where not all of them are shown, and to add up
-those that are. Figures that are not sums take a reading each. Sums and percentiles are exact.
+The calls are read once, into cells: what the calls add up to that are alike in all that is asked
+for. All sums are of cells. Figures that are not sums take a reading each, and so does each step of
+a question by tag, where a call may be in several groups. Sums and percentiles are exact.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 from prodlensd.answers.calls import Calls
-from prodlensd.answers.periods import FOREVER_US, Period, offsets
+from prodlensd.answers.periods import Period, offsets
 from prodlensd.answers.questions import APART, BY, SORTS, SUMS, Apart, Question, sql_of_filters
 from prodlensd.model import US_PER_S
 
@@ -38,8 +39,8 @@ class Source(NamedTuple):
 class Sums:
     """What calls add up to.
 
-    `vias` are the ways in which each name was found, `sums` and `apart` the figures of SUMS and
-    APART that were asked for; one of the latter is empty where no call contributes to it.
+    `vias` are the ways in which each name of a group was found, `sums` and `apart` the figures of
+    SUMS and APART that were asked for; one of the latter is empty where no call contributes to it.
     """
 
     vias: tuple[tuple[str, ...], ...]
@@ -68,10 +69,12 @@ class _Level(NamedTuple):
 
     columns  what divides them: whether they are shown, and the names, NULL where they are not
     rows     SQL for the calls; where they are grouped by tag, a call may be there once for each
+    cells    SQL for what they add up to, in parts that are to be added
     """
 
     columns: tuple[str, ...]
     rows: str
+    cells: str
 
 
 class Grouping:
@@ -82,17 +85,32 @@ class Grouping:
         self._question = question
         condition, values = sql_of_filters(question.filters)
         period = question.period
-        until_us = FOREVER_US if period.until_us is None else period.until_us
-        self._values = values | {"since": _within(period.since_us), "until": _within(until_us)}
+        self._values = values | {"since": _within(period.since_us)}
+        if period.until_us is not None:
+            self._values["until"] = _within(period.until_us)
+        if "cache_saved_picos" in question.sums:
+            calls.load_prices()
         self._rows = _rows(question, condition, calls.spans)
         self._keys = tuple(f"k{number}" for number in range(len(question.by)))
+        self._vias = tuple(f"via{number}" for number in range(len(question.by)))
+        self._by_tag = "tag" in question.by
 
     def found(self) -> Found:
         """The answer."""
+        if not self._by_tag:
+            self._do(f"CREATE OR REPLACE TEMP TABLE cells AS {self._cells(self._keys, self._rows)}")
         more_groups = self._rank()
         groups, *firsts, total = self._add_up(self._levels(is_cut=more_groups > 0))
         rest = next((of for (is_shown, *_), of in groups.items() if not is_shown), None)
         return Found(_shown(groups), _shown(*firsts), total[()], rest, more_groups)
+
+    def _cells(self, columns: Sequence[str], rows: str) -> str:
+        """SQL for what the calls add up to, by these columns and by all else that divides them."""
+        by = [*columns, *self._vias]
+        if self._question.by_source:
+            by += ["cost_source", f"{_REASON_WORD} AS reason"]
+        sums = [f"{SUMS[name]} AS {name}" for name in self._question.sums]
+        return f"SELECT {', '.join([*by, *sums])} FROM ({rows}) GROUP BY ALL"
 
     def _rank(self) -> int:
         """Ranks the groups, where not all of them may be shown; returns how many are not."""
@@ -100,31 +118,41 @@ class Grouping:
         if not question.top or all(BY[name].is_time for name in question.by):
             return 0
         keys = ", ".join(self._keys)
+        cells = self._cells(self._keys, self._rows) if self._by_tag else "FROM cells"
         names = ", ".join(f"{key} NULLS LAST" for key in self._keys)
         sort = SORTS[question.sort]
-        value = f"{SUMS[sort]} DESC NULLS LAST, count(*) DESC, " if sort else ""
+        value = f"sum({sort}) DESC NULLS LAST, sum(calls) DESC, " if sort else ""
         self._do(
             f"CREATE OR REPLACE TEMP TABLE ranked AS SELECT {keys}, row_number() OVER "
-            f"(ORDER BY {value}{names}) AS place FROM ({self._rows}) GROUP BY {keys}"
+            f"(ORDER BY {value}{names}) AS place FROM ({cells}) GROUP BY {keys}"
         )
         ((groups,),) = self._do("SELECT count(*) FROM ranked")
         return max(0, int(groups) - question.top)
 
     def _levels(self, *, is_cut: bool) -> list[_Level]:
         """The groups, first names where there are two, and all calls."""
-        by, rows = self._question.by, self._marked(is_cut=is_cut)
-        once = f"SELECT * FROM ({rows}) WHERE tag_at = 1" if "tag" in by else rows
-        apart = rows
-        if is_cut and "tag" in by:  # of a call's tags that are not shown, one is enough
+        ways = [("is_shown", *(f"g{number}" for number in range(len(self._keys))))]
+        if len(self._keys) > 1:
+            ways.append(("is_first", "f0"))
+        ways.append(())
+        rows = self._marked(self._rows, is_cut=is_cut)
+        if not self._by_tag:
+            cells = self._marked("FROM cells", is_cut=is_cut)
+            return [_Level(columns, rows, cells) for columns in ways]
+        # A call may be there once for each of its tags.
+        once = f"SELECT * FROM ({rows}) WHERE tag_at = 1"
+        groups = rows
+        if is_cut:  # of a call's tags that are not shown, one is enough
             place = "PARTITION BY host, source_id, source_offset, is_shown"
-            apart = f"SELECT * FROM ({rows}) QUALIFY is_shown OR row_number() OVER ({place}) = 1"
-        levels = [_Level(("is_shown", *(f"g{number}" for number in range(len(by)))), apart)]
-        if len(by) > 1:
-            levels.append(_Level(("is_first", "f0"), rows if by[0] == "tag" else once))
-        return [*levels, _Level((), once)]
+            groups = f"SELECT * FROM ({rows}) QUALIFY is_shown OR row_number() OVER ({place}) = 1"
+        firsts = rows if self._question.by[0] == "tag" else once
+        return [
+            _Level(columns, of, self._cells(columns, of))
+            for columns, of in zip(ways, (groups, *[firsts] * (len(ways) - 2), once), strict=True)
+        ]
 
-    def _marked(self, *, is_cut: bool) -> str:
-        """SQL for the calls with what they are grouped by.
+    def _marked(self, rows: str, *, is_cut: bool) -> str:
+        """SQL for these rows with what they are grouped by.
 
         `g0`, `g1` are the keys of a group that is shown, `f0` of a first name that is: all others
         are one group, whatever their number.
@@ -143,25 +171,26 @@ class Grouping:
         columns = [f"{shown} AS is_shown", *keys]
         if len(self._keys) > 1:
             columns += [f"{first} AS is_first", f"if({first}, r.k0, NULL) AS f0"]
-        return f"SELECT r.*, {', '.join(columns)} FROM ({self._rows}) AS r {joins}"
+        return f"SELECT r.*, {', '.join(columns)} FROM ({rows}) AS r {joins}"
 
     def _add_up(self, levels: Sequence[_Level]) -> list[dict[_Values, Sums]]:
         """What the calls of each row of each level add up to."""
-        names, by = self._question.sums, self._question.by
-        vias = [
-            f"list(DISTINCT via{n}) FILTER (via{n} NOT NULL)" if BY[name].via else "NULL"
-            for n, name in enumerate(by)
-        ]
-        found: list[dict[_Values, Sums]] = [{} for _ in levels]
-        for place, key, row in self._grouped(levels, [*vias, *(SUMS[name] for name in names)]):
-            ways = tuple(tuple(sorted(way or ())) for way in row[: len(vias)])
-            found[place][key] = Sums(ways, dict(zip(names, row[len(vias) :], strict=True)))
-        for name in self._question.apart:
-            for at_level, level in zip(found, levels, strict=True):
-                for sums in at_level.values():
+        names = self._question.sums
+        vias = [f"list({via}) FILTER (is_shown AND {via} NOT NULL)" for via in self._vias]
+        found: list[dict[_Values, Sums]] = []
+        for level in levels:
+            of_level: dict[_Values, Sums] = {}
+            values = [*vias, *map(_added, names)]
+            for key, row in self._grouped(level.columns, values, level.cells):
+                ways = tuple(tuple(sorted(set(way or ()))) for way in row[: len(vias)])
+                of_level[key] = Sums(ways, dict(zip(names, row[len(vias) :], strict=True)))
+            vias = []  # of groups alone
+            for name in self._question.apart:
+                for sums in of_level.values():
                     sums.apart[name] = ()
                 for key, row in self._apart(level, APART[name]):
-                    at_level[key].apart[name] = row
+                    of_level[key].apart[name] = row
+            found.append(of_level)
         self._add_sources(levels, found)
         return found
 
@@ -170,50 +199,43 @@ class Grouping:
 
         Of all calls alone where no more is asked for, and of none where each has a price.
         """
-        first = 0
+        values = ("cost_source", "reason", "sum(calls)", "sum(cost_usd)")
+        asked = [(level.columns, level.cells) for level in levels]
         if not self._question.by_source:
-            first = len(levels) - bool(found[-1][()].sums["unpriced_calls"])
-        by, values = ("cost_source", _REASON_WORD), ("count(*)", "sum(cost_usd)")
-        for place, key, row in self._grouped(levels[first:], values, by):
-            found[first + place][key].sources.append(Source(*row))
-        for at_level in found:
-            for sums in at_level.values():
+            if not found[-1][()].sums["unpriced_calls"]:
+                return
+            added = "count(*) AS calls, sum(cost_usd) AS cost_usd"
+            of = f"SELECT cost_source, {_REASON_WORD} AS reason, {added} FROM ({levels[-1].rows})"
+            found, asked = found[-1:], [((), f"{of} GROUP BY ALL")]
+        for of_level, (columns, cells) in zip(found, asked, strict=True):
+            for key, row in self._grouped((*columns, "cost_source", "reason"), values[2:], cells):
+                of_level[key[:-2]].sources.append(Source(key[-2], key[-1], *row))
+            for sums in of_level.values():
                 sums.sources.sort(key=lambda source: (source.cost_source, source.reason or ""))
 
     def _apart(self, level: _Level, figure: Apart) -> Iterator[tuple[_Values, _Values]]:
         """A figure that is not a sum, of one level: it holds all values."""
         keys = "".join(f"{column}, " for column in level.columns)
-        values = figure.of.format(keys=keys, rows=level.rows)
-        grouped = " GROUP BY ALL" if keys else ""
-        width = len(level.columns)
-        for row in self._do(f"SELECT {keys}{', '.join(figure.values)} FROM ({values}){grouped}"):
-            yield row[:width], row[width:]
+        return self._grouped(
+            level.columns, figure.values, figure.of.format(keys=keys, rows=level.rows)
+        )
 
     def _grouped(
-        self, levels: Sequence[_Level], values: Sequence[str], by: Sequence[str] = ()
-    ) -> Iterator[tuple[int, _Values, _Values]]:
-        """The values of every row of each level; `by` divides them, and comes before the values.
-
-        Levels of the same calls are found in one reading.
-        """
-        for rows in dict.fromkeys(level.rows for level in levels):
-            places = [place for place, level in enumerate(levels) if level.rows == rows]
-            sets = ", ".join(f"({', '.join([*levels[place].columns, *by])})" for place in places)
-            named = [column for place in places for column in levels[place].columns]
-            divided = [place for place in places if levels[place].columns]
-            # 0 in a row of that level: its columns divide the calls there.
-            marks = [f"grouping({levels[place].columns[0]})" for place in divided]
-            sql = ", ".join([*named, *marks, *by, *values])
-            more = len(named) + len(marks)
-            for row in self._do(f"SELECT {sql} FROM ({rows}) GROUP BY GROUPING SETS ({sets})"):
-                marked = zip(divided, row[len(named) : more], strict=True)
-                place = next((place for place, mark in marked if not mark), places[-1])
-                of = dict(zip(named, row, strict=False))
-                yield place, tuple(of[column] for column in levels[place].columns), row[more:]
+        self, columns: Sequence[str], values: Sequence[str], rows: str
+    ) -> Iterator[tuple[_Values, _Values]]:
+        """The values of each group of these rows, by the columns; without columns, of all rows."""
+        grouped = f" GROUP BY {', '.join(columns)}" if columns else ""
+        for row in self._do(f"SELECT {', '.join([*columns, *values])} FROM ({rows}){grouped}"):
+            yield row[: len(columns)], row[len(columns) :]
 
     def _do(self, sql: str) -> list[tuple[Any, ...]]:
         asked = {name: value for name, value in self._values.items() if f"${name}" in sql}
         return self._calls.rows(sql, asked)
+
+
+def _added(name: str) -> str:
+    """SQL for a sum over cells; of none, as over no calls: a count is 0, a sum is not known."""
+    return f"coalesce(sum({name}), 0)" if SUMS[name].startswith("count") else f"sum({name})"
 
 
 def _shown(level: Mapping[_Values, Sums] | None = None) -> dict[_Values, Sums]:
@@ -230,10 +252,11 @@ def _rows(question: Question, condition: str, spans: Sequence[tuple[int, int]]) 
     if "cache_saved_picos" in question.sums:
         origin += _WITH_PRICES
     local = f"make_timestamp(least(started_us + {_offset_us(question.period, spans)}, {_LAST_US}))"
-    asked = (
-        "timestamp >= make_timestamptz($since) AND timestamp < make_timestamptz($until) "
-        f"AND {condition}"
-    )
+    asked = condition
+    if question.period.since_us > 0:
+        asked += " AND timestamp >= make_timestamptz($since)"
+    if question.period.until_us is not None:
+        asked += " AND timestamp < make_timestamptz($until)"
     inner = f"SELECT *, {local} AS local FROM {origin} WHERE {asked}"
     return f"SELECT *, {', '.join([*keys, *vias])} FROM ({inner})"
 

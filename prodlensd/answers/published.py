@@ -14,7 +14,6 @@ from prodlensd.answers.calls import ALWAYS_US, FOREVER_US, Calls, database, make
 from prodlensd.ledger import span_of
 from prodlensd.model import US_PER_DAY, OperationalError
 from prodlensd.moments import day_of
-from prodlensd.snapshots import Published
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -27,7 +26,11 @@ class PublishedCalls(Calls):
     """The table `calls` of many hosts, open; and which of the hosts are `behind`."""
 
     def __init__(
-        self, db: DuckDBPyConnection, table: snapshots.Table, found: Published, days: list[date]
+        self,
+        db: DuckDBPyConnection,
+        table: snapshots.Table,
+        found: snapshots.Published,
+        days: list[date],
     ) -> None:
         spans = [span_of((day - _EPOCH).days) for day in days]
         first, last = (span_of((found.copies[n].day - _EPOCH).days) for n in (0, -1))
@@ -61,9 +64,9 @@ def open_published(
         yield PublishedCalls(db, table, found, days)
 
 
-def _published(url: str) -> Published:
+def _published(url: str) -> snapshots.Published:
     try:
-        found = Published(url)
+        found = snapshots.Published(url)
     except (OSError, ValueError) as error:
         raise OperationalError(f"cannot read {url}: {' '.join(str(error).split())}") from error
     if not found.copies:

@@ -91,7 +91,7 @@ _NOT_BILLED: Final = ", ".join(f"'{source}'" for source in NOT_BILLED)
 _REQUEST: Final = "coalesce(call_id, source_id || ' ' || source_offset)"
 _ALL_TOKENS: Final = "coalesce(total_tokens, tokens_in + tokens_out, tokens_in, tokens_out)"
 
-#: A figure of the report → SQL that adds it up. All of them are found in one reading of the calls.
+#: A figure of the report, or a part of one → SQL that adds it up: a count or a sum.
 SUMS: Final[dict[str, str]] = {
     "calls": "count(*)",
     "billed_calls": f"count(*) FILTER (cost_source NOT IN ({_NOT_BILLED}))",
@@ -106,7 +106,8 @@ SUMS: Final[dict[str, str]] = {
     "unpriced_tokens": f"sum({_ALL_TOKENS}) FILTER (cost_source = 'unpriced')",
     "cache_saved_picos": "sum(cache_read_tokens * (fresh_picos - cached_picos))",
     "accepted_lines": "sum(accepted_lines)",
-    "diff_ratio": "avg(diff_ratio)",
+    "diff_ratios": "sum(diff_ratio)",
+    "with_diff_ratio": "count(diff_ratio)",
 }
 
 

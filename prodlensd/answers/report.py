@@ -180,7 +180,9 @@ def _figures(found: Sums) -> Figures:
         sessions=sessions,
         cache_saved_nanousd=_of_picos(get("cache_saved_picos")),
         accepted_lines=get("accepted_lines"),
-        diff_ratio=get("diff_ratio"),
+        diff_ratio=get("diff_ratios") / with_ratio
+        if (with_ratio := get("with_diff_ratio"))
+        else None,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from prodlensd.answers.calls import Calls
 from prodlensd.moments import moment_of
-from prodlensd.snapshots import SCHEMA
+from prodlensd.snapshots import COLUMNS
 
 #: Of a session or an id with more, these are shown; the total is of all, always.
 MOST_CALLS: Final = 10_000
@@ -17,7 +17,7 @@ _LISTED: Final = (
     "latency_ms, status, status_code, session_id, developer_id, repo_slug, call_id"
 )
 #: Money as whole nano-dollars; times as `started_us` alone.
-_NAMES: Final = [name for name in SCHEMA.names if name != "timestamp"]
+_NAMES: Final = [name for name in COLUMNS if name != "timestamp"]
 
 # ruff: noqa: S608 - statements are put together from names of columns
 # Reads three columns of all calls. What is shown is then read from its own time only.

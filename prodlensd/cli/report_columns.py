@@ -119,7 +119,7 @@ COLUMNS: Final[dict[str, Shown]] = {
     "diff_ratio": Shown(
         "diff ratio",
         lambda one, _: "-" if one.diff_ratio is None else f"{one.diff_ratio:.2f}",
-        ("diff_ratio",),
+        ("diff_ratios", "with_diff_ratio"),
         3,
     ),
     "sources": Shown("sources", lambda one, _: _sources(one), keep=3),

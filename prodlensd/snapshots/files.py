@@ -24,7 +24,8 @@ import pyarrow.parquet as pq
 
 from prodlensd.durable import replacing
 from prodlensd.model import SnapshotFile
-from prodlensd.snapshots.schema import LEDGER_NAMES, NANOUSD, OF_DETAILS, SCHEMA, USD
+from prodlensd.snapshots.columns import LEDGER_NAMES, OF_DETAILS
+from prodlensd.snapshots.schema import NANOUSD, SCHEMA, USD
 
 #: Rows of a row group, or somewhat more; as many are held in memory at once.
 GROUP_ROWS: Final = 65_536

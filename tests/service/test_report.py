@@ -435,13 +435,35 @@ def test_it_reads_while_the_daemon_runs(machine: Any, wait_until: Any) -> None:
     )
 
 
-@pytest.mark.parametrize("command", ["report", "status", "prices", "verify", "dead_letters"])
+ASKING = [
+    *("report", "show", "sql", "overview", "status", "prices", "verify", "dead_letters"),
+]
+
+
+@pytest.mark.parametrize("command", ASKING)
 def test_what_answers_a_question_is_loaded_when_it_is_asked(command: str) -> None:
-    heavy = {"duckdb", "rich", "genai_prices", "structlog"}
-    heavy |= set() if command == "report" else {"pyarrow"}
+    heavy = {"duckdb", "pyarrow", "rich", "genai_prices", "structlog"}
     code = f"import sys; from prodlensd.cli import {command}; print({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_days_that_are_in_their_snapshots_are_answered_without_pyarrow(machine: Any) -> None:
+    (machine.logs / "a.jsonl").write_text(line(1, "2026-03-08T06:59:59Z") + "\n")
+    assert machine.command("run", "--once").returncode == 0
+    code = """
+import sys
+from prodlensd.__main__ import main
+sys.argv[1:] = ["report", "--since", "always", "--by", "developer,model"]
+try:
+    main()
+except SystemExit as end:
+    assert not end.code
+assert "pyarrow" not in sys.modules, "to load it takes as long as the answer"
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "1 call" in done.stdout
 
 
 # On a terminal
