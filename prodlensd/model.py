@@ -30,7 +30,12 @@ def link(chain: bytes, line: bytes = b"") -> blake2b:
     return blake2b(chain + line, digest_size=DIGEST_BYTES)
 
 
-#: Why a line was refused: the whole vocabulary. A new reason is a new word here.
+def digest_of(content: bytes) -> bytes:
+    """What tells these bytes from others."""
+    return blake2b(content, digest_size=DIGEST_BYTES).digest()
+
+
+#: Why a record was refused: the whole vocabulary. A new reason is a new word here.
 REASONS: Final = (
     "invalid_utf8",  # bytes that are not text
     "invalid_json",  # text that is not JSON, or nested too deep, or with numbers too long to read
@@ -72,6 +77,10 @@ class BadLine(Exception):
         super().__init__(f"{reason}: {detail}" if detail else reason)
         self.reason = reason
         self.detail = detail
+
+
+class NotACall(Exception):
+    """A record that is known, and no call: it is counted as passed over, and kept nowhere."""
 
 
 class Usage(NamedTuple):
@@ -208,6 +217,17 @@ class Price(NamedTuple):
     reason: str | None = None
 
 
+class Part(NamedTuple):
+    """A record of a line that holds many: where it stands in the line, and what it is.
+
+    `found` is None for a record that is no call.
+    """
+
+    begin: int
+    length: int
+    found: Trace | BadLine | None
+
+
 class PinnedPrice(NamedTuple):
     """Rates that calls were priced at, as they were when first used; the ledger keeps them.
 
@@ -304,7 +324,11 @@ class Chunk:
 
 
 class DeadLetter(NamedTuple):
-    """A refused line, kept. `raw` is the whole line, or the head of one over the limit."""
+    """A refused record, kept. `raw` is the whole of it, or the head of a line over the limit.
+
+    Of a record that shares its line with others nothing is kept but a `digest` of its bytes: such
+    lines are whole batches of what was said, and the log has them.
+    """
 
     key: bytes
     source_id: int
@@ -313,14 +337,23 @@ class DeadLetter(NamedTuple):
     reason: str
     detail: str
     raw: bytes
+    digest: bytes | None = None
+
+
+#: The key that a dead letter of the record has or would have, and where the record begins.
+PassedOver = tuple[bytes, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one chunk: every line up to `end` is a row, a dead letter or a blank.
+    """What became of a chunk, or of a piece of it: its records are rows, dead letters or no calls.
 
-    Only the ledger knows which rows are new. `chains` has the chain digest of each row, by which a
-    line that an older version refused is recognised.
+    Only the ledger knows which rows are new. `chains` has for each row the key that a dead letter
+    of it would have, by which a record that an older version refused is recognised; `passed_over`
+    are those that are known and no calls. `lines` end in this piece, and `blanks` of them are
+    blank. A line that holds many records is a piece or several, without any other; `line` is then
+    the key that a dead letter of the whole line would have. Of the pieces of a chunk the last one
+    moves the checkpoint: all of them belong in one transaction.
     """
 
     start: Checkpoint
@@ -328,7 +361,15 @@ class Outcome:
     rows: list[tuple[object, ...]]
     chains: list[bytes]
     dead_letters: list[DeadLetter]
-    blanks: int
+    passed_over: list[PassedOver]
+    lines: int
+    blanks: int = 0
+    line: bytes | None = None
+
+    @property
+    def records(self) -> int:
+        """How many records it has."""
+        return len(self.rows) + len(self.dead_letters) + len(self.passed_over)
 
 
 def file_id(status: os.stat_result) -> tuple[int, int]:

@@ -1,10 +1,13 @@
-"""Chunk → Outcome: parses, prices, sets bad lines aside, and gives every line its key. Pure.
+"""Chunk → Outcomes: parses, prices, sets bad records aside, and gives each its key. Pure.
 
-The key of a line. A trace that carries both of LiteLLM's ids identifies itself, wherever it stands.
-Any other line (a trace without ids, a dead letter) is identified by what it is and where in the
-story of its file it stands: the chain digest
+Most lines are one record; some hold many (see `formats.parts`), and some none that is a call.
 
-    c = H(c of the line before ‖ line)
+The key of a record. A trace that carries both of LiteLLM's ids identifies itself, wherever it
+stands. Any other record (a trace without ids, a dead letter) is identified by what it is and where
+in the story of its file it stands: the chain digest
+
+    c = H(c of the line before ‖ line)      and of the records of a line that holds many
+    r = H(c ‖ number of the record)
 
 So two byte-identical lines without ids are two traces, while re-reading the same bytes (after a
 rename, a copy, a restore, a lost checkpoint) finds the same keys again and adds nothing. Lines that
@@ -19,48 +22,71 @@ from dataclasses import replace
 from itertools import islice
 from typing import Final
 
-from prodlensd.formats import parse
-from prodlensd.model import BadLine, Chunk, DeadLetter, Outcome, Price, Trace, link
+from prodlensd.formats import Parts, parse_line
+from prodlensd.model import (
+    BadLine,
+    Checkpoint,
+    Chunk,
+    DeadLetter,
+    Outcome,
+    Part,
+    Price,
+    Trace,
+    digest_of,
+    link,
+)
 from prodlensd.pricing import Pricer
 
 #: May begin a file; not part of its first line.
 _BOM: Final = b"\xef\xbb\xbf"
 _BLANK: Final = b" \t\r"
-#: How many lines are read before the first of them is priced: few enough to hold twice.
-_LINES_AHEAD: Final = 1000
+#: How many records are read before the first of them is priced: few enough to hold twice.
+_AHEAD: Final = 1000
+_NUMBER_BYTES: Final = 8
 
 
-def build(chunk: Chunk, pricer: Pricer) -> Outcome:
-    """The outcome of every line of the chunk, and the checkpoint after them.
+def build(chunk: Chunk, pricer: Pricer) -> Iterator[Outcome]:
+    """The outcome of every line of the chunk: the last one has the checkpoint after them.
 
+    More than one there is only where a line holds many records. Memory then holds one of them.
     Raises OSError when a price book cannot be asked just now.
     """
     start = chunk.start
     source_id, offset, chain = start.source_id, start.offset, start.chain
-    rows: list[tuple[object, ...]] = []
-    chains: list[bytes] = []
-    dead_letters: list[DeadLetter] = []
-    blanks = 0
+    made = Outcome(start, start, [], [], [], [], 0)
+    rows, chains = made.rows, made.chains
+    lines = blanks = 0
     price = pricer.price
-    for line, content, trace in _read(chunk, pricer):
+    for line, content, found in _read(chunk, pricer):
         begin = offset + len(line) - len(content)
-        if type(trace) is Trace:
-            chain = link(chain, content).digest()
-            rows.append(row(trace, chain, price(trace), source_id, begin))
-            chains.append(chain)
-        elif isinstance(trace, BadLine):
-            chain = link(chain, content).digest()
-            reason = "unterminated" if chunk.unterminated else trace.reason
-            place = (chain, source_id, begin, len(content))
-            dead_letters.append(DeadLetter(*place, reason, trace.detail, content))
-        else:
-            blanks += 1
         offset += len(line) + 1
+        if isinstance(found, Trace):
+            chain = link(chain, content).digest()
+            rows.append(row(found, chain, price(found), source_id, begin))
+            chains.append(chain)
+        elif found is None:
+            blanks += 1
+        elif isinstance(found, BadLine):
+            chain = link(chain, content).digest()
+            reason = "unterminated" if chunk.unterminated else found.reason
+            place = (chain, source_id, begin, len(content))
+            made.dead_letters.append(DeadLetter(*place, reason, found.detail, content))
+        else:
+            chain = link(chain, content).digest()
+            if lines:
+                yield replace(made, lines=lines, blanks=blanks)
+                made = Outcome(start, start, [], [], [], [], 0)
+                rows, chains = made.rows, made.chains
+                lines = blanks = 0
+            yield from _of_line(found, chain, _begin(content, begin), start, pricer)
+            continue
+        lines += 1
     if (long := chunk.long_line) is not None:
         chain = long.chain
         place = (chain, source_id, offset, long.length)
-        dead_letters.append(DeadLetter(*place, "too_long", "", long.head))
+        made.dead_letters.append(DeadLetter(*place, "too_long", "", long.head))
         offset += long.length + 1
+        lines += 1
     offset += chunk.zeros - chunk.unterminated
     if offset != chunk.end:
         # Escaped: the traceback goes to a terminal or a journal, and the path may be anything.
@@ -75,14 +101,16 @@ def build(chunk: Chunk, pricer: Pricer) -> Outcome:
         record_bytes=chunk.record_bytes,
         record_digest=chunk.record_digest,
     )
-    return Outcome(start, end, rows, chains, dead_letters, blanks)
+    yield replace(made, end=end, lines=lines, blanks=blanks)
 
 
-def _read(chunk: Chunk, pricer: Pricer) -> Iterator[tuple[bytes, bytes, Trace | BadLine | None]]:
+def _read(
+    chunk: Chunk, pricer: Pricer
+) -> Iterator[tuple[bytes, bytes, Trace | Parts | BadLine | None]]:
     """Each line, the same without leading zeros, and what it holds (see `read_line`)."""
     is_first = chunk.start.offset == 0
     lines = iter(chunk.lines)
-    while some := list(islice(lines, _LINES_AHEAD)):
+    while some := list(islice(lines, _AHEAD)):
         read = []
         for line in some:
             # Zeros before a line are a hole and not part of it, however they happened to be read.
@@ -93,17 +121,70 @@ def _read(chunk: Chunk, pricer: Pricer) -> Iterator[tuple[bytes, bytes, Trace | 
         yield from read
 
 
-def read_line(content: bytes, *, is_first: bool) -> Trace | BadLine | None:
-    """The trace on a line, or why it holds none; None when it is blank.
+def read_line(content: bytes, *, is_first: bool) -> Trace | Parts | BadLine | None:
+    """The trace on a line, its parts, or why it holds none; None when it is blank.
 
     `is_first`: at the start of a file, where a byte order mark may stand.
     """
     if is_first:
         content = content.removeprefix(_BOM)
     try:
-        return parse(content)
+        return parse_line(content)
     except BadLine as bad:
         return bad if content.strip(_BLANK) else None
+
+
+def _of_line(
+    parts: Parts, chain: bytes, begin: int, start: Checkpoint, pricer: Pricer
+) -> Iterator[Outcome]:
+    """The pieces of a line that does not hold one record; their start does not move."""
+    numbered = enumerate(parts)
+    some = list(islice(numbered, _AHEAD))
+    made = Outcome(start, start, [], [], [], [], 1, line=chain)
+    if not some:
+        made.passed_over.append((chain, begin))
+        yield made
+    while some:
+        pricer.expect([part.found for _, part in some if type(part.found) is Trace])
+        for number, part in some:
+            key = link(chain, number.to_bytes(_NUMBER_BYTES, "big")).digest()
+            _add(made, key, begin + part.begin, part, parts, pricer)
+        yield made
+        some = list(islice(numbered, _AHEAD))
+        made = Outcome(start, start, [], [], [], [], 0, line=chain)
+
+
+def _begin(content: bytes, begin: int) -> int:
+    """Where the parts are counted from: behind a byte order mark."""
+    return begin + len(_BOM) * (content.startswith(_BOM) and begin == 0)
+
+
+def _add(made: Outcome, key: bytes, begin: int, part: Part, parts: Parts, pricer: Pricer) -> None:
+    """Adds one record of such a line."""
+    source_id, found = made.start.source_id, part.found
+    if type(found) is Trace:
+        made.rows.append(row(found, key, pricer.price(found), source_id, begin))
+        made.chains.append(key)
+    elif isinstance(found, BadLine):
+        digest = digest_of(parts.bytes_of(part))
+        place = (key, source_id, begin, part.length)
+        made.dead_letters.append(DeadLetter(*place, found.reason, found.detail, b"", digest))
+    else:
+        made.passed_over.append((key, begin))
+
+
+def read_again(content: bytes, key: bytes, start: Checkpoint, pricer: Pricer) -> Iterator[Outcome]:
+    """What becomes of a line today that was refused at this place, under this key.
+
+    Nothing when it still is. Raises OSError as `build` does.
+    """
+    found = read_line(content, is_first=start.offset == 0)
+    if type(found) is Trace:
+        made = Outcome(start, start, [], [key], [], [], 1)
+        made.rows.append(row(found, key, pricer.price(found), start.source_id, start.offset))
+        yield made
+    elif isinstance(found, Parts):
+        yield from _of_line(found, key, _begin(content, start.offset), start, pricer)
 
 
 def row(

@@ -20,7 +20,7 @@ from prodlensd.answers.gauges import (
     Limits,
     worst_of,
 )
-from prodlensd.ledger import Copies, Heartbeat, Measures
+from prodlensd.ledger import Copies, Counts, Heartbeat, Measures
 from prodlensd.model import US_PER_S
 from prodlensd.text import counted, duration, size
 
@@ -128,13 +128,21 @@ def _tail(facts: Facts, limits: Limits) -> Check:
     return Check("tail", state, value, remedy, (lag, wait))
 
 
+def balance(counts: Counts) -> str:
+    """What became of all lines, and of the records in them, as sums that must hold."""
+    records = f"{counts.traces} traces + {counts.duplicates} duplicates"
+    records += f" + {counts.dead_letters} dead letters"
+    if counts.passed_over:
+        records += f" + {counts.passed_over} passed over"
+    if counts.records == counts.lines - counts.blanks:
+        return f"{counts.lines} lines = {records} + {counts.blanks} blank"
+    return f"{counts.lines} lines, {counts.blanks} blank: {counts.records} records = {records}"
+
+
 def _ingest(facts: Facts, details: Details, limits: Limits) -> Check:
     counts = facts.counts
     today = f"{details.rows_today}{' or more' if details.has_more_today else ''}"
-    value = (
-        f"{counts.lines} lines = {counts.traces} traces + {counts.duplicates} duplicates"
-        f" + {counts.dead_letters} dead letters + {counts.blanks} blank; {today} today"
-    )
+    value = f"{balance(counts)}; {today} today"
     letters = Gauge(
         "dead_letters", sum(facts.reasons.values()), "", limits.dead_letters_warning_count
     )

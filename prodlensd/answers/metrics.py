@@ -195,6 +195,10 @@ def _lines(facts: Facts) -> Iterator[Metric]:
     yield _counter("calls", "Calls in the ledger, each once.", counts.traces)
     yield _counter("duplicate_lines", "Lines of calls that were known.", counts.duplicates)
     yield _counter("blank_lines", "Lines without content.", counts.blanks)
+    yield _counter("records", "Records in these lines: most hold one.", counts.records)
+    yield _counter(
+        "passed_over_records", "Records that are known and no calls.", counts.passed_over
+    )
     yield _labelled(
         "dead_letters",
         "Lines that could not be read, and that nobody has accepted.",

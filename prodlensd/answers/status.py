@@ -88,7 +88,8 @@ _NO_FIGURES: Final[dict[str, Any]] = dict.fromkeys(
     (
         *("pid", "version", "started_at", "heartbeat_age_s", "watcher", "fault", "measures"),
         *("sources", "lag_bytes", "lag_s", "oldest_unread_at", "last_read_at", "last_line_at"),
-        *("lines", "traces", "duplicates", "dead_letters", "blanks", "rows_today"),
+        *("lines", "traces", "duplicates", "dead_letters", "blanks"),
+        *("records", "passed_over", "rows_today"),
         *("dead_letter_reasons", "anomalies", "open_gaps", "known_lost_bytes"),
         *("unpriced_traces", "unpriced_reasons", "disputed_traces", "cost_sources", "price_book"),
         *("snapshot_days", "dirty_days", "last_compacted_at", "pruned_traces"),

@@ -20,6 +20,7 @@ from prodlensd.ledger import (
     BEFORE,
     LETTER_STATES,
     Accepted,
+    Ledger,
     Letters,
     Partitions,
     Prices,
@@ -64,7 +65,7 @@ def retry(config: Config, reason: str | None, *, dry_run: bool) -> Iterator[Retr
         if not dry_run:
             ledger = stack.enter_context(writing(config))
             books = stack.enter_context(Books(config.pricing, Prices(ledger, now_us)))
-            pricer, redeem = books.pricer, ledger.redeem
+            pricer, redeem = books.pricer, partial(_move, ledger)
         reader = stack.enter_context(reading(config))
         yield from retrying.retry(
             reader.letters.with_bytes(reason),
@@ -72,6 +73,10 @@ def retry(config: Config, reason: str | None, *, dry_run: bool) -> Iterator[Retr
             redeem=redeem,
             max_line_bytes=config.logs.max_line_bytes,
         )
+
+
+def _move(ledger: Ledger, letters: list[retrying.Read]) -> Redeemed:
+    return ledger.redeem(letters, now_us())
 
 
 def _move_nothing(letters: list[retrying.Read]) -> Redeemed:

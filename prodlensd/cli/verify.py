@@ -10,6 +10,7 @@ from typing import Final
 
 import click
 
+from prodlensd.answers.checks import balance
 from prodlensd.answers.verify import BROKEN, COMPLETE, EXIT_CODES, GAPS, Difference, Verdict
 from prodlensd.app.verify import acknowledge_gaps as acknowledge
 from prodlensd.app.verify import verify
@@ -66,11 +67,7 @@ def _print(verdict: Verdict) -> None:
         _line("", f"{count} not on disk any more, not read again: {reason}")
     for rule, files in sorted(verdict.passed_over.items()):
         _line("", f"{files.count} passed over, not read ({rule}): {printable(files.named)}")
-    _line(
-        "ledger",
-        f"{totals.lines} lines = {totals.traces} traces + {totals.duplicates} duplicates"
-        f" + {totals.dead_letters} dead letters + {totals.blanks} blank",
-    )
+    _line("ledger", balance(totals))
     if verdict.open_gaps:
         lost = f"{verdict.open_gaps} open, {verdict.known_lost_bytes} bytes known to be lost"
         _line("gaps", f"{lost}; see the view gaps")

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 import orjson
@@ -23,7 +24,7 @@ from prodlensd.daemon.meter import Meter
 from prodlensd.daemon.notify import Notifier
 from prodlensd.ledger import Heartbeat, Ledger, LedgerError
 from prodlensd.logs import READ_BYTES, Bell, GapSearch, Tailer
-from prodlensd.model import US_PER_S, Chunk, Mismatch, Outcome
+from prodlensd.model import US_PER_S, Checkpoint, Chunk, Mismatch, Outcome
 from prodlensd.moments import moment_of
 from prodlensd.pipeline import build
 from prodlensd.pricing import Pricer
@@ -194,13 +195,13 @@ class Daemon:
         return found_work
 
     def _commit(self, batch: _Batch) -> None:
-        if not batch.outcomes:
+        if not batch.chunks:
             return
         built_s = self._clock()
-        committed = self._ledger.commit(batch.outcomes, self._now())
-        for outcome in batch.outcomes:
-            self._tailer.adopt(outcome.end)
-            self._search.read_on(outcome.start, outcome.end)
+        committed = self._ledger.commit(batch.outcomes(), self._now())
+        for start, end in batch.ends:
+            self._tailer.adopt(end)
+            self._search.read_on(start, end)
         self._log.debug("committed", **committed._asdict())
         now_s = self._clock()
         self._meter.committed(committed.lines, now_s - batch.began_s, now_s - built_s)
@@ -323,17 +324,30 @@ class Daemon:
 
 
 class _Batch:
-    """What one transaction writes. `appended_us`: of the files that are now read to their end."""
+    """What one transaction writes. `appended_us`: of the files that are now read to their end.
+
+    `ends` are the checkpoints before and after each chunk, once all its outcomes were taken.
+    """
 
     def __init__(self, began_s: float) -> None:
-        self.outcomes: list[Outcome] = []
-        self.lines = self.size_bytes = 0
+        self.chunks = self.lines = self.size_bytes = 0
         self.began_s = began_s
         self.appended_us: list[int] = []
+        self.ends: list[tuple[Checkpoint, Checkpoint]] = []
+        self._built: list[Iterator[Outcome]] = []
 
-    def add(self, chunk: Chunk, outcome: Outcome) -> None:
-        self.outcomes.append(outcome)
+    def add(self, chunk: Chunk, outcomes: Iterator[Outcome]) -> None:
+        # The first outcome, which mostly is the only one, is made before the transaction.
+        self._built.append(chain([next(outcomes)], outcomes))
+        self.chunks += 1
         self.lines += len(chunk.lines)
         self.size_bytes += chunk.end - chunk.start.offset
         if chunk.end == chunk.size_bytes:
             self.appended_us.append(chunk.appended_ns // 1000)
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """All outcomes, once; those of a line that holds many records are made when asked for."""
+        for outcomes in self._built:
+            for outcome in outcomes:
+                yield outcome
+            self.ends.append((outcome.start, outcome.end))

@@ -1,8 +1,9 @@
 """Log formats: one file each, pure. To add one: a file, and a line in FORMATS.
 
-A format is given a decoded line. It answers None when the line is in another format, and raises
-`BadLine` for a line of its own that holds no call. The two formats that LiteLLM writes also have a
-quick way from the bytes (`parse_strict`), which is tried first.
+A format is given a decoded record. It answers None when the record is in another format, raises
+`NotACall` for one of its own that is known and no call, and `BadLine` for one that cannot be read.
+The two formats that LiteLLM writes also have a quick way from the bytes (`parse_strict`), which is
+tried first. Most lines are one record; for the others see `parts`.
 """
 
 from __future__ import annotations
@@ -10,14 +11,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from prodlensd.formats import litellm_payload, otel_span, trace_line
+from prodlensd.formats import litellm_payload, otel_log, otel_span, trace_line
 from prodlensd.formats.decoding import check_utf8, decode
-from prodlensd.model import BadLine, Trace
+from prodlensd.formats.parts import Parts, holds_parts
+from prodlensd.model import BadLine, NotACall, Trace
 
 FORMATS: Final[dict[str, Callable[[dict[str, Any]], Trace | None]]] = {
     "trace_line": trace_line.parse,
     "litellm_payload": litellm_payload.parse,
     "otel_span": otel_span.parse,
+    "otel_log": otel_log.parse,
 }
 
 
@@ -30,8 +33,21 @@ _TRACE_LINE_FIRST: Final = _beginning_with("trace_line", "litellm_payload")
 _PAYLOAD_FIRST: Final = _beginning_with("litellm_payload", "trace_line")
 
 
+def parse_line(line: bytes) -> Trace | Parts:
+    """The trace on this line, or the parts of a line that holds any number of records but one.
+
+    Raises BadLine and nothing else, whatever the bytes.
+    """
+    if holds_parts(line):
+        return Parts(line, parse)
+    try:
+        return parse(line)
+    except NotACall:
+        return _NO_PARTS
+
+
 def parse(line: bytes) -> Trace:
-    """The trace on this line; raises BadLine and nothing else, whatever the bytes."""
+    """The trace of one record. Raises BadLine, and NotACall for one that is known and no call."""
     if not line.isascii():
         check_utf8(line)  # the typed decoders do not look into what they skip
     # A trace line usually begins with its time. A wrong guess costs time and nothing else.
@@ -42,11 +58,14 @@ def parse(line: bytes) -> Trace:
     if trace is not None:
         return trace
     record = decode(line)
-    for parse_record in _TRACE_LINE_FIRST if looks_like_trace_line else _PAYLOAD_FIRST:
-        trace = parse_record(record)
+    for parse_decoded in _TRACE_LINE_FIRST if looks_like_trace_line else _PAYLOAD_FIRST:
+        trace = parse_decoded(record)
         if trace is not None:
             return trace
     raise BadLine("unknown_format", "neither a trace line, nor a LiteLLM payload, nor a span")
 
 
-__all__ = ["FORMATS", "BadLine", "parse"]
+#: Of a line whose one record is no call.
+_NO_PARTS: Final = Parts(b"[]", parse)
+
+__all__ = ["FORMATS", "BadLine", "NotACall", "Parts", "parse", "parse_line"]

@@ -54,12 +54,12 @@ def _otlp(value: object) -> object:
     box = dict_of(value)
     items = dict_of(box.get("arrayValue")).get("values")
     if type(items) is list:
-        return [_scalar(dict_of(item)) for item in items]
-    return _scalar(box)
+        return [scalar(dict_of(item)) for item in items]
+    return scalar(box)
 
 
-def _scalar(box: dict[str, Any]) -> object:
-    """The value in the box; the box itself for a kind that is not read, None if it is empty."""
+def scalar(box: dict[str, Any]) -> object:
+    """The value in an OTLP box; the box itself for a kind that is not read, None if it is empty."""
     for kind in ("stringValue", "intValue", "doubleValue", "boolValue"):
         if kind in box:
             return box[kind]

@@ -40,7 +40,7 @@ from prodlensd.formats.otel_attributes import READ, Attributes, dict_of, first, 
 from prodlensd.formats.otel_calls import is_call, is_litellms, kind_of, operation_of, scope_of
 from prodlensd.formats.otel_usage import usage_object
 from prodlensd.formats.usage import modified, of_call, read_usage
-from prodlensd.model import US_PER_S, BadLine, Trace, bill_json
+from prodlensd.model import US_PER_S, BadLine, NotACall, Trace, bill_json
 
 _READ: Final = READ  # the fuzzer takes its keys from each format
 _HEX: Final = re.compile(r"(?:0x)?([0-9A-Fa-f]{16,32})\Z")
@@ -54,7 +54,7 @@ _MAX_EVENTS: Final = 64
 def parse(record: dict[str, Any]) -> Trace | None:
     """The trace of a span that is a call; None when the object is not a span.
 
-    Raises BadLine for any other span.
+    Raises NotACall for any other span, and BadLine for a call without a start.
     """
     if not _is_span(record):
         return None
@@ -66,7 +66,7 @@ def parse(record: dict[str, Any]) -> Trace | None:
         }
     )
     if not is_call(record, attributes):
-        raise BadLine("unknown_format", "a span that is not the call of a model")
+        raise NotACall
     started_us = _moment_us(record, "startTimeUnixNano", "start_time")
     if not started_us:  # in OTLP, 0 is an unknown time
         raise BadLine("bad_timestamp", "start of a span: expected ISO 8601 or nanoseconds")

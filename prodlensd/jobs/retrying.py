@@ -8,30 +8,32 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from prodlensd.ledger import Accepted, Redeemed, Refused
-from prodlensd.model import Trace
-from prodlensd.pipeline import read_line, row
+from prodlensd.model import Checkpoint, Outcome
+from prodlensd.pipeline import read_again
 from prodlensd.pricing import Pricer
 
 BATCH_MAX_LINES: Final = 1000
 #: The bytes of the letters of a batch: accepting writes about as many, in some milliseconds.
 BATCH_MAX_BYTES: Final = 2 << 20
 
-#: A dead letter's key, and the row that it now is.
-Read = tuple[bytes, tuple[Any, ...]]
+#: A dead letter's key, and what its records now are.
+Read = tuple[bytes, list[Outcome]]
 
 
 class Retried(NamedTuple):
-    """How many dead letters of each reason moved and stayed; `duplicates` of the moved were known.
+    """How many dead letters of each reason moved and stayed.
 
-    A duplicate's call is in the ledger already: the letter goes, and no call is added.
+    Of what they now are, `duplicates` are calls that the ledger has already: the letter goes, and
+    no call is added. `refused` are records of a line of many that still cannot be read.
     """
 
     moved: Counter[str]
     duplicates: int
     stayed: Counter[str]
+    refused: int = 0
 
 
 def accept(
@@ -68,34 +70,36 @@ def retry(
 ) -> Iterator[Retried]:
     """Reads the letters again; yields what became of them, batch by batch.
 
-    Those that now are traces are moved by `redeem`. Raises LedgerError, or OSError when a price
+    Those that now can be read are moved by `redeem`. Raises LedgerError, or OSError when a price
     cannot be asked; what was yielded before is done.
     """
     moving: list[Read] = []
+    records = 0
     reason_of: dict[bytes, str] = {}
     stayed: Counter[str] = Counter()
 
     def move() -> Retried:
         done = redeem(moving) if moving else Redeemed([], 0)
-        return Retried(Counter(reason_of[key] for key in done.keys), done.duplicates, stayed)
+        moved = Counter(reason_of[key] for key in done.keys)
+        return Retried(moved, done.duplicates, stayed, done.refused)
 
     for letter, raw in letters:
-        trace = _read_again(letter, raw, max_line_bytes)
-        if trace is None:
+        outcomes = _read_again(letter, raw, max_line_bytes, pricer)
+        if not outcomes:
             stayed[letter.reason] += 1
             continue
-        place = (letter.source_id, letter.source_offset)
-        moving.append((letter.key, row(trace, letter.key, pricer.price(trace), *place)))
+        moving.append((letter.key, outcomes))
         reason_of[letter.key] = letter.reason
-        if len(moving) == BATCH_MAX_LINES:
+        records += sum(outcome.records for outcome in outcomes)
+        if records >= BATCH_MAX_LINES:
             yield move()
-            moving, reason_of, stayed = [], {}, Counter()
+            moving, records, reason_of, stayed = [], 0, {}, Counter()
     yield move()
 
 
-def _read_again(letter: Refused, raw: bytes, max_line_bytes: int) -> Trace | None:
-    """The trace; None when the line still is not one, or is over the limit, or is not all kept."""
+def _read_again(letter: Refused, raw: bytes, max_line_bytes: int, pricer: Pricer) -> list[Outcome]:
+    """What it is now; nothing when it is still refused, or over the limit, or not all kept."""
     if letter.length > min(len(raw), max_line_bytes):
-        return None
-    found = read_line(raw, is_first=letter.source_offset == 0)
-    return found if isinstance(found, Trace) else None
+        return []
+    start = Checkpoint(letter.source_id, letter.path, 0, 0, letter.source_offset)
+    return list(read_again(raw, letter.key, start, pricer))

@@ -336,6 +336,45 @@ INSERT INTO pruned SELECT started_us, key, source_id, source_offset FROM pruned_
 UPDATE partition SET version = version + 1;
 """
 
+_RECORDS: Final = """
+-- A line may hold many records, and a record may be known and no call. The counters cover
+-- [0, offset): records = traces + duplicates + dead letters + passed over, and every line that is
+-- not blank holds at least one (an empty list is one that is passed over).
+ALTER TABLE source RENAME TO source_before;
+DROP INDEX source_live;
+CREATE TABLE source (
+    source_id INTEGER PRIMARY KEY,
+    path TEXT NOT NULL,
+    host TEXT NOT NULL,
+    dev INTEGER NOT NULL,
+    inode INTEGER NOT NULL,
+    size_bytes INTEGER NOT NULL DEFAULT 0,
+    offset INTEGER NOT NULL DEFAULT 0,
+    chain BLOB NOT NULL,
+    record_bytes INTEGER NOT NULL DEFAULT 0,
+    record_digest BLOB NOT NULL DEFAULT x'',
+    state TEXT NOT NULL DEFAULT 'live' CHECK (state IN ('live', 'replaced', 'gone')),
+    lines INTEGER NOT NULL DEFAULT 0,
+    traces INTEGER NOT NULL DEFAULT 0,
+    duplicates INTEGER NOT NULL DEFAULT 0,
+    dead_letters INTEGER NOT NULL DEFAULT 0,
+    blanks INTEGER NOT NULL DEFAULT 0,
+    first_seen_us INTEGER NOT NULL,
+    last_read_us INTEGER,
+    kept_us INTEGER,                -- when it was found too old, and could not be proven
+    records INTEGER NOT NULL DEFAULT 0,
+    passed_over INTEGER NOT NULL DEFAULT 0,
+    CHECK (records = traces + duplicates + dead_letters + passed_over),
+    CHECK (records >= lines - blanks)
+) STRICT;
+INSERT INTO source SELECT *, lines - blanks, 0 FROM source_before;
+DROP TABLE source_before;
+CREATE INDEX source_live ON source (inode) WHERE state = 'live';
+
+-- Of a refused record that shares its line with others the bytes are not kept, but what tells them.
+ALTER TABLE dead_letter ADD COLUMN digest BLOB;
+"""
+
 #: MIGRATIONS[n] leads from schema version n to n + 1. Published ones never change.
 MIGRATIONS: Final[tuple[str, ...]] = (
     _TABLES,
@@ -343,5 +382,6 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     _HOSTILE_SUMS,
     _BILLS,
     _WHOLE_SNAPSHOTS,
+    _RECORDS,
 )
 SCHEMA_VERSION: Final = len(MIGRATIONS)

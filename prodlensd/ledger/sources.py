@@ -31,13 +31,18 @@ class Tail(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """What became of lines: lines = traces + duplicates + dead letters + blanks."""
+    """What became of records: records = traces + duplicates + dead letters + passed over.
+
+    Every line that is not blank holds at least one: records ≥ lines - blanks.
+    """
 
     lines: int = 0
     traces: int = 0
     duplicates: int = 0
     dead_letters: int = 0
     blanks: int = 0
+    records: int = 0
+    passed_over: int = 0
 
 
 class OpenGaps(NamedTuple):
@@ -59,11 +64,11 @@ class Source(NamedTuple):
 Place = tuple[int, int]
 
 # Read to the end, the last time before a moment, and not kept as unproven since another. Not those
-# with a line of which only the head is kept, unless that was purged too.
+# with a record that is not kept, or only its head, unless that was purged too.
 _FINISHED: Final = (
     "WHERE state = 'live' AND offset > 0 AND offset >= size_bytes AND last_read_us < ? "
     "AND coalesce(kept_us, 0) < ? AND source_id NOT IN (SELECT source_id FROM dead_letter "
-    "WHERE reason = 'too_long' AND length > length(raw) AND state <> 'purged')"
+    "WHERE length > length(raw) AND state <> 'purged')"
 )
 
 _CHECKPOINT: Final = (
@@ -95,7 +100,7 @@ class SourceReader:
     def finished(self, read_before_us: int, kept_before_us: int, most: int = -1) -> list[Source]:
         """The live sources that are not empty, and read to their end, last before this moment.
 
-        Without those with a line of which only the head is kept, and without those that could not
+        Without those with a dead letter that is not all kept, and without those that could not
         be proven and were noted as kept at `kept_before_us` or later.
         """
         which = f"{_FINISHED} ORDER BY last_read_us LIMIT ?"

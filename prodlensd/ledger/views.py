@@ -88,7 +88,7 @@ FROM gap AS g LEFT JOIN source AS s USING (source_id);
 
 CREATE VIEW sources AS SELECT
     source_id, path, size_bytes, offset, max(size_bytes - offset, 0) AS lag_bytes, state,
-    lines, traces, duplicates, dead_letters, blanks,
+    lines, traces, duplicates, dead_letters, blanks, records, passed_over,
     {_iso("last_read_us")} AS last_read_at
 FROM source;
 

@@ -1,15 +1,15 @@
-"""Writes what became of lines.
+"""Writes what became of lines, and of the records in them.
 
 The ledger invariant: in one transaction a source's offset advances over exactly the lines whose
-outcome (trace, duplicate, dead letter, blank) is written. Whatever kills the process, and wherever,
-the lines before the offset are in the ledger once and the lines after it are not in it at all.
+outcome (blank, or for each record trace, duplicate, dead letter or passed over) is written.
+Whatever kills the process, and wherever, the lines before the offset are in the ledger once and the
+lines after it are not in it at all.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from itertools import groupby
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -27,7 +27,6 @@ from prodlensd.ledger.rows import (
     at_the_price_of,
     enriched,
     priced_by,
-    value_of,
 )
 from prodlensd.ledger.sources import Counts, Sources
 from prodlensd.ledger.tallies import Tallies
@@ -38,7 +37,7 @@ _ADVANCE: Final = """
     UPDATE source SET path = ?, size_bytes = ?, offset = ?, chain = ?,
         record_bytes = ?, record_digest = ?, lines = lines + ?, traces = traces + ?,
         duplicates = duplicates + ?, dead_letters = dead_letters + ?, blanks = blanks + ?,
-        last_read_us = ?
+        records = records + ?, passed_over = passed_over + ?, last_read_us = ?
     WHERE source_id = ? AND offset = ? AND state = 'live'
 """
 _MARK_DIRTY: Final = """
@@ -46,26 +45,31 @@ _MARK_DIRTY: Final = """
     ON CONFLICT DO UPDATE SET version = version + 1
 """
 _REDEEM: Final = """
-    UPDATE source SET dead_letters = dead_letters - ?, traces = traces + ?,
-        duplicates = duplicates + ? WHERE source_id = ?
+    UPDATE source SET traces = traces + ?, duplicates = duplicates + ?,
+        dead_letters = dead_letters + ?, records = records + ?, passed_over = passed_over + ?
+    WHERE source_id = ?
 """
 _DELETE_LETTER: Final = """
-    DELETE FROM dead_letter WHERE key = ? AND state <> 'purged' RETURNING reason, state
+    DELETE FROM dead_letter WHERE key = ? AND state <> 'purged' RETURNING reason, state, source_id
 """
 _DELETE_PURGED: Final = """
     DELETE FROM dead_letter WHERE key = ? AND state = 'purged' RETURNING source_id
 """
 _INSERT_LETTER: Final = (
-    "INSERT INTO dead_letter VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+    "INSERT INTO dead_letter (key, source_id, source_offset, length, reason, detail, raw, digest, "
+    "received_us, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'open') ON CONFLICT DO NOTHING"
 )
-_SOURCE_ID: Final = value_of("source_id")
 
 
 class Redeemed(NamedTuple):
-    """The keys of the dead letters that one transaction moved; how many were known calls."""
+    """The keys of the dead letters that one transaction moved.
+
+    `duplicates` of the records that they now are were known calls, `refused` are dead letters.
+    """
 
     keys: list[bytes]
     duplicates: int
+    refused: int = 0
 
 
 class Ledger(Writer):
@@ -77,48 +81,51 @@ class Ledger(Writer):
         self.tallies = Tallies(self)
 
     def commit(self, outcomes: Iterable[Outcome], now_us: int) -> Counts:
-        """Writes the outcome of every line and moves the sources' offsets over them, or nothing."""
+        """Writes the outcome of every line and moves the sources' offsets over them, or nothing.
+
+        The outcomes may be made while they are written.
+        """
         with self.transaction():
             written = [self._commit_outcome(outcome, now_us) for outcome in outcomes]
         return Counts(*map(sum, zip(*written, strict=True))) if written else Counts()
 
-    def redeem(self, letters: Iterable[tuple[bytes, Row]]) -> Redeemed:
-        """Moves dead letters to `trace`, all or none: by key, with the row that each now is.
+    def redeem(self, letters: Iterable[tuple[bytes, list[Outcome]]], now_us: int) -> Redeemed:
+        """Moves dead letters, all or none: by key, with what its bytes now are.
 
         A letter that another program has moved or purged meanwhile is passed over.
         """
+        keys: dict[int, list[bytes]] = {}
+        found: dict[int, list[Outcome]] = {}
+        duplicates = refused = 0
         with self.transaction():
-            there: list[tuple[bytes, Row]] = []
-            opened: Counter[str] = Counter()
-            for key, row in letters:
-                if (letter := self.db.execute(_DELETE_LETTER, (key,)).fetchone()) is not None:
-                    reason, state = letter
-                    opened[reason] += state == "open"
-                    there.append((key, row))
-            self.tallies.count("reason", opened, -1)
-            duplicates = 0
-            moved = sorted((row for _, row in there), key=_SOURCE_ID)
-            for source_id, of_source in groupby(moved, _SOURCE_ID):
-                rows = list(of_source)
-                changed, replaced = self._insert(rows)
-                new = len(changed) - len(replaced)
-                self.db.execute(_REDEEM, (len(rows), new, len(rows) - new, source_id))
-                self._mark(changed, replaced)
-                duplicates += len(rows) - new
-        return Redeemed([key for key, _ in there], duplicates)
+            for key, outcomes in letters:
+                if (source_id := self._delete_letter(key)) is not None:
+                    keys.setdefault(source_id, []).append(key)
+                    found.setdefault(source_id, []).extend(outcomes)
+            for source_id, outcomes in found.items():
+                counts = self._write(_as_one(outcomes), now_us)
+                self._redeem(source_id, counts, letters=len(keys[source_id]))
+                duplicates += counts.duplicates
+                refused += counts.dead_letters
+        return Redeemed([key for some in keys.values() for key in some], duplicates, refused)
+
+    def _delete_letter(self, key: bytes) -> int | None:
+        """Deletes a letter that was not purged; gives the source that has counted it."""
+        if (deleted := self.db.execute(_DELETE_LETTER, (key,)).fetchone()) is None:
+            return None
+        reason, state, source_id = deleted
+        self.tallies.count("reason", {reason: state == "open"}, -1)
+        return int(source_id)
+
+    def _redeem(self, source_id: int, counts: Counts, *, letters: int = 1) -> None:
+        """Counts in a source what some of its letters, which are gone, now are."""
+        dead_letters, records = counts.dead_letters - letters, counts.records - letters
+        changes = (counts.traces, counts.duplicates, dead_letters, records, counts.passed_over)
+        self.db.execute(_REDEEM, (*changes, source_id))
 
     def _commit_outcome(self, outcome: Outcome, now_us: int) -> Counts:
-        self._drop_purged(outcome.rows)
-        changed, replaced = self._insert(outcome.rows)
-        new = len(changed) - len(replaced)
-        refused = Counter(
-            letter.reason
-            for letter in outcome.dead_letters
-            if self._insert_dead_letter(letter, now_us)
-        )
-        letters = refused.total()
-        lines = len(outcome.rows) + len(outcome.dead_letters) + outcome.blanks
-        done = Counts(lines, new, lines - new - letters - outcome.blanks, letters, outcome.blanks)
+        self._drop_known(outcome)
+        done = self._write(outcome, now_us)
         end = outcome.end
         self.db.execute(
             _ADVANCE,
@@ -133,19 +140,47 @@ class Ledger(Writer):
             raise AssertionError(
                 f"source {end.source_id} ({end.path!a}) is not at offset {outcome.start.offset}"
             )
-        self._mark(changed, replaced)
-        self.tallies.count("reason", refused)
         return done
 
-    def _drop_purged(self, rows: list[Row]) -> None:
-        """Deletes the purged dead letters of these lines, which an older version refused.
+    def _write(self, outcome: Outcome, now_us: int) -> Counts:
+        """Writes the records, and counts them; the source's counters and offset stay."""
+        changed, replaced = self._insert(outcome.rows)
+        refused = Counter(
+            letter.reason
+            for letter in outcome.dead_letters
+            if self._insert_dead_letter(letter, now_us)
+        )
+        self._mark(changed, replaced)
+        self.tallies.count("reason", refused)
+        new, letters, others = (
+            len(changed) - len(replaced),
+            refused.total(),
+            len(outcome.passed_over),
+        )
+        return Counts(
+            outcome.lines,
+            traces=new,
+            duplicates=outcome.records - new - letters - others,
+            dead_letters=letters,
+            blanks=outcome.blanks,
+            records=outcome.records,
+            passed_over=others,
+        )
 
-        A purged letter cannot be retried. Without this, a line that is read again and now is a
-        trace would stay in the ledger twice.
+    def _drop_known(self, outcome: Outcome) -> None:
+        """Deletes dead letters of these records, which an older version refused.
+
+        A purged letter cannot be retried. Without this, a record that is read again and now is a
+        trace would stay in the ledger twice. And what is no call may hold what was said.
         """
-        chains = [(row[1],) for row in rows if isinstance(row[1], bytes)]
+        chains = [(row[1],) for row in outcome.rows if isinstance(row[1], bytes)]
+        if outcome.line is not None:
+            chains.append((outcome.line,))
         for (source_id,) in self.db.executemany(_DELETE_PURGED, chains):
-            self.db.execute(_REDEEM, (1, 0, 1, source_id))
+            self._redeem(source_id, Counts(duplicates=1, records=1))
+        for key, _ in outcome.passed_over:
+            if (of_source := self._delete_letter(key)) is not None:
+                self._redeem(of_source, Counts(passed_over=1, records=1))
 
     def _insert(self, rows: list[Row]) -> tuple[list[Row], list[Row]]:
         """Inserts the rows; returns those that changed the ledger, and what they replaced in it.
@@ -203,5 +238,19 @@ class Ledger(Writer):
 
     def _insert_dead_letter(self, letter: DeadLetter, now_us: int) -> bool:
         before = self.db.total_changes()
-        self.db.execute(_INSERT_LETTER, (*letter, now_us, "open"))
+        self.db.execute(_INSERT_LETTER, (*letter, now_us))
         return self.db.total_changes() > before
+
+
+def _as_one(outcomes: list[Outcome]) -> Outcome:
+    """The records of all these outcomes of a source."""
+    first = outcomes[0]
+    return Outcome(
+        first.start,
+        first.end,
+        [row for one in outcomes for row in one.rows],
+        [],
+        [letter for one in outcomes for letter in one.dead_letters],
+        [passed for one in outcomes for passed in one.passed_over],
+        0,
+    )

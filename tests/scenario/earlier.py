@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import apsw
 import pytest
@@ -12,9 +11,22 @@ import pytest
 from prodlensd.ledger import connection, schema
 from prodlensd.ledger.rows import COLUMNS
 
-#: The schemas with which dead letters have a state, calls a bill, and snapshots all there is.
-LETTER_STATES, BILLS, WHOLE_SNAPSHOTS = 3, 4, 5
-_OLD_LETTER = "INSERT INTO dead_letter VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+#: The schemas with which dead letters have a state, calls a bill, snapshots all there is, and
+#: sources count records.
+LETTER_STATES, BILLS, WHOLE_SNAPSHOTS, RECORDS = 3, 4, 5, 6
+_COLUMNS = "key, source_id, source_offset, length, reason, detail, raw, received_us"
+# Bound as this version binds them: behind the bytes comes a digest.
+_OLD_LETTER = (
+    f"INSERT INTO dead_letter ({_COLUMNS}) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?9 "
+    "WHERE ?8 IS NULL ON CONFLICT DO NOTHING"
+)
+_OLD_ADVANCE = """
+    UPDATE source SET path = ?1, size_bytes = ?2, offset = ?3, chain = ?4,
+        record_bytes = ?5, record_digest = ?6, lines = lines + ?7, traces = traces + ?8,
+        duplicates = duplicates + ?9, dead_letters = dead_letters + ?10, blanks = blanks + ?11,
+        last_read_us = ?14
+    WHERE ?12 NOT NULL AND ?13 = 0 AND source_id = ?15 AND offset = ?16 AND state = 'live'
+"""
 #: Rows had no bill and no reason before schema 4.
 _OLD_COLUMNS = len(COLUMNS) - 2
 OLD = ", ".join(COLUMNS[:_OLD_COLUMNS])
@@ -40,15 +52,10 @@ def write_as(version: int, patch: pytest.MonkeyPatch) -> None:
     """Makes the program write to such a ledger as the version did that began it."""
     patch.setattr(connection, "_migrate", lambda *_: None)
     patch.setattr("prodlensd.ledger.writing.Ledger._not_pruned", lambda _self, rows: rows)
-    patch.setattr("prodlensd.ledger.writing.Ledger._drop_purged", lambda *_: 0)
-    if version < LETTER_STATES:
-        patch.setattr("prodlensd.ledger.writing.Ledger._insert_dead_letter", _insert_old_letter)
+    patch.setattr("prodlensd.ledger.writing.Ledger._drop_known", lambda *_: None)
+    if version < RECORDS:
+        patch.setattr("prodlensd.ledger.writing._INSERT_LETTER", _OLD_LETTER)
+        patch.setattr("prodlensd.ledger.writing._ADVANCE", _OLD_ADVANCE)
     if version < BILLS:
         patch.setattr("prodlensd.ledger.writing.INSERT", _OLD_INSERT)
         patch.setattr("prodlensd.ledger.tallies.count_words", lambda _: Counter())
-
-
-def _insert_old_letter(self: Any, letter: Any, now_us: int) -> bool:
-    before = self.db.total_changes()
-    self.db.execute(_OLD_LETTER, (*letter, now_us))
-    return bool(self.db.total_changes() > before)

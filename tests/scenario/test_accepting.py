@@ -125,9 +125,9 @@ def test_what_is_purged_while_it_is_retried_stays_purged(world: World, make_line
     ingest_as_an_older_version(world, new(make_line, 1, ids=False))
     redeem = world.store.redeem
 
-    def purge_first(letters: Iterable[Any]) -> Any:
+    def purge_first(letters: Iterable[Any], now_us: int) -> Any:
         accept(world, "purged")
-        return redeem(letters)
+        return redeem(letters, now_us)
 
     world.store.redeem = purge_first  # type: ignore[method-assign]
     assert retry(world) == (0, 0, 0)

@@ -21,10 +21,10 @@ def price(_trace: Trace) -> Price:
     return Price(1, "table")
 
 
-def parse_as_an_older_version(line: bytes) -> Trace:
+def parse_as_an_older_version(line: bytes) -> Any:
     if b'"new"' in line:
         raise BadLine("unknown_format", "too new")
-    return formats.parse(line)
+    return formats.parse_line(line)
 
 
 def new(make_line: Any, number: int, *, ids: bool) -> bytes:
@@ -34,7 +34,7 @@ def new(make_line: Any, number: int, *, ids: bool) -> bytes:
 
 def ingest_as_an_older_version(world: Any, *lines: bytes) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, "parse", parse_as_an_older_version)
+        patch.setattr(pipeline, "parse_line", parse_as_an_older_version)
         patch.setattr(world.daemon, "_pricer", PricedBy(price))
         world.append("a.jsonl", *lines)
         world.step()
@@ -47,7 +47,7 @@ def retry(world: Any, *, max_line_bytes: int = 1 << 20, reason: str | None = Non
         for batch in dead_letters.retry(
             reader.letters.with_bytes(reason),
             pricer=PricedBy(price),
-            redeem=world.store.redeem,
+            redeem=lambda letters: world.store.redeem(letters, 0),
             max_line_bytes=max_line_bytes,
         ):
             world.check()
@@ -186,7 +186,7 @@ def test_what_somebody_else_moved_meanwhile_is_not_moved_again(world: Any, make_
     late = dead_letters.retry(
         queue,
         pricer=PricedBy(price),
-        redeem=world.store.redeem,
+        redeem=lambda letters: world.store.redeem(letters, 0),
         max_line_bytes=1 << 20,
     )
     assert [batch.moved.total() for batch in late] == [0]

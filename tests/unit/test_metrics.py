@@ -24,7 +24,7 @@ from prodlensd.ledger import Ledger, Letters
 from prodlensd.ledger.heartbeat import Heartbeat
 from prodlensd.ledger.reading import Reader
 from prodlensd.ledger.sources import SourceReader
-from prodlensd.model import REASONS, Chunk, Price, Sighting, Trace
+from prodlensd.model import REASONS, Checkpoint, Chunk, Outcome, Price, Sighting, Trace
 from prodlensd.pipeline import build
 from prodlensd.pricing import Pricer
 
@@ -55,7 +55,7 @@ class Observed:
             def price(self, _trace: Trace) -> Price:
                 return next(given, Price(None, "unpriced"))
 
-        self.store.commit([build(chunk, AsGiven())], NOW_US - 5_000_000)
+        self.store.commit(build(chunk, AsGiven()), NOW_US - 5_000_000)
 
     def beat(self, *, phase: str = "running", age_s: float = 1.0, measures: Any = None) -> None:
         self.store.beat(
@@ -136,6 +136,8 @@ def test_what_only_grows_is_a_counter_and_all_else_is_not(ledger: Observed) -> N
         "prodlensd_calls",
         "prodlensd_duplicate_lines",
         "prodlensd_blank_lines",
+        "prodlensd_records",
+        "prodlensd_passed_over_records",
     }
     histograms = {name for name, type_ in types.items() if type_ == "histogram"}
     assert histograms == {
@@ -219,12 +221,17 @@ def test_an_accepted_dead_letter_is_told_apart_and_the_lines_add_up(
     assert samples["prodlensd_lines_total",] == sum(parts) + sum(open_letters) == 5
 
 
+def now_a_call(row: tuple[Any, ...]) -> Outcome:
+    anywhere = Checkpoint(1, "a.jsonl", 1, 2)
+    return Outcome(anywhere, anywhere, [row], [b""], [], [], 1)
+
+
 def test_a_counter_never_falls_when_a_dead_letter_is_redeemed(ledger: Observed) -> None:
     ledger.take(b"garbage", call(1))
     before = ledger.samples()
     key = ledger.store.db.execute("SELECT key FROM dead_letter").get
     row: Any = ledger.store.db.execute("SELECT * FROM trace").fetchone()
-    ledger.store.redeem([(key, (row[0] + 1, *row[1:-1]))])
+    ledger.store.redeem([(key, [now_a_call((row[0] + 1, *row[1:-1]))])], NOW_US)
     after = ledger.samples()
     families = ledger.families()
     for name, family in families.items():

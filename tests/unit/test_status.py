@@ -157,7 +157,7 @@ def refused(ledger: Observed) -> None:
 
 def unpriced(ledger: Observed) -> None:
     ledger.writes(b"")
-    ledger.follows(0, 0, lines=100, traces=100)
+    ledger.follows(0, 0, lines=100, traces=100, records=100)
     ledger.sql("INSERT INTO tally VALUES ('cost_source', 'unpriced', 29)")
 
 

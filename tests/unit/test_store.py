@@ -43,7 +43,7 @@ def test_the_traces_view_is_the_contract(tmp_path: Path) -> None:
         )
         assert columns(store.db, "sources") == (
             "source_id path size_bytes offset lag_bytes state lines traces duplicates dead_letters "
-            "blanks last_read_at".split()
+            "blanks records passed_over last_read_at".split()
         )
 
 
@@ -63,10 +63,10 @@ def test_a_commit_from_another_place_than_the_ledger_is_at_is_refused_whole(tmp_
         (start,) = store.sources.register([Sighting("a.jsonl", 1, 2, 10, 0, 0)], 0)
         letter = DeadLetter(b"k" * 16, start.source_id, 0, 4, "invalid_json", "", b"oops")
         end = Checkpoint(start.source_id, "a.jsonl", 1, 2, offset=5)
-        store.commit([Outcome(start, end, [], [], [letter], 0)], 0)
+        store.commit([Outcome(start, end, [], [], [letter], [], 1)], 0)
         other = DeadLetter(b"l" * 16, start.source_id, 0, 4, "invalid_json", "", b"oops")
         with pytest.raises(AssertionError, match="is not at offset 0"):
-            store.commit([Outcome(start, end, [], [], [other], 0)], 0)
+            store.commit([Outcome(start, end, [], [], [other], [], 1)], 0)
         assert list(store.db.execute("SELECT count(*) FROM dead_letter")) == [(1,)]
 
 

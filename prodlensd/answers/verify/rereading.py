@@ -111,6 +111,8 @@ class Replay:
         )
         self.path = self.goal.path  # where the file is now
         self.lines = self.traces = self.duplicates = self.dead_letters = self.blanks = 0
+        self.records = self.passed_over = 0
+        self._refused_line: bytes | None = None  # of many records, which an older version refused
         self.differences = Differences()
         self._unnoted: list[tuple[int, str, str, str]] = []
         self.first_different = self.goal.offset  # where the first line that differs begins
@@ -121,7 +123,31 @@ class Replay:
         return self.cursor.offset == self.goal.offset
 
     def take(self, outcome: Outcome, reader: Reader) -> None:
-        """Counts the lines of one chunk, and looks each of them up in the ledger."""
+        """Counts the records of one outcome, and looks each of them up in the ledger."""
+        self.lines += outcome.lines
+        self.blanks += outcome.blanks
+        self.cursor = outcome.end
+        if not self._is_refused_line(outcome, reader):
+            self._take_records(outcome, reader)
+        self._note()
+
+    def _is_refused_line(self, outcome: Outcome, reader: Reader) -> bool:
+        """Whether it is of a line of many records that is one dead letter; counts that once.
+
+        An older version did not read lines of many records.
+        """
+        if outcome.line is None or outcome.line == self._refused_line:
+            return outcome.line is not None
+        if not outcome.lines or (place := reader.letters.place(outcome.line)) is None:
+            return False
+        self._refused_line = outcome.line
+        is_here = place[0] == self.goal.source_id
+        self.records += 1
+        self.dead_letters += is_here
+        self.duplicates += not is_here
+        return True
+
+    def _take_records(self, outcome: Outcome, reader: Reader) -> None:
         places = reader.calls.places(row[:2] for row in outcome.rows)
         for row, chain, place in zip(outcome.rows, outcome.chains, places, strict=True):
             self._take_trace(row, chain, place, reader)
@@ -133,10 +159,14 @@ class Replay:
             if place is None:
                 name = f"dead letter {letter.key.hex()}"
                 self._differs(letter.source_offset, "line", name, NOTHING)
-        self.blanks += outcome.blanks
-        self.lines += len(outcome.rows) + len(outcome.dead_letters) + outcome.blanks
-        self.cursor = outcome.end
-        self._note()
+        for key, offset in outcome.passed_over:
+            # An older version refused what is known to be no call.
+            place = reader.letters.place(key)
+            here = self._is_here(place, offset)
+            self.dead_letters += here
+            self.duplicates += place is not None and not here
+            self.passed_over += place is None
+        self.records += outcome.records
 
     def _take_trace(
         self, row: tuple[Any, ...], chain: bytes, place: Place | None, reader: Reader
@@ -188,7 +218,7 @@ class Replay:
             self._note()
         if not self.finished:
             return
-        read = Counts(self.lines, self.traces, self.duplicates, self.dead_letters, self.blanks)
+        read = Counts(**{name: getattr(self, name) for name in Counts._fields})
         expect = partial(self.differences.expect, self.path)
         for name, count, counter in zip(Counts._fields, read, self.source.counts, strict=True):
             expect(f"the source's count of {name.replace('_', ' ')}", count, counter)
@@ -265,8 +295,8 @@ class Rereader:
         return found_work
 
     def _take(self, replay: Replay, chunk: Chunk, tailer: Tailer) -> None:
-        cut = _cut(chunk, replay.goal.offset)
-        replay.take(build(cut, self._pricer), self._reader)
+        for outcome in build(_cut(chunk, replay.goal.offset), self._pricer):
+            replay.take(outcome, self._reader)
         if replay.finished:
             tailer.drop(replay.goal.source_id)
         elif replay.cursor.offset > chunk.start.offset:
