@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from prodlensd.model import digest_of
 from tests.scenario.file_actions import Written
 
 
@@ -20,7 +21,10 @@ def wrong_in_ledger(
     """
     expected, garbage = what_was(written)
     rows = Counter([*query("SELECT session_id, tokens_out, call_id FROM traces"), *pruned])
-    dead_letters = Counter(query("SELECT raw FROM dead_letters"))
+    by_digest = {digest_of(line): line for line in garbage}
+    dead_letters = Counter(
+        by_digest.get(digest, raw) for raw, digest in query("SELECT raw, digest FROM dead_letter")
+    )
     faults = {
         "missing": expected - rows,
         "doubled or invented": rows - expected,

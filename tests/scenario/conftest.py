@@ -121,6 +121,8 @@ class World:
         for table in ("trace", "dead_letter"):
             counted = f"SELECT count(*) FROM {table}"
             assert self.query(counted) == self.query(f"SELECT total({table}s) FROM source")
+        records = "traces + duplicates + dead_letters + passed_over"
+        assert self.query(f"SELECT * FROM sources WHERE records <> {records}") == []
         days = "SELECT started_us / 86400000000 FROM trace EXCEPT SELECT day FROM partition"
         assert self.query(days) == []
 

@@ -34,10 +34,13 @@ from hypothesis.stateful import (
 
 from prodlensd.daemon import loop as daemon_module
 from prodlensd.logs import source as source_module
+from prodlensd.model import digest_of
 from tests.scenario.deaths import DiedError
 
 MAX_LINE_BYTES = 1500
 MODEL = "acme/m"
+#: Added to the number of the second call on a line of many.
+MANY = 1_000_000
 
 _LAST_INDEX = 8
 _LONG_AGO_S = 1_700_000_000
@@ -65,6 +68,27 @@ def record(number: int, *, ids: bool, pad: int = 0) -> bytes:
     return json.dumps(told).encode()
 
 
+def many(number: int, *, with_refused: bool = False) -> bytes:
+    """A line of two calls, one record that is no call, and perhaps one that cannot be read."""
+    refused = json.dumps({"n": number, "told": "in a format that nobody knows"}).encode()
+    prompt = {"stringValue": "codex.user_prompt"}
+    passed_over = json.dumps({"n": number, "timeUnixNano": "1", "body": prompt}).encode()
+    calls = (record(number, ids=True), record(number + MANY, ids=False))
+    records = [calls[0], passed_over, calls[1], *([refused] if with_refused else [])]
+    return b"[%b]" % b", ".join(records)
+
+
+def records_of(line: bytes) -> list[bytes]:
+    """The records on a line but those that are no calls; of most lines it is the line."""
+    if not line.startswith(b"[{"):
+        return [line]
+    try:
+        held = json.loads(line)
+    except ValueError:
+        return [line]  # a torn one
+    return [json.dumps(one).encode() for one in held if "body" not in one]
+
+
 KINDS: dict[str, Callable[[int], bytes]] = {
     "ids": lambda number: record(number, ids=True),
     "no ids": lambda number: record(number, ids=False),
@@ -72,6 +96,8 @@ KINDS: dict[str, Callable[[int], bytes]] = {
     "blank": lambda _: b"",
     "spaces": lambda _: b" \t\r",
     "carriage return": lambda number: record(number, ids=number % 2 == 0) + b"\r",
+    "many": many,
+    "many, one refused": lambda number: many(number, with_refused=True),
     "too long": lambda number: record(number, ids=True, pad=2 * MAX_LINE_BYTES),
 }
 
@@ -89,7 +115,7 @@ class Written:
         return KINDS[kind](self.number)
 
     def note(self, lines: list[bytes], *, again: bool = True) -> None:
-        for line in lines:
+        for line in (record for each in lines for record in records_of(each)):
             if line.strip():
                 identified = b"litellm_call_id" in line and len(line) <= MAX_LINE_BYTES
                 once = identified or not again
@@ -100,6 +126,8 @@ class Written:
         try:
             told = json.loads(line)
         except ValueError:
+            return None
+        if "metadata" not in told:
             return None
         return told["metadata"]["session_id"] if len(line) <= MAX_LINE_BYTES else None
 
@@ -533,9 +561,13 @@ class Machine(RuleBasedStateMachine):
             identified = b"litellm_call_id" in line
             assert (session, call_id) == (f"s{tokens}", f"call-{tokens}" if identified else None)
             stored[line] += 1
-        for raw, reason in self.world.query("SELECT raw, reason FROM dead_letters"):
+        by_digest = {digest_of(line): line for line in self.written.lines}
+        for raw, reason, digest in self.world.query("SELECT raw, reason, digest FROM dead_letter"):
             if reason == "unterminated" and self.destructive:
                 continue
+            if digest is not None:  # a record that shared its line
+                assert raw == b""
+                raw = by_digest[digest]  # noqa: PLW2901
             self.totals["torn"] += raw not in self.written.lines
             assert raw in self.written.lines, f"torn: {raw!r}"
             stored[raw] += 1
@@ -573,10 +605,11 @@ class DestructiveMachine(Machine):
         self._note("doubled", doubled := stored - self.written.lines)
         assert doubled == Counter(), "stored twice"
         readable = {
-            line.lstrip(b"\0")
+            record
             for content in self.files.contents()
             for line in content.split(b"\n")[:-1]
             if line.strip(b" \t\r\0")
+            for record in records_of(line.lstrip(b"\0"))
         }
         self._note("missing", missing := Counter(readable - stored.keys()))
         assert missing == Counter(), "missing"
