@@ -148,6 +148,8 @@ def show(config_path: Path | None, id_: str, max_bytes: int, as_raw: bool) -> No
         return
     is_head = letter.kept_bytes < letter.length and not is_purged
     kept = f", the first {letter.kept_bytes} kept" if is_head else ""
+    if is_head and not letter.kept_bytes:
+        kept = ", none kept: the line holds many records"
     for name, value in (
         ("id", letter.key.hex()),
         ("received", short_time(letter.received_us)),
@@ -160,6 +162,11 @@ def show(config_path: Path | None, id_: str, max_bytes: int, as_raw: bool) -> No
         click.echo(f"{name:10}{printable(value)}".rstrip())
     if is_purged:
         click.echo("\nits bytes were purged")
+        return
+    if not raw and letter.length:
+        click.echo(
+            f"\nits bytes are in the log: {printable(letter.path)}, byte {letter.source_offset}"
+        )
         return
     shown = raw[:max_bytes] if max_bytes else raw
     click.echo(f"\n{_escaped(shown)}")

@@ -45,7 +45,7 @@ _LOADED_LATE: Final = {
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the module has
     if name not in _LOADED_LATE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        raise AttributeError(name)
     return getattr(import_module(f"{__name__}.{_LOADED_LATE[name]}"), name)
 
 
