@@ -62,7 +62,11 @@ def parse(line: bytes) -> Trace:
         trace = parse_decoded(record)
         if trace is not None:
             return trace
-    raise BadLine("unknown_format", "neither a trace line, nor a LiteLLM payload, nor a span")
+    raise BadLine(
+        "unknown_format",
+        "neither a trace line, nor a LiteLLM payload, nor a span: a trace line needs "
+        '"timestamp" and "usage"',
+    )
 
 
 #: Of a line whose one record is no call.

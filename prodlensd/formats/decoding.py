@@ -34,9 +34,17 @@ def decode_forgiving(line: bytes) -> object:
     except RecursionError:
         raise BadLine("invalid_json", "nested too deep") from None
     except json.JSONDecodeError as error:
-        raise BadLine("invalid_json", f"{error.msg} at character {error.pos}") from None
+        raise BadLine("invalid_json", _fault(error)) from None
     except ValueError:
         raise BadLine("invalid_json", "a number of too many digits") from None
+
+
+def _fault(error: json.JSONDecodeError) -> str:
+    """The first mistake, and where it is. Python's words for some of them end in "at"."""
+    if error.msg == "Expecting value":
+        return f"not JSON (character {error.pos})"
+    what = error.msg.removesuffix(" at").removesuffix(" starting")
+    return f"{what[0].lower()}{what[1:]} at character {error.pos}"
 
 
 def check_utf8(line: bytes) -> None:

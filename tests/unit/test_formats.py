@@ -612,3 +612,27 @@ def outcome(parse: Callable[[bytes], Trace | None], line: bytes) -> Trace | str 
         return parse(line)
     except BadLine as bad:
         return bad.reason
+
+
+NO_FORMAT = (
+    "neither a trace line, nor a LiteLLM payload, nor a span: a trace line needs "
+    '"timestamp" and "usage"'
+)
+
+
+@pytest.mark.parametrize(
+    ("line", "detail"),
+    [
+        (b"hello", "not JSON (character 0)"),
+        (b'{"usage": }', "not JSON (character 10)"),
+        (b'{"timestamp": "2025-', "unterminated string at character 14"),
+        (b'{"a": "\x01"}', "invalid control character at character 7"),
+        (b'{"a": 1} {"a": 2}', "extra data at character 9"),
+        (b'{"a" 1}', "expecting ':' delimiter at character 5"),
+        (b'{"prompt": "hi"}', NO_FORMAT),
+    ],
+)
+def test_a_refused_line_says_what_is_wrong_with_it_and_where(line: bytes, detail: str) -> None:
+    refused = parsed(line)
+    assert isinstance(refused, BadLine)
+    assert detail == refused.detail
