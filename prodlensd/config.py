@@ -6,7 +6,6 @@ comment on that line is the key's meaning, for `prodlensd init` and for every er
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import re
@@ -16,13 +15,14 @@ import tomllib
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 from msgspec import Meta
 
 from prodlensd.model import OperationalError
+from prodlensd.text import did_you_mean
 
 SYSTEM_FILE: Final = Path("/etc/prodlensd/config.toml")
 
@@ -349,8 +349,12 @@ def _explain(verdict: str, tree: dict[str, Any]) -> str:
     else:
         words = re.sub(r"`str` matching regex .\(\?#|\)\\.*|, got .*| \| null|`", "", fault)
         words = words.replace("object", "table").replace("array", "list")
-        words = re.sub(r"(?s)Invalid enum .*", "Expected one of its values", words)
-        problem = f"{words[0].lower()}{words[1:]}, found {_shown(found)}"
+        meant = ""
+        if words.startswith("Invalid enum "):
+            choices = [*map(json.dumps, _choices(_general(key)))]
+            words = f"Expected {', '.join(choices[:-1])} or {choices[-1]}"
+            meant = did_you_mean(_shown(found), choices)
+        problem = f"{words[0].lower()}{words[1:]}, found {_shown(found)}{meant}"
     meaning = keys().get(_general(key))
     return f"{key}: {problem}" + (f" ({meaning})" if meaning else "")
 
@@ -360,11 +364,19 @@ def _general(key: str) -> str:
     return re.sub(r"\[\d+\]", "", key)
 
 
+def _choices(key: str) -> tuple[str, ...]:
+    """The words of which a key has one."""
+    kind: Any = Settings
+    for step in key.split("."):
+        fields = msgspec.structs.fields(kind)
+        [kind] = [field.type for field in fields if field.encode_name == step]
+    return get_args(kind)
+
+
 def _suggestion(key: str) -> str:
     tables = {known.rpartition(".")[0] for known in keys()} - {""}
-    alike = [*keys(), *(table for table in tables if table.count(".") == key.count("."))]
-    close = difflib.get_close_matches(key, alike, n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    same_depth = (table for table in tables if table.count(".") == key.count("."))
+    return did_you_mean(key, [*keys(), *same_depth], most=1, shown=repr)
 
 
 def _shown(value: object) -> str:

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 from prodlensd.model import US_PER_DAY, US_PER_S
 from prodlensd.moments import moment_of, moment_us
+from prodlensd.text import did_you_mean
 
 UNITS: Final = ("day", "week", "month")
 FOREVER_US: Final = 2**63 - 1
@@ -35,6 +36,7 @@ _NAMED: Final = {
     "this-month": ("month", 0),
     "last-month": ("month", 1),
 }
+_ALWAYS: Final = "always"
 _ACCEPTED: Final = (
     "2026-11-01, 2026-W47, 2026-11, 2026-11-01T14:30, today, yesterday, this-week, last-week, "
     "this-month, last-month, 7d, 4w, 3mo (that day), 24h (that moment) or always"
@@ -62,11 +64,11 @@ def read_period(
     Without `since`: from 30 days before the end, or now; by week or month the last twelve of them.
     Raises ValueError for what does not name a time.
     """
-    until_us = None if until is None else _moments(until, zone, now_us)[1]
+    until_us = None if until is None else _moments("--until", until, zone, now_us)[1]
     if since is not None:
-        since_us, _, unit = _moments(since, zone, now_us)
+        since_us, _, unit = _moments("--since", since, zone, now_us)
         if until_us is not None and until_us <= since_us:
-            raise ValueError(f"--until {until!r} ends before --since {since!r} begins")
+            raise ValueError(f"--until {until} ends before --since {since} begins")
     else:
         unit = unit_of(by) or "day"
         end = local_time(now_us if until_us is None else max(until_us - 1, 0), zone).date()
@@ -85,11 +87,11 @@ def _unit_between(since_us: int, until_us: int, zone: tzinfo) -> str | None:
     return None
 
 
-def _moments(text: str, zone: tzinfo, now_us: int) -> tuple[int, int, str | None]:
+def _moments(option: str, text: str, zone: tzinfo, now_us: int) -> tuple[int, int, str | None]:
     """Start and end of what `text` names, and its unit: a moment is both, and has no unit."""
     unit: str | None = None
     try:
-        if text == "always":
+        if text == _ALWAYS:
             start_us, end_us = 0, _LAST_US
         elif "T" in text:
             moment = datetime.fromisoformat(text)
@@ -102,7 +104,8 @@ def _moments(text: str, zone: tzinfo, now_us: int) -> tuple[int, int, str | None
             first = begin(day)
             start_us, end_us = _midnight_us(first, zone), _midnight_us(following(first), zone)
     except (ValueError, OverflowError):
-        raise ValueError(f"{text!r} is not a time; accepted are {_ACCEPTED}") from None
+        meant = did_you_mean(text, [*_NAMED, _ALWAYS]) or f"; accepted are {_ACCEPTED}"
+        raise ValueError(f"{option}: {text!r} is not a time{meant}") from None
     return min(max(start_us, 0), _LAST_US), min(max(end_us, 0), _LAST_US), unit
 
 

@@ -12,6 +12,7 @@ from datetime import date
 from typing import Any, Final, NamedTuple
 
 from prodlensd.answers.periods import Period
+from prodlensd.text import none_of
 
 
 def _text(value: Any) -> str:  # noqa: ANN401 - whatever DuckDB gives
@@ -198,11 +199,10 @@ class Question:
 def read_by(text: str) -> tuple[str, ...]:
     """The names to group by, one or two with a comma. Raises ValueError."""
     by = tuple(name.strip() for name in text.split(","))
-    accepted = f"{text!r}: expected one of {', '.join(BY)}, or two with a comma"
-    if len(by) > MAX_BY or not set(by) <= set(BY):
-        raise ValueError(accepted)
-    if len(set(by)) < len(by):
-        raise ValueError(f"{accepted}; not the same twice")
+    if unknown := [name for name in by if name not in BY]:
+        raise ValueError(f"--by: {none_of(unknown[0], BY)}")
+    if len(by) > MAX_BY or len(set(by)) < len(by):
+        raise ValueError(f"--by {text!r}: expected one or two names, not the same twice")
     return by
 
 

@@ -41,6 +41,7 @@ def run(config: Config, path: Path | None, caught: Signals | None, *, once: bool
     notifier.status("opening the ledger")
     with ExitStack() as stack:
         signals = caught or stack.enter_context(Signals())
+        _create_store_folder(config.store.path.parent)
         stack.enter_context(InstanceLock(config.store.path))
         if not config.store.path.exists():
             log.info("beginning a new ledger", store=str(config.store.path))
@@ -169,6 +170,17 @@ def _run_once(daemon: Daemon, signals: Signals, jobs: _Jobs) -> None:
         # Without a network `publish` fails and logs it; the next one tries again.
         if failed and job is not jobs.publication:
             raise OperationalError("everything is ingested, but what follows failed; see above")
+
+
+def _create_store_folder(folder: Path) -> None:
+    """Makes the folder of the ledger and of its lock. Raises OperationalError."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise OperationalError(
+            f"store.path: cannot make the folder {folder}: {error.strerror}; "
+            "set store.path or $PRODLENSD_HOME"
+        ) from error
 
 
 def _create_folders(config: Config, log: FilteringBoundLogger) -> None:

@@ -18,9 +18,11 @@ from prodlensd.pricing import (
     Quote,
     Rates,
     billed,
+    known_models,
     modifiers_of,
     provider_of,
 )
+from prodlensd.text import alike
 
 __all__ = [
     "ALWAYS",
@@ -32,6 +34,7 @@ __all__ = [
     "Quote",
     "Rates",
     "check",
+    "meant",
     "modifiers_of",
     "quote",
     "quote_of_call",
@@ -74,6 +77,15 @@ def quote_of_call(config: Config, call_id: str, span: Span | None = None) -> Pri
             return None
         with Books(config.pricing, reader.prices) as books:
             return _priced(books.pricer, *found)
+
+
+def meant(priced: Priced) -> list[str]:
+    """The models that may be meant where no price list has this one."""
+    word, _, sought = priced.quote.reason.partition(":")
+    if word not in ("model_unknown", "provider_unknown"):
+        return []
+    seller = priced.provider or sought.partition("/")[0]
+    return alike((priced.call.model or "").removeprefix(f"{seller}/"), known_models(seller))
 
 
 def check(config: Config) -> tuple[list[tuple[Doubtful, str]], list[Doubtful]]:

@@ -14,6 +14,7 @@ import click
 
 from prodlensd import __version__, config
 from prodlensd.cli.streams import standard_streams
+from prodlensd.cli.typed import Group
 from prodlensd.model import OperationalError, TemporaryError
 from prodlensd.text import printable
 
@@ -22,27 +23,38 @@ EXIT_FAILURE: Final = 1
 EXIT_TRY_LATER: Final = os.EX_TEMPFAIL
 EXIT_CONFIG: Final = os.EX_CONFIG
 
-#: The command's name → its one line in `prodlensd --help`. Its module is prodlensd.cli.<name>.
-COMMANDS: Final = {
-    "run": "Run the daemon in the foreground.",
-    "status": "Show whether the daemon and its ledger are healthy, and what to do if not.",
-    "compact": "Bring the Parquet snapshots up to date now, and apply [retention].",
-    "publish": "Copy the snapshots to the team's folder or bucket now.",
-    "verify": "Read the logs again and prove that each line is in the ledger once.",
-    "report": "Usage, cost, errors and latency, by day, developer, model …",
-    "show": "Show the calls of a session, or all that is known of one call.",
-    "sql": "Ask with SQL: one read-only table, calls, of ledger and snapshots as one.",
-    "reprice": "Price calls again, by default those without a price.",
-    "prices": "Show which price a model has and why; check which have none.",
-    "dead-letters": "List, show, export, retry, dismiss and purge lines that could not be read.",
-    "init": "Write a configuration file, and with --proxy one for LiteLLM.",
-    "service": "Install, remove or show the service that runs the daemon.",
-    "litellm-callback": "Print or install the LiteLLM callback as one file.",
-    "demo": "Ingest three sample calls in a scratch folder and show them.",
+#: What a command is for → its name → its line in `prodlensd --help`, where it has 58
+#: characters; the everyday ones first. Its module is prodlensd.cli.<name>.
+GROUPS: Final = {
+    "See": {
+        "report": "Usage, cost, errors, latency, by day, developer, model …",
+        "show": "The calls of a session, or all that is known of one call.",
+        "status": "Whether the daemon and its ledger are healthy; what to do.",
+        "sql": "Ask with SQL: one table, calls, of all calls there are.",
+    },
+    "Money": {
+        "prices": "Which price a model has and why; which models have none.",
+        "reprice": "Price calls again, by default those without a price.",
+    },
+    "Run": {
+        "init": "Write a configuration or, with --proxy, one for LiteLLM.",
+        "run": "Run the daemon in the foreground.",
+        "service": "Install, remove or show the service that runs the daemon.",
+        "compact": "Bring the Parquet snapshots up to date; apply [retention].",
+        "publish": "Copy the snapshots to the team's folder or bucket.",
+        "litellm-callback": "Print or install the LiteLLM callback as one file.",
+        "demo": "Ingest three sample calls in a scratch folder.",
+        "help": "Say what a command does, as its --help.",
+    },
+    "Repair": {
+        "verify": "Read the logs again and prove that the ledger holds them.",
+        "dead-letters": "The lines that could not be read: show, retry, dismiss …",
+    },
 }
+COMMANDS: Final = {name: line for lines in GROUPS.values() for name, line in lines.items()}
 
 
-class _Commands(click.Group):
+class _Commands(Group):
     """Imports a command's module only when it is called: `status` loads no other."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - as click has it
@@ -58,9 +70,13 @@ class _Commands(click.Group):
         command = import_module(f"prodlensd.cli.{cmd_name.replace('-', '_')}").command
         return command if isinstance(command, click.Command) else None
 
-    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The commands, which most look for, and then the options."""
+        longest = max(map(len, COMMANDS))
+        for title, lines in GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(longest), line) for name, line in lines.items()])
+        click.Command.format_options(self, ctx, formatter)
 
 
 config_option: Final = click.option(
@@ -150,7 +166,14 @@ def errors_end_it(*, temporary: int = EXIT_FAILURE) -> Iterator[None]:
     except TemporaryError as error:
         raise fail(str(error), temporary) from error
     except (OperationalError, OSError) as error:
-        raise fail(str(error)) from error
+        raise fail(_named(error)) from error
+
+
+def _named(error: Exception) -> str:
+    """What the system says of a file, without a number and quotes."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    return str(error)
 
 
 def as_json(command: str, content: dict[str, Any]) -> str:

@@ -29,6 +29,7 @@ from prodlensd.cli import (
     load_config,
 )
 from prodlensd.cli.tables import NAME_CELLS, drawn, wide_option
+from prodlensd.cli.typed import Choice, Group
 from prodlensd.config import Config
 from prodlensd.model import REASONS
 from prodlensd.moments import iso_time, short_time
@@ -49,12 +50,12 @@ _VERBS: Final = {"dismissed": "dismiss", "purged": "purge"}
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _reason_option: Final = click.option(
-    "--reason", type=click.Choice(REASONS), help="Only the lines refused for this reason."
+    "--reason", type=Choice(REASONS), help="Only the lines refused for this reason."
 )
 _id_argument: Final = click.argument("id_", metavar="ID")
 
 
-@click.group()
+@click.group(cls=Group)
 def command() -> None:
     """The lines that could not be read: list, show, export, retry, dismiss and purge them.
 
@@ -65,12 +66,12 @@ def command() -> None:
 # Looking ----------------------------------------------------------------------------------------
 
 
-@command.command("list")
+@command.command("list", short_help="List them, the newest first, without their content.")
 @config_option
 @_reason_option
 @click.option(
     "--state",
-    type=click.Choice([*LETTER_STATES, "all"]),
+    type=Choice([*LETTER_STATES, "all"]),
     default="open",
     show_default=True,
     help="Open ones are still to be looked at; dismiss and purge accept them.",
@@ -115,7 +116,7 @@ def list_(
         click.echo(f"and {', '.join(others)}: --state all lists them too")
 
 
-@command.command()
+@command.command(short_help="Show one, with its line.")
 @config_option
 @_id_argument
 @click.option(
@@ -174,7 +175,7 @@ def show(config_path: Path | None, id_: str, max_bytes: int, as_raw: bool) -> No
         click.echo(f"\n{len(raw) - len(shown)} bytes more: --bytes 0 shows all")
 
 
-@command.command()
+@command.command(short_help="Write them as JSON lines, the oldest first.")
 @config_option
 @_reason_option
 def export(config_path: Path | None, reason: str | None) -> None:
@@ -236,7 +237,7 @@ def _escaped(raw: bytes) -> str:
 # Reading again ----------------------------------------------------------------------------------
 
 
-@command.command()
+@command.command(short_help="Read them again, and move those that can be read now.")
 @config_option
 @_reason_option
 @click.option("--dry-run", is_flag=True, help="Only show what would be moved.")
@@ -296,7 +297,7 @@ def _selecting(command: _Command) -> _Command:
     return command
 
 
-@command.command()
+@command.command(short_help="Accept them as they are: `status` warns of them no more.")
 @_selecting
 def dismiss(
     config_path: Path | None, ids: tuple[str, ...], reason: str | None, all_: bool, dry_run: bool
@@ -312,7 +313,7 @@ def dismiss(
     _accept(config, "dismissed", ids, reason, every=all_, dry_run=dry_run)
 
 
-@command.command()
+@command.command(short_help="Accept them, and delete their bytes for good.")
 @_selecting
 def purge(
     config_path: Path | None, ids: tuple[str, ...], reason: str | None, all_: bool, dry_run: bool

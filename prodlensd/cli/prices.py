@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -11,12 +10,13 @@ from typing import Any, Final
 import click
 
 from prodlensd.app import prices
-from prodlensd.app.prices import ALWAYS, EXAMPLE, FOREVER, Doubtful, Priced, Quote, Rates
+from prodlensd.app.prices import ALWAYS, EXAMPLE, FOREVER, Priced, Quote, Rates
 from prodlensd.cli import as_json, config_option, errors_end_it, load_config
-from prodlensd.cli.tables import NAME_CELLS, drawn, wide_option
+from prodlensd.cli.prices_check import check
+from prodlensd.cli.typed import Group
 from prodlensd.model import OperationalError, bill_of
 from prodlensd.moments import iso_time, moment_us, now_us, short_time
-from prodlensd.text import Cell, Column, count_cell, money, money_cell, printable
+from prodlensd.text import money, printable
 
 _PICO_PER_USD_PER_MILLION: Final = 1_000_000
 PICO_PER_USD: Final = 10**12
@@ -39,12 +39,15 @@ _UNITS: Final = {
 }
 
 
-@click.group()
+@click.group(cls=Group)
 def command() -> None:
     """Show which price a model has and why; check which models have none."""
 
 
-@command.command()
+command.add_command(check)
+
+
+@command.command(short_help="The price of a model: where it is from, how it was found.")
 @config_option
 @click.argument("model", required=False)
 @click.option("--call", "call_id", metavar="ID", help="A call of the ledger, in MODEL's place.")
@@ -98,46 +101,6 @@ def show(
         raise click.exceptions.Exit(1)
 
 
-@command.command()
-@config_option
-@wide_option
-@click.option("--json", "as_json_", is_flag=True, help="Print one JSON object.")
-def check(config_path: Path | None, wide: bool, as_json_: bool) -> None:
-    """List the models in the ledger whose calls have no price, or a disputed one.
-
-    A price is disputed when what the proxy reported is more than twice, or less than half, what
-    the price table says.
-
-    Example: prodlensd prices check
-
-    Exit code: 0 when there are none, 1 when there are some, or the ledger cannot be read.
-    """
-    with errors_end_it():
-        unpriced, disputed = prices.check(load_config(config_path))
-    reasons = [_why(calls, source) for calls, source in unpriced]
-    if as_json_:
-        content = {
-            "unpriced": [
-                _doubtful_as_dict(calls) | {"why": why}
-                for (calls, _), why in zip(unpriced, reasons, strict=True)
-            ],
-            "disputed": [_doubtful_as_dict(calls) for calls in disputed],
-        }
-        click.echo(as_json("prices-check", content))
-    else:
-        why = Column("why", keep=4, least_cells=_WHY_CELLS, cut="end")
-        without = [calls for calls, _ in unpriced]
-        _print_calls("unpriced", without, {why: reasons}, wide=wide)
-        gateways = [money_cell(calls.gateway_nanousd or 0) for calls in disputed]
-        tables = [money_cell(calls.table_nanousd or 0) for calls in disputed]
-        costs = {Column("gateway", "right"): gateways, Column("table", "right"): tables}
-        _print_calls("disputed", disputed, costs, wide=wide)
-        if not unpriced and not disputed:
-            click.echo("every call has a price, and none is disputed")
-    if unpriced or disputed:
-        raise click.exceptions.Exit(1)
-
-
 # show -------------------------------------------------------------------------------------------
 
 
@@ -157,10 +120,7 @@ def print_price(priced: Priced) -> None:
         _line("price", _NO_RATES[priced.source])
         if priced.source == "unpriced":
             _line("reason", quote.reason)
-            advice = "give it one under [[pricing.override]]"
-            if not priced.provider:
-                advice = "name who sells it: --provider anthropic, or anthropic/… before the name"
-            _line("", f"→ {advice}")
+            _line("", f"→ {_advice(priced)}")
     else:
         origin = quote.origin
         entry = f", {origin.entry}" if origin.entry else ""
@@ -173,6 +133,15 @@ def print_price(priced: Priced) -> None:
         _print_call(priced)
     elif priced.price.nanousd is not None and priced.billed:
         _print_example(priced)
+
+
+def _advice(priced: Priced) -> str:
+    """What to do about a model without a price."""
+    if meant := prices.meant(priced):
+        return f"did you mean {', '.join(meant)}?"
+    if priced.provider:
+        return "give it one under [[pricing.override]]"
+    return "name who sells it: --provider anthropic, or anthropic/… before the name"
 
 
 def _print_rates(rates: Rates) -> None:
@@ -301,79 +270,4 @@ def _call_as_dict(priced: Priced) -> dict[str, Any]:
             "cost_source": price.source,
             "unpriced_reason": price.reason,
         },
-    }
-
-
-# check ------------------------------------------------------------------------------------------
-
-
-#: Enough of a reason to know it by.
-_WHY_CELLS: Final = 36
-_WHY: Final = {
-    "usage_missing": "the calls do not say how many tokens they had",
-    "usage_mismatch": "a part of the tokens is larger than the whole",
-    "usage_unknown": "the usage holds %s, which is not understood",
-    "model_missing": "the calls name no model",
-    "provider_unknown": "no price book has the provider %s",
-    "model_unknown": "no price book has %s",
-    "price_unknown": "no price at that time is known for %s",
-    "modifier_unknown": "no price is known under %s",
-    "unit_without_rate": "no rate is known for %s",
-    "cost_too_large": "the counts would cost more than a million dollars",
-}
-
-
-def _why(calls: Doubtful, source: str) -> str:
-    """Why they have no price, when the last of them would now have a cost of this source."""
-    if source != "unpriced":
-        return f"has a price now ({source}): prodlensd reprice"
-    word, _, name = (calls.reason or "").partition(":")
-    if word not in _WHY:
-        return "no price is known" if calls.tokens else _WHY["usage_missing"]
-    return _WHY[word].replace("%s", name or "it")
-
-
-def _print_calls(
-    title: str,
-    doubtful: list[Doubtful],
-    more: Mapping[Column, Sequence[Cell]],
-    *,
-    wide: bool,
-) -> None:
-    """A table of the models with these calls, and `more` columns; nothing where there are none."""
-    if not doubtful:
-        return
-    columns = (
-        Column(f"{title} model", least_cells=NAME_CELLS),
-        Column("provider", keep=2, least_cells=NAME_CELLS),
-        Column("tier", keep=1),
-        Column("calls", "right"),
-        Column("tokens", "right", keep=3),
-        *more,
-    )
-    rows = [
-        (
-            calls.model or "(none)",
-            calls.provider or "(none)",
-            calls.tier or "-",
-            count_cell(calls.calls),
-            count_cell(calls.tokens or 0),
-            *values,
-        )
-        for calls, *values in zip(doubtful, *more.values(), strict=True)
-    ]
-    click.echo(drawn(columns, rows, wide=wide))
-
-
-def _doubtful_as_dict(calls: Doubtful) -> dict[str, Any]:
-    return {
-        "model": calls.model,
-        "provider": calls.provider,
-        "tier": calls.tier,
-        "unpriced_reason": calls.reason,
-        "calls": calls.calls,
-        "tokens": calls.tokens or 0,
-        "gateway_nanousd": calls.gateway_nanousd,
-        "table_nanousd": calls.table_nanousd,
-        "last_call_at": iso_time(calls.last.started_us),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable
+from datetime import UTC
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -24,6 +25,7 @@ from prodlensd.app.report import Asked
 from prodlensd.cli import config_option, errors_end_it, from_option, load_config, say_behind
 from prodlensd.cli.report_columns import COLUMNS, read_columns
 from prodlensd.cli.report_forms import csv_of, in_json, markdown, rows_of, table
+from prodlensd.cli.typed import Choice
 from prodlensd.cli.zone import time_zone
 from prodlensd.durable import replacing
 from prodlensd.moments import now_us
@@ -33,6 +35,8 @@ _MAX_TOP: Final = 10**9
 _FORMATS: Final = ("table", "json", "csv", "md", "parquet")
 #: Those that have all figures.
 _FOR_PROGRAMS: Final = ("json", "csv", "parquet")
+#: What other programs call such a report.
+_UNITS: Final = {"hourly": "hour", "daily": "day", "weekly": "week", "monthly": "month"}
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -60,7 +64,34 @@ def filter_options(command: _Command) -> _Command:
     return command
 
 
-@click.command()
+class _Report(click.Command):
+    """Takes options alone: a word in their place is answered with the option that was meant."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click has it. Raises UsageError for a word."""
+        ctx.allow_extra_args = True
+        words = super().parse_args(ctx, args)
+        if words and not ctx.resilient_parsing:
+            meant = _option_of(words[0])
+            raise click.UsageError(
+                f"Got unexpected extra argument {words[0]!r}{meant and f' → {meant}'}", ctx
+            )
+        return words
+
+
+def _option_of(word: str) -> str:
+    """The option with which a word makes sense; empty where none does."""
+    name = _UNITS.get(word, word.removesuffix("s"))
+    if name in BY:
+        return f"--by {name}"
+    try:
+        read_period(word, None, (), UTC, now_us())
+    except ValueError:
+        return ""
+    return f"--since {word}"
+
+
+@click.command(cls=_Report)
 @config_option
 @click.option("--by", default="day", metavar="NAME[,NAME]", help=f"{', '.join(BY)}; default: day.")
 @time_options
@@ -72,9 +103,7 @@ def filter_options(command: _Command) -> _Command:
     metavar="N",
     help="The first groups as sorted; 0: all; default: 100.",
 )
-@click.option(
-    "--sort", type=click.Choice([*SORTS]), default="cost", help="What groups are sorted by."
-)
+@click.option("--sort", type=Choice([*SORTS]), default="cost", help="What groups are sorted by.")
 @from_option
 @click.option("--columns", metavar="NAME[,NAME…]", help="What is shown; +NAME,… comes on top.")
 @click.option("--wide", is_flag=True, help="Show all in full, however wide it is.")
@@ -83,10 +112,11 @@ def filter_options(command: _Command) -> _Command:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(_FORMATS),
+    type=Choice(_FORMATS),
     default="table",
     help="A table (default) or Markdown for people, JSON, CSV or Parquet for programs.",
 )
+@click.option("--json", "form", flag_value="json", help="The same as --format json.")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file."
 )

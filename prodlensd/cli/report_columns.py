@@ -13,6 +13,7 @@ from prodlensd.text import (
     latency_cell,
     money,
     money_cell,
+    none_of,
     percent,
     short_money,
 )
@@ -137,6 +138,7 @@ def read_columns(text: str | None) -> tuple[str, ...]:
     said = [name.strip() for name in text.split(",") if name.strip()]
     names = [name.removeprefix("+") for name in said]
     if not names or not set(names) <= COLUMNS.keys():
-        raise ValueError(f"{text!r}: expected some of {', '.join(COLUMNS)}")
+        unknown = next((name for name in names if name not in COLUMNS), "")
+        raise ValueError(f"--columns: {none_of(unknown, COLUMNS)}")
     is_more = said[0].startswith("+")
     return tuple(dict.fromkeys([*DEFAULT, *names] if is_more else names))

@@ -17,7 +17,7 @@ from prodlensd.cli.tables import NAME_CELLS, drawn, wide_option
 from prodlensd.cli.zone import time_zone
 from prodlensd.config import Config
 from prodlensd.moments import now_us
-from prodlensd.text import Cell, Column, count_cell, money, money_cell
+from prodlensd.text import Cell, Column, count_cell, money, money_cell, none_of
 
 #: Costs that come from prices, or would if there were any: the other sources need none.
 _SOURCES: Final = ("unpriced", "table", "override", "fallback", "free", "provider", "gateway")
@@ -26,7 +26,7 @@ _SOURCES: Final = ("unpriced", "table", "override", "fallback", "free", "provide
 def _read_sources(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[str, ...]:
     sources = tuple(dict.fromkeys(part.strip() for part in value.split(",")))
     if unknown := [source for source in sources if source not in _SOURCES]:
-        raise click.BadParameter(f"{unknown[0]!r} is none of {', '.join(_SOURCES)}")
+        raise click.BadParameter(none_of(unknown[0], _SOURCES))
     return sources
 
 

@@ -12,6 +12,7 @@ import click
 
 from prodlensd.app import service
 from prodlensd.cli import EXIT_FAILURE, config_option, errors_end_it, load_config
+from prodlensd.cli.typed import Group
 from prodlensd.service import (
     SYSTEM_USER,
     Manager,
@@ -40,7 +41,7 @@ _run_as: Final = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Group)
 def command() -> None:
     """Run prodlensd as a service, which starts with the machine and again after a failure.
 

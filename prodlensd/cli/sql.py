@@ -23,6 +23,7 @@ from prodlensd.answers.queries import Answer, Queries
 from prodlensd.app.sql import queries
 from prodlensd.cli import config_option, errors_end_it, fail, from_option, load_config, say_behind
 from prodlensd.cli.report_forms import in_csv
+from prodlensd.cli.typed import Choice
 from prodlensd.durable import replacing
 from prodlensd.model import OperationalError
 from prodlensd.text import Column, counted, fitted, printable
@@ -43,7 +44,7 @@ _HELLO: Final = "Ask the table calls: `;` ends a query, Ctrl-D leaves; DESCRIBE 
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["table", "json", "csv", "parquet"]),
+    type=Choice(["table", "json", "csv", "parquet"]),
     default="table",
     help="A table (default) for people, the others for programs; Parquet with -o only.",
 )

@@ -15,6 +15,7 @@ from prodlensd.app.metrics import exposition, write_textfile
 from prodlensd.app.status import health
 from prodlensd.cli import as_json, config_option, fail, load_config
 from prodlensd.cli.streams import OutputLostError
+from prodlensd.cli.typed import Choice
 from prodlensd.text import printable
 
 _COLOURS: Final = {"ok": "green", "warning": "yellow", "critical": "red", "unknown": "magenta"}
@@ -50,7 +51,7 @@ class _Status(click.Command):
 @click.option(
     "--exit",
     "exit_style",
-    type=click.Choice(["nagios", "docker"]),
+    type=Choice(["nagios", "docker"]),
     default="nagios",
     help="Exit codes as above, or as docker has them: 0 ok or warning, 1 otherwise.",
 )

@@ -62,9 +62,10 @@ def command(config_path: Path | None, as_json_: bool, quiet: bool, acknowledge_g
 def _print(verdict: Verdict) -> None:
     totals = verdict.totals
     _line("sources", f"{verdict.reread} of {verdict.sources} read again")
-    reasons = Counter(unread.reason for unread in verdict.unread)
-    for reason, count in sorted(reasons.items()):
-        _line("", f"{count} not on disk any more, not read again: {reason}")
+    reasons = Counter((unread.reason, unread.fault) for unread in verdict.unread)
+    for (reason, fault), count in sorted(reasons.items()):
+        why = f"not on disk any more, not read again: {reason}"
+        _line("", f"{count} {f'could not be read: {printable(fault)}' if fault else why}")
     for rule, files in sorted(verdict.passed_over.items()):
         _line("", f"{files.count} passed over, not read ({rule}): {printable(files.named)}")
     _line("ledger", balance(totals))

@@ -7,10 +7,11 @@ import time
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Final
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
-from prodlensd.text import printable
+from prodlensd.text import did_you_mean, printable
 
+_EXPECTED: Final = "; expected a name such as Europe/Berlin, or UTC"
 _LOCALTIME: Final = Path("/etc/localtime")
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - of whatever clock
 _DAY_S: Final = 86_400
@@ -23,8 +24,8 @@ def time_zone(name: str | None) -> tzinfo:
         return _from_file(_LOCALTIME) or UTC if given is None else _from_environment(given)
     if (zone := _named(name)) is None:
         raise ValueError(
-            f"--timezone: no time zone {name!r} is known here; expected a name such as"
-            " Europe/Berlin, or UTC"
+            f"--timezone: no time zone {name!r} is known here"
+            + (did_you_mean(name, available_timezones()) or _EXPECTED)
         )
     return zone
 

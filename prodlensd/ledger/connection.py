@@ -210,12 +210,26 @@ def check_is_there(path: Path) -> None:
         raise LedgerError(f"no ledger at {path}: has the daemon run yet?")
 
 
+def _check_may_read(path: Path) -> None:
+    """Raises LedgerError for a ledger that is another user's, or in a folder closed to us."""
+    try:
+        path.stat()
+        may_read = os.access(path, os.R_OK)
+    except OSError as error:
+        may_read = not isinstance(error, PermissionError)
+    if not may_read:
+        raise LedgerError(
+            f"{path}: this user may not read it; ask as the user who runs the daemon, or as root"
+        )
+
+
 def _open_to_read(path: Path) -> apsw.Connection:
     """A read-only connection; raises LedgerError when there is no ledger yet.
 
     Without the -shm file, and in a folder that we may not write to, SQLite reads only a database
     that is declared immutable. It is then: a writer that is alive would have made the -shm file.
     """
+    _check_may_read(path)
     check_is_there(path)
     with translated(path):
         _check_is_file(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from prodlensd.pricing.child import BookUnavailableError, ChildBook
+from prodlensd.pricing.litellm_map import known_models
 from prodlensd.pricing.overrides import Override
 from prodlensd.pricing.pricer import Pins, Pricer, provider_of
 from prodlensd.pricing.rates import (
@@ -37,6 +38,7 @@ __all__ = [
     "cost",
     "flat_rates",
     "from_list",
+    "known_models",
     "modifiers_of",
     "provider_of",
 ]

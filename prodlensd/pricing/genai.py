@@ -194,24 +194,26 @@ def _explains(clause: object, name: str, book_name: str) -> str:
             return next(filter(None, whys), "") if clause.is_match(name) else ""
         case genai.ClauseEquals():
             return f"is {clause.equals}" if name == clause.equals.lower() else ""
-        case genai.ClauseRegex():
-            found, why = re.search(clause.regex, name), f"matches {clause.regex}"
+        case genai.ClauseRegex(regex=text):
+            found, why = re.search(text, name), "matches"
             start, end = found.span() if found else (0, -1)
-        case genai.ClauseStartsWith():
-            why = f"begins with {clause.starts_with}"
+        case genai.ClauseStartsWith(starts_with=text):
+            why = "begins with"
             start, end = 0, len(clause.starts_with) if clause.is_match(name) else -1
-        case genai.ClauseContains():
-            start, why = name.find(clause.contains.lower()), f"contains {clause.contains}"
+        case genai.ClauseContains(contains=text):
+            start, why = name.find(text.lower()), "contains"
             end = start + len(clause.contains) if start >= 0 else -1
-        case genai.ClauseEndsWith():
-            why = f"ends with {clause.ends_with}"
+        case genai.ClauseEndsWith(ends_with=text):
+            why = "ends with"
             start = len(name) - len(clause.ends_with)
             end = len(name) if clause.is_match(name) else -1
         case _:
             return ""
     whole_end = end >= _stem_chars(name, book_name)
     in_scope = book_name == "aws" and _AWS_SCOPE.fullmatch(name, 0, start) is not None
-    return why if whole_end and (start == 0 or in_scope) else ""
+    if not (whole_end and (start == 0 or in_scope)):
+        return ""
+    return f"{'is' if name == text.lower() else why} {text}"
 
 
 def _is_vague(model: genai.ModelInfo, at: datetime) -> bool:

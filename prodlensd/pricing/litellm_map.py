@@ -56,6 +56,12 @@ def load() -> _Map:
     return _Map(book, moments, held["units"], held["rates"], held["names"].keys(), names)
 
 
+def known_models(seller: str) -> Collection[str]:
+    """The names of models that the seller has, or all names where it has none."""
+    names = load().names
+    return [name for name, sellers in names.items() if seller in sellers] or names.keys()
+
+
 def find(asked: Sought, at_us: int) -> Row:
     """The price at the time of the call; none when it is not known exactly."""
     model = named(asked.provider, asked.name)

@@ -1,4 +1,4 @@
-"""Text for people: what comes from outside made printable, numbers, and tables that fit."""
+"""Text for people: printable whatever it came from; numbers, tables that fit, suggestions."""
 
 from prodlensd.text.plain import (
     counted,
@@ -11,6 +11,7 @@ from prodlensd.text.plain import (
     short_money,
     size,
 )
+from prodlensd.text.suggestions import alike, did_you_mean, none_of
 from prodlensd.text.tables import (
     Both,
     Cell,
@@ -27,14 +28,17 @@ __all__ = [
     "Cell",
     "Column",
     "Row",
+    "alike",
     "count_cell",
     "counted",
+    "did_you_mean",
     "duration",
     "fitted",
     "latency",
     "latency_cell",
     "money",
     "money_cell",
+    "none_of",
     "percent",
     "printable",
     "short_count",

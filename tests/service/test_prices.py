@@ -212,23 +212,26 @@ def test_it_says_whose_price_counts(
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "advice"),
     [
-        ["azure/my-deployment"],
-        ["llama-4"],  # no provider: nobody's
-        ["gpt-5", "--provider", "anthropic"],
-        ["anthropic/claude-99"],
-        ["openai/gpt-5", "--tier", "scale"],
-        ["openai/gpt-5", "--tier", "flex", "--at", "2025-01-12"],
-        [""],
-        ["x" * 1000],
+        (["azure/my-deployment"], "[[pricing.override]]"),
+        (["my-own"], "--provider anthropic"),  # no provider: nobody's
+        (["sonnet"], "did you mean claude-sonnet-5, claude-sonnet-4-5, claude-sonnet-4-6?"),
+        (["claude-sonet-4-5"], "did you mean claude-sonnet-4-5"),
+        (["anthropic/claude-sonet-4-5"], "did you mean claude-sonnet-4-5"),
+        (["gpt-5", "--provider", "anthropic"], "[[pricing.override]]"),
+        (["openai/gpt-5", "--tier", "scale"], "[[pricing.override]]"),
+        (["openai/gpt-5", "--tier", "flex", "--at", "2025-01-12"], "[[pricing.override]]"),
+        ([""], "--provider anthropic"),
+        (["x" * 1000], "--provider anthropic"),
     ],
 )
-def test_what_nobody_knows_is_unpriced_and_exit_1(desk: Any, arguments: list[str]) -> None:
+def test_what_nobody_knows_is_unpriced_and_exit_1(
+    desk: Any, arguments: list[str], advice: str
+) -> None:
     text = shown(desk, *arguments, code=1)
     assert lines_of(text, "price").startswith("unpriced: no price is known for this exact name")
-    named = "/" in arguments[0] or "--provider" in arguments
-    assert ("[[pricing.override]]" if named else "--provider anthropic") in text
+    assert advice in text
     found = shown_json(desk, *arguments, code=1)
     assert found.keys() == KEYS
     assert found["cost_source"] == "unpriced"
@@ -390,7 +393,7 @@ def test_it_lists_what_has_no_price_most_calls_first_and_why(desk: Any) -> None:
     nobody = "no price book has the provider theirs"
     missing = "the calls do not say how many tokens they had"
     scale = "no price is known under service_tier=scale"
-    now = "has a price now (override): prodlensd reprice"
+    now = "has a price now (override)"
     assert sorted(row[:1] + row[2:] for row in rows[1:]) == sorted(
         [
             ["theirs/model", "-", "2", "4,000", nobody],

@@ -259,10 +259,10 @@ def test_a_period_is_as_in_report(desk: Any, arguments: tuple[str, ...], since_s
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--source", "tabel"), "'tabel' is none of unpriced, table, override, fallback, free"),
-        (("--source", "cache_hit"), "is none of"),
-        (("--source", ""), "is none of"),
-        (("--source", "table,"), "is none of"),
+        (("--source", "tabel"), "there is no 'tabel'; did you mean table?"),
+        (("--source", "cache_hit"), "expected one of unpriced, table, override, fallback, free"),
+        (("--source", ""), "there is no ''; expected one of"),
+        (("--source", "table,"), "there is no ''; expected one of"),
         (("--since", "whenever"), "'whenever' is not a time"),
         (("--since", "2026-01-02", "--until", "2026-01-01"), "ends before --since"),
         (("--timezone", "Mars"), "Mars"),

@@ -294,7 +294,7 @@ class TestErrors:
             ("logs.max_line_bytes = 0", "logs.max_line_bytes: expected int >= 1, found 0"),
             ("store.path = 2026-01-01", "store.path: expected a path, found"),
             ('store.path = "a\\u0000b"', "store.path: expected a path, found"),
-            ("store.durability = 'fast'", 'durability: expected one of its values, found "fast"'),
+            ("store.durability = 'fast'", 'durability: expected "full" or "normal", found "fast"'),
             ("store.batch_max_lines = true", "store.batch_max_lines: expected int, found true"),
             ("store.batch_max_lines = 1.0", "store.batch_max_lines: expected int, found 1.0"),
             ("store.batch_max_lines = 'many'", 'batch_max_lines: expected int, found "many"'),
@@ -307,7 +307,7 @@ class TestErrors:
                 "retention.log_days = 99999",
                 "retention.log_days: expected int <= 36500, found 99999",
             ),
-            ("pricing.prefer = 'me'", 'pricing.prefer: expected one of its values, found "me"'),
+            ("pricing.prefer = 'me'", 'pricing.prefer: expected "gateway" or "table", found "me"'),
             ("pricing.free_providers = ['']", "pricing.free_providers[0]: expected a text that is"),
             ("pricing.fallback = 3", "pricing.fallback: expected table, found 3"),
             (
@@ -365,8 +365,14 @@ class TestErrors:
                 "status.heartbeat_critical_s = 0",
                 "status.heartbeat_critical_s: expected float > 0.0, found 0",
             ),
-            ("log.level = 'loud'", 'log.level: expected one of its values, found "loud"'),
-            ("log.level = 'x - at `$[0].host`'", "log.level: expected one of its values"),
+            (
+                "log.level = 'loud'",
+                'log.level: expected "debug", "info", "warning" or "error", found "loud"',
+            ),
+            (
+                "log.level = 'x - at `$[0].host`'",
+                'log.level: expected "debug", "info", "warning" or "error", found "x - at',
+            ),
         ],
     )
     def test_a_wrong_value_is_named_with_its_key_and_its_meaning(
@@ -392,7 +398,7 @@ class TestErrors:
             ),
             ("zzzzzz = 1", "'zzzzzz'"),
             ("logs.x = 1", "'logs.x'"),
-            ("path = 'x'", "'path'"),
+            ("path = 'x'", "'path'; did you mean 'store.path'?"),
             ('"a\\nb" = 1', r"'a\nb'"),
             ("'a - at `$[0].host`' = 1", "'a - at `$[0].host`'"),
             ("'' = 1", "''"),

@@ -96,6 +96,7 @@ def verify(
         sound = checks.compare_integrity()
         try:
             unread = reread(sources, rereader, places.look, differences, progress)
+            unread = [*map(places.explained, unread)]
             checks.compare_tables(sources, snapshot_path)
             if snapshot_path is not None:
                 compared, due = checks.compare_snapshots(ledger_path, snapshot_path)
@@ -120,9 +121,8 @@ def verify(
 
 def _compare_folders(places: Places, differences: Differences) -> None:
     """Adds a difference for each folder that is there and cannot be read."""
-    for folder, reason in places.faults:
-        if Path(folder).is_dir():
-            differences.add(Difference(folder, None, "folder", "readable", reason))
+    for folder, reason in places.unreadable_folders():
+        differences.add(Difference(folder, None, "folder", "readable", reason))
 
 
 def proven(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate, islice
+from pathlib import Path
 from typing import Any, Final
 
 from prodlensd.answers.facts import Follow
@@ -24,6 +26,8 @@ SOURCES_AT_ONCE: Final = 16
 _LATER_NS: Final = 1 << 62
 #: The reason for a source whose file was not found.
 _GONE: Final = "gone"
+#: And for one that is there, or may be.
+_UNREADABLE: Final = "unreadable"
 
 #: Where the file of a source is now; None when it was not found.
 Find = Callable[[Checkpoint], Sighting | None]
@@ -36,6 +40,7 @@ class Unread:
     source_id: int
     path: str
     reason: str
+    fault: str = ""  # of one that is unreadable, in the system's words
 
 
 class Places:
@@ -61,6 +66,22 @@ class Places:
         """Where the file of a source was."""
         dev, path, inode = checkpoint.dev, checkpoint.path, checkpoint.inode
         return self._found.get((dev, inode)) or self._found.get((path, inode))
+
+    def explained(self, unread: Unread) -> Unread:
+        """The same; what stands in a folder that cannot be listed may be there all the same."""
+        if unread.reason == _GONE:
+            for folder, fault in self.unreadable_folders():
+                if Path(unread.path).is_relative_to(folder):
+                    return replace(unread, reason=_UNREADABLE, fault=fault)
+        return unread
+
+    def unreadable_folders(self) -> Iterator[Fault]:
+        """The folders that cannot be listed, although they are there."""
+        for fault in self.faults:
+            with suppress(FileNotFoundError, NotADirectoryError):
+                with suppress(PermissionError):  # one above it is closed to us
+                    Path(fault.path).stat()
+                yield fault
 
 
 def reread(
@@ -260,7 +281,7 @@ class Rereader:
                 differences.take(replay.differences)
             elif path in faults:
                 differences.add(Difference(path, None, "file", "readable", faults[path]))
-                yield Unread(source_id, path, "unreadable")
+                yield Unread(source_id, path, _UNREADABLE, faults[path])
             else:
                 yield Unread(source_id, path, "changed" if replay.cursor.offset else _GONE)
 

@@ -1,0 +1,30 @@
+"""`prodlensd help`."""
+
+from __future__ import annotations
+
+import click
+
+from prodlensd.cli import config_option
+from prodlensd.cli.typed import Group
+
+
+@click.command()
+@config_option
+@click.argument("words", nargs=-1, metavar="[COMMAND]...")
+@click.pass_context
+def command(context: click.Context, config_path: object, words: tuple[str, ...]) -> None:
+    """Say what a command does, as its --help; without COMMAND, which there are.
+
+    Example: prodlensd help report
+
+    Exit code: 0, 2 when there is no such command.
+    """
+    del config_path  # every command takes it; this one does not need it
+    within = context.find_root()
+    for word in words:
+        if not isinstance(within.command, Group):
+            break
+        name, found, _ = within.command.resolve_command(within, [word])
+        if found is not None:
+            within = click.Context(found, within, info_name=name)
+    click.echo(within.get_help())
