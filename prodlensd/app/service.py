@@ -55,10 +55,12 @@ def is_system(manager: Manager) -> bool:
 
 
 def install(manager: Manager, config_path: Path | None, runner: Runner) -> None:
-    """Puts the service in place and starts it. Raises ServiceError or ConfigError."""
-    if not runner.is_dry:
-        _check_may_change(manager)
-        manager.check()
+    """Puts the service in place and starts it. Raises ServiceError or ConfigError.
+
+    A dry run is refused as the real one would be.
+    """
+    _check_may_change(manager)
+    manager.check()
     text = unit(manager, config_path)
     if is_system(manager) and config_path is None and not SYSTEM_FILE.exists():
         runner.write(SYSTEM_FILE, _SYSTEM_CONFIG)

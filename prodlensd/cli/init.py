@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 
 import click
@@ -19,15 +20,26 @@ from prodlensd.litellm import (
 from prodlensd.text import printable
 
 _LITELLM_LINES = """\
-Your LiteLLM proxy writes the traces with this in its config, where prodlensd is installed too:
+Your LiteLLM proxy writes the traces with this in its config, where prodlensd
+is installed too:
 
   litellm_settings:
     callbacks: ["prodlensd.litellm_callback.trace_logger"]
     request_correlation_in_logs: true
 
-and with LITELLM_LOG_DIR={log_folder} in its environment. Where LiteLLM lives
-elsewhere, copy the callback beside its config: prodlensd litellm-callback --install DIR
+and in its environment
+
+  LITELLM_LOG_DIR={log_folder}
+
+Where LiteLLM lives elsewhere, copy the callback beside its config:
+prodlensd litellm-callback --install DIR
 No proxy yet? prodlensd init --proxy DIR
+"""
+_NEXT = """\
+
+Next, the daemon as a service (in the foreground: prodlensd run{config}):
+
+  prodlensd service install{config}
 """
 
 
@@ -52,6 +64,7 @@ def command(config_path: Path | None, proxy_folder: Path | None) -> None:
     os.umask(0o077)  # people write keys and passwords into configurations
     if proxy_folder is not None:
         _write_proxy(proxy_folder.absolute(), load_config(config_path).logs.directories[0])
+        _say_next(config_path)
         return
     path = (config_path or user_file()).absolute()
     _write_new({path: example()})
@@ -60,6 +73,12 @@ def command(config_path: Path | None, proxy_folder: Path | None) -> None:
     click.echo(
         f"wrote {printable(str(path))}\n\n{_LITELLM_LINES.format(log_folder=log_folder)}", nl=False
     )
+    _say_next(config_path)
+
+
+def _say_next(config_path: Path | None) -> None:
+    option = "" if config_path is None else f" -c {shlex.quote(printable(str(config_path)))}"
+    click.echo(_NEXT.format(config=option), nl=False)
 
 
 def _write_proxy(folder: Path, log_folder: Path) -> None:

@@ -92,24 +92,35 @@ def uninstall(config_path: Path | None, scope: str | None, dry_run: bool) -> Non
 @command.command()
 @_scope
 @_run_as
-def show(config_path: Path | None, scope: str | None, run_as: str | None) -> None:
-    """Print the unit that is installed, or would be; the state of the service goes to stderr.
+@click.option("--unit", is_flag=True, help="Print the unit instead, or the one there would be.")
+def show(config_path: Path | None, scope: str | None, run_as: str | None, unit: bool) -> None:
+    """Show whether the service runs; how to start it, stop it and see its log.
 
     Example: prodlensd service show
     """
     with errors_end_it():
         manager = service.choose(scope, run_as)
-        if manager.path.exists():
-            text, what = manager.path.read_text(encoding="utf-8"), "installed"
-        else:
-            text, what = service.unit(manager, config_path), "would be installed"
-    click.echo(text, nl=False)
+        is_there = manager.path.exists()
+        if unit:
+            there = manager.path.read_text(encoding="utf-8") if is_there else None
+            click.echo(there or service.unit(manager, config_path), nl=False)
+            return
     try:
         manager.check()
-        state = _words(manager.state())
+        _line("service", _words(manager.state()))
+        if not is_there:
+            _line("", "→ prodlensd service install")
     except ServiceError as error:
-        state = str(error)
-    click.echo(f"{manager.path}: {what}; {state}", err=True)
+        _line("service", f"unknown: {error}")
+    _line("unit", str(manager.path) if is_there else f"none; it would be {manager.path}")
+    if is_there:
+        _line("start", manager.start_hint)
+        _line("stop", manager.stop_hint)
+        _line("log", manager.log_hint)
+
+
+def _line(name: str, value: str) -> None:
+    click.echo(f"{name:10}{printable(value)}")
 
 
 def _runner(manager: Manager, *, dry_run: bool) -> Runner:

@@ -38,7 +38,7 @@ def next_steps(config_path: Path, log_folder: Path, port: int = DEFAULT_PORT) ->
     """
     address = f"http://127.0.0.1:{port}"
     return f"""\
-Start the proxy, and keep the master key: it is what your tools show to the proxy.
+Start the proxy, and keep the master key, which your tools show to the proxy:
 
   export LITELLM_MASTER_KEY=sk-$(openssl rand -hex 32)
   export LITELLM_LOG_DIR={_quoted(log_folder)}
@@ -46,16 +46,16 @@ Start the proxy, and keep the master key: it is what your tools show to the prox
   export ANTHROPIC_API_KEY=... OPENAI_API_KEY=...
   litellm --config {_quoted(config_path)} --host 127.0.0.1 --port {port}
 
-Claude Code, in a repository and a shell with the same LITELLM_MASTER_KEY (the two headers stand on
-two lines in one pair of quotes):
+Claude Code, in a repository and a shell with the same LITELLM_MASTER_KEY (the
+two headers stand on two lines in one pair of quotes):
 
   export ANTHROPIC_BASE_URL={address}
   export ANTHROPIC_AUTH_TOKEN=$LITELLM_MASTER_KEY
   export ANTHROPIC_CUSTOM_HEADERS="x-prodlens-developer: $(git config user.email)
 x-prodlens-repo: $(git remote get-url origin)"
 
-OpenAI clients, in such a shell (let them send the same two headers, or session_id, developer_id and
-repo in the request's metadata):
+OpenAI clients, in such a shell (let them send the same two headers, or
+session_id, developer_id and repo in the request's metadata):
 
   export OPENAI_BASE_URL={address}/v1
   export OPENAI_API_KEY=$LITELLM_MASTER_KEY

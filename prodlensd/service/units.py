@@ -53,7 +53,9 @@ class Manager(ABC):
 
     path: Path
     env: Mapping[str, str]
-    #: The command that shows the service's log.
+    #: The commands that start and stop the service, and the one that shows its log.
+    start_hint: str
+    stop_hint: str
     log_hint: str
 
     @abstractmethod
@@ -98,7 +100,11 @@ class Systemd(Manager):
             home = Path(env.get("HOME") or pwd.getpwuid(uid).pw_dir)
             folder = Path(env.get("XDG_CONFIG_HOME") or home / ".config") / "systemd/user"
         self.path = folder / UNIT
-        self.log_hint = f"journalctl {'--user -u' if user else '-u'} prodlensd"
+        own = "--user " if user else ""
+        self.start_hint, self.stop_hint = (
+            f"systemctl {own}{verb} prodlensd" for verb in ("start", "stop")
+        )
+        self.log_hint = f"journalctl {own}-u prodlensd"
 
     def text(self, program: Program) -> str:
         """The package's unit with the paths of this installation."""
@@ -204,6 +210,8 @@ class Launchd(Manager):
         self._target = f"gui/{uid}/{LABEL}"
         self._log = home / "Library/Logs/prodlensd.log"
         self.path = home / f"Library/LaunchAgents/{LABEL}.plist"
+        self.start_hint = f"launchctl kickstart {self._target}"
+        self.stop_hint = f"launchctl kill TERM {self._target}"
         self.log_hint = f"tail {shlex.quote(str(self._log))}"
 
     def text(self, program: Program) -> str:

@@ -41,7 +41,8 @@ def test_an_unknown_command_is_a_usage_error(machine: Any) -> None:
 def test_init_writes_a_configuration_that_changes_nothing_yet(machine: Any) -> None:
     done = machine.command("init")
     assert done.returncode == 0
-    assert str(machine.logs) in done.stdout
+    assert f"\n  LITELLM_LOG_DIR={machine.logs}\n" in done.stdout
+    assert done.stdout.endswith("prodlensd run):\n\n  prodlensd service install\n")
     written = machine.config.read_text()
     assert written == config.example()
     assert not any(tomllib.loads(written).values())
@@ -58,7 +59,9 @@ def test_init_overwrites_nothing(machine: Any) -> None:
 
 def test_init_writes_where_it_is_told(machine: Any, tmp_path: Path) -> None:
     path = tmp_path / "new" / "my.toml"
-    assert machine.command("init", "--config", str(path)).returncode == 0
+    done = machine.command("init", "--config", str(path))
+    assert done.returncode == 0
+    assert done.stdout.endswith(f"\n  prodlensd service install -c {path}\n")
     assert path.read_text() == config.example()
 
 
@@ -76,6 +79,7 @@ def test_init_proxy_writes_litellms_configuration_and_the_callback_beside_it(
     for said in (f"litellm --config {folder}", "ANTHROPIC_BASE_URL", "OPENAI_BASE_URL"):
         assert said in done.stdout
     assert f"LITELLM_LOG_DIR={machine.logs}" in done.stdout
+    assert done.stdout.endswith("\n  prodlensd service install\n")
     again = machine.command("init", "--proxy", str(folder))
     assert again.returncode == 1
     assert "already there" in again.stderr

@@ -271,15 +271,49 @@ def test_a_dry_run_says_everything_and_does_nothing(fake: Fake) -> None:
     assert fake.calls() == []
 
 
-def test_show_prints_what_would_be_installed_and_then_what_is(fake: Fake) -> None:
+def test_show_says_the_state_first_and_prints_the_unit_when_asked(fake: Fake) -> None:
     before = fake.run("show", "--user")
-    assert "would be installed; not installed" in before.stderr
-    assert "[Service]" in before.stdout
+    assert before.stdout.splitlines() == [
+        "service   not installed",
+        "          → prodlensd service install",
+        f"unit      none; it would be {unit_path(fake)}",
+    ]
+    would_be = fake.run("show", "--user", "--unit").stdout
+    assert "[Service]" in would_be
     fake.answer(LoadState="loaded", ActiveState="active", MainPID="7")
     assert fake.run("install", "--user").exit_code == 0
     after = fake.run("show", "--user")
-    assert after.stdout == before.stdout == unit_path(fake).read_text()
-    assert f"{unit_path(fake)}: installed; active (pid 7)\n" == after.stderr
+    assert after.stdout.splitlines() == [
+        "service   active (pid 7)",
+        f"unit      {unit_path(fake)}",
+        "start     systemctl --user start prodlensd",
+        "stop      systemctl --user stop prodlensd",
+        "log       journalctl --user -u prodlensd",
+    ]
+    assert fake.run("show", "--user", "--unit").stdout == would_be == unit_path(fake).read_text()
+    assert before.stderr == after.stderr == ""
+
+
+def test_show_says_where_there_is_no_systemd(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(units, "_BOOTED", fake.folder / "nothing")
+    done = fake.run("show", "--user")
+    assert done.exit_code == 0
+    assert "service   unknown: systemd does not run on this machine" in done.stdout
+
+
+@pytest.mark.parametrize("scope", ["--user", "--system"])
+def test_a_dry_run_is_refused_where_the_real_run_is(
+    fake: Fake, monkeypatch: pytest.MonkeyPatch, scope: str
+) -> None:
+    for refusal in ("_BOOTED", "PATH"):
+        if refusal == "PATH":
+            monkeypatch.setenv("PATH", "/nowhere")
+        else:
+            monkeypatch.setattr(units, "_BOOTED", fake.folder / "nothing")
+        real = fake.run("install", scope)
+        dry = fake.run("install", scope, "--dry-run")
+        assert (real.exit_code, real.stdout) == (1, "")
+        assert (real.exit_code, real.output) == (dry.exit_code, dry.output)
 
 
 def test_a_machine_without_systemctl_is_told_what_to_do(
@@ -377,7 +411,9 @@ def test_an_agent_is_loaded_loaded_again_and_unloaded(
 
     assert fake.run("install").exit_code == 0
     assert fake.calls() == ["launchctl bootout gui/501/prodlensd", *load]
-    assert "installed; running (pid 42)" in fake.run("show").stderr
+    shown = fake.run("show").stdout
+    assert "service   running (pid 42)\n" in shown
+    assert "stop      launchctl kill TERM gui/501/prodlensd\n" in shown
 
     assert fake.run("uninstall").exit_code == 0
     assert fake.calls() == ["launchctl bootout gui/501/prodlensd"]

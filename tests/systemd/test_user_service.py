@@ -63,9 +63,10 @@ def test_a_user_installs_it_twice_uses_it_and_removes_it_without_a_trace(lingeri
     machine.until(
         lambda: "3 traces" in machine.run("prodlensd", "status", user="dev").out, "the traces"
     )
-    shown = machine.run("prodlensd", "service", "show", user="dev")
-    assert shown.out == machine.must("cat", UNIT)
-    assert "installed; active" in shown.err
+    shown = machine.must("prodlensd", "service", "show", user="dev")
+    assert shown.startswith("service   active (pid ")
+    unit = machine.must("prodlensd", "service", "show", "--unit", user="dev")
+    assert unit == machine.must("cat", UNIT)
 
     said = machine.must("prodlensd", "service", "uninstall", user="dev")
     assert "/home/dev/.local/share/prodlensd/prodlens.db" in said
