@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from prodlensd.answers.forecast import Forecast, forecast
+from prodlensd.answers.names import Unknown, unknown_values
 from prodlensd.answers.periods import FOREVER_US, Period, running_month
 from prodlensd.answers.questions import Question
 from prodlensd.answers.report import Report, answer
@@ -18,7 +19,8 @@ from prodlensd.config import Config
 class Asked(NamedTuple):
     """A report, with what was asked beside it; None where it was not asked.
 
-    `behind` are the hosts whose calls are not all there yet, with their last day.
+    `behind` are the hosts whose calls are not all there yet, with their last day. `unknown` are the
+    values of the filters that no call has at any time; they are looked for when no call passes.
     """
 
     question: Question
@@ -26,6 +28,7 @@ class Asked(NamedTuple):
     before: Report | None
     forecast: Forecast | None
     behind: dict[str, date]
+    unknown: Sequence[Unknown] = ()
 
 
 def report(
@@ -49,7 +52,7 @@ def report(
     since_us = min(since for since, _ in spans)
     until_us = max(FOREVER_US if until is None else until for _, until in spans)
     with opened(config, url, since_us, until_us) as (calls, behind):
-        return Asked(
+        asked = Asked(
             question,
             answer(calls, question),
             None if before is None else answer(calls, _total(question, before)),
@@ -58,6 +61,10 @@ def report(
             else forecast(calls, question.filters, forecast_at_us, zone),
             behind,
         )
+    if asked.found.total.calls or not question.filters:
+        return asked
+    with opened(config, url) as (calls, _):
+        return asked._replace(unknown=unknown_values(calls, question.filters))
 
 
 def _total(question: Question, period: Period) -> Question:

@@ -317,7 +317,7 @@ def _nothing(answer: Asked) -> str:
     if found.ledger is None:
         return f"{nothing}: the ledger is empty"
     if answer.question.filters:
-        return f"{nothing} that pass the filters"
+        return f"no calls pass the filters {_moments(found.period)}"
     first, last = (f"{local_time(at_us, found.period.zone):%Y-%m-%d}" for at_us in found.ledger)
     return f"{nothing}: the ledger's are from {first} to {last}, try --since {first}"
 

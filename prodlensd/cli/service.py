@@ -89,7 +89,7 @@ def uninstall(config_path: Path | None, scope: str | None, dry_run: bool) -> Non
     click.echo(f"the service is gone; the ledger and the logs stay where they are: {kept}")
 
 
-@command.command()
+@command.command(short_help="Show whether it runs; how to start and stop it, and its log.")
 @_scope
 @_run_as
 @click.option("--unit", is_flag=True, help="Print the unit instead, or the one there would be.")

@@ -97,6 +97,7 @@ def configure_log(level: str) -> None:
 
     log_outlet.render_loss_with(rendered)
     logging.getLogger().addHandler(_from_libraries)  # the same one again changes nothing
+    threading.excepthook = _thread_died
 
 
 class _FromLibraries(logging.Handler):
@@ -113,6 +114,13 @@ class _FromLibraries(logging.Handler):
 
 
 _from_libraries: Final = _FromLibraries()
+
+
+def _thread_died(died: threading.ExceptHookArgs) -> None:
+    """Says in this log what ended a thread, such as one of watchdog's."""
+    if died.exc_value is not None:
+        name = died.thread.name if died.thread else ""
+        structlog.get_logger().error("a thread has died", thread=name, exc_info=died.exc_value)
 
 
 def _written(lines: bytes) -> bool:

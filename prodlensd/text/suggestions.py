@@ -14,6 +14,9 @@ _MOST: Final = 3
 _LEAST_CHARS: Final = 2
 #: How much alike two names have to be, of 1: "reprt" and "reprice" are, "colour" and "hour" not.
 _LEAST_RATIO: Final = 0.65
+#: And the word of a name, of which there are many.
+_LEAST_WORD_RATIO: Final = 0.8
+_WORD: Final = re.compile(r"[^\W_]{3,}")
 
 
 def alike(said: str, known: Iterable[str], *, most: int = _MOST) -> list[str]:
@@ -21,7 +24,7 @@ def alike(said: str, known: Iterable[str], *, most: int = _MOST) -> list[str]:
 
     Those that are it, but for case or for what stands before their last slash. Or else those that
     begin with it, then those that have it as the beginning of a word, short ones first; then those
-    that are spelled much like it.
+    that are spelled much like it. Or else those of which one word is.
     """
     word = said.lower()
     names = sorted(dict.fromkeys(known), key=lambda name: (len(name), name))
@@ -37,7 +40,16 @@ def alike(said: str, known: Iterable[str], *, most: int = _MOST) -> list[str]:
         spelled.setdefault(name.lower(), name)
         spelled.setdefault(_last_part(name), name)
     found += (spelled[key] for key in difflib.get_close_matches(word, spelled, most, _LEAST_RATIO))
-    return list(dict.fromkeys(found))[:most]
+    return list(dict.fromkeys(found or _alike_in_a_word(word, names)))[:most]
+
+
+def _alike_in_a_word(word: str, names: Iterable[str]) -> list[str]:
+    by_word: dict[str, list[str]] = {}
+    for name in names:
+        for part in _WORD.findall(name.lower()):
+            by_word.setdefault(part, []).append(name)
+    close = difflib.get_close_matches(word, by_word, _MOST, _LEAST_WORD_RATIO)
+    return [name for part in close for name in by_word[part]]
 
 
 def _last_part(name: str) -> str:

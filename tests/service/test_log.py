@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,7 @@ def fifo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fifo]:
     fifo = Fifo(tmp_path / "fifo")
     monkeypatch.setattr(log, "log_outlet", log.Outlet())
     handlers = list(logging.getLogger().handlers)
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
     yield fifo
     logging.getLogger().handlers[:] = handlers
     os.close(fifo.writer)
@@ -116,6 +118,19 @@ def test_what_libraries_say_is_said_in_json_too(
     assert ("warning", theirs.name) == (overflow["level"], overflow["library"])
     assert ("%d", "warning") == (mistake["event"], level["level"])
     assert "caf\\udce9 \\x1b[31m" in failed["exception"]
+
+
+def test_what_ends_a_thread_is_said_in_json_too(
+    fifo: Fifo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fifo.configure_log(monkeypatch)
+    thread = threading.Thread(target=int, args=("no number",), name="emitter")
+    thread.start()
+    thread.join()
+    [died] = fifo.events()
+    assert ("a thread has died", "error") == (died["event"], died["level"])
+    assert "emitter" == died["thread"]
+    assert "ValueError: invalid literal for int()" in died["exception"]
 
 
 def is_ingested(machine: Any, wait_until: Callable[..., Any], count: int) -> None:
