@@ -216,8 +216,8 @@ def command(  # noqa: PLR0913, PLR0917 - an option each
                 file.write(text.encode())
     for unknown in answer.unknown:
         meant = f"; did you mean {', '.join(unknown.meant)}?" if unknown.meant else ""
-        said = f"--{unknown.filter} {unknown.value}: no call has this {unknown.filter}{meant}"
-        click.echo(printable(said), err=True)
+        fault = f"--{unknown.filter} {unknown.value}: no call has this {unknown.filter}"
+        click.echo(printable(f"{fault}{meant}"), err=True)
     say_behind(answer.behind)
     if answer.found.more_groups and form in _FOR_PROGRAMS:
         click.echo(f"{answer.found.more_groups:,} groups more: --top 0 shows all", err=True)

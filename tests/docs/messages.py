@@ -17,7 +17,6 @@ from typing import Final, NamedTuple
 CALLS: Final = {
     "fail": (0,),  # a command ends
     "echo": (0,),  # on stderr
-    "BadParameter": (0,),
     "*Error": (0, 1),  # a command ends, or a fault is named so; a broken invariant is not for users
     "info": (0,),  # the log
     "warning": (0,),
@@ -38,7 +37,6 @@ CALLS: Final = {
 }
 NAMES: Final = frozenset(
     (
-        "advice",
         "fault",
         "_fault",
         "faults",
@@ -50,7 +48,10 @@ NAMES: Final = frozenset(
     )
 )
 RETURNS: Final = frozenset(
-    ("_delete", "_explain", "_fault", "_nothing", "_unwatched", "_why", "_why_down", "state")
+    (
+        *("_advice", "_delete", "_explain", "_fault", "_no_such", "_nothing", "_unwatched", "_why"),
+        *("_why_down", "did_you_mean", "none_of", "state"),
+    )
 )
 CONSTANTS: Final = frozenset(
     (
