@@ -15,9 +15,9 @@ PROGRAM := $(VENV)/.program
 DEV := $(VENV)/.dev
 REAL_PROGRAMS := $(VENV)/.real-programs
 
-# What those tests ask besides: a systemd in a container of its own, Prometheus, strace, Spark (on Java).
-SYSTEM_PROGRAMS := debootstrap systemd-nspawn systemd-analyze prometheus promtool strace java
-SYSTEM_PACKAGES := debootstrap systemd systemd-container prometheus strace default-jre-headless
+# What those tests ask besides: a systemd in a container of its own, Prometheus, strace, Spark (on Java), shells.
+SYSTEM_PROGRAMS := debootstrap systemd-nspawn systemd-analyze prometheus promtool strace java zsh fish man
+SYSTEM_PACKAGES := debootstrap systemd systemd-container prometheus strace default-jre-headless zsh fish man-db
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 

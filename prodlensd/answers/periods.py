@@ -37,6 +37,8 @@ _NAMED: Final = {
     "last-month": ("month", 1),
 }
 _ALWAYS: Final = "always"
+#: The times that have a name.
+TIMES: Final = (*_NAMED, _ALWAYS)
 _ACCEPTED: Final = (
     "2026-11-01, 2026-W47, 2026-11, 2026-11-01T14:30, today, yesterday, this-week, last-week, "
     "this-month, last-month, 7d, 4w, 3mo (that day), 24h (that moment) or always"
@@ -104,7 +106,7 @@ def _moments(option: str, text: str, zone: tzinfo, now_us: int) -> tuple[int, in
             first = begin(day)
             start_us, end_us = _midnight_us(first, zone), _midnight_us(following(first), zone)
     except (ValueError, OverflowError):
-        meant = did_you_mean(text, [*_NAMED, _ALWAYS]) or f"; accepted are {_ACCEPTED}"
+        meant = did_you_mean(text, TIMES) or f"; accepted are {_ACCEPTED}"
         raise ValueError(f"{option}: {text!r} is not a time{meant}") from None
     return min(max(start_us, 0), _LAST_US), min(max(end_us, 0), _LAST_US), unit
 

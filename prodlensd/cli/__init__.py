@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
+from click.shell_completion import CompletionItem
 
 from prodlensd import __version__, config
 from prodlensd.cli.streams import standard_streams
@@ -44,6 +45,7 @@ GROUPS: Final = {
         "publish": "Copy the snapshots to the team's folder or bucket.",
         "litellm-callback": "Print or install the LiteLLM callback as one file.",
         "demo": "Ingest three sample calls in a scratch folder.",
+        "completion": "Let bash, zsh or fish complete commands and names.",
         "help": "Say what a command does, as its --help.",
     },
     "Repair": {
@@ -69,6 +71,13 @@ class _Commands(Group):
             return None
         command = import_module(f"prodlensd.cli.{cmd_name.replace('-', '_')}").command
         return command if isinstance(command, click.Command) else None
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """As click has it, without loading all commands."""
+        lines = COMMANDS.items()
+        found = [CompletionItem(name, help=line) for name, line in lines]
+        begun = [item for item in found if item.value.startswith(incomplete)]
+        return [*begun, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The commands, which most look for, and then the options."""

@@ -11,7 +11,7 @@ import click
 
 from prodlensd.app import prices
 from prodlensd.app.prices import ALWAYS, EXAMPLE, FOREVER, Priced, Quote, Rates
-from prodlensd.cli import as_json, config_option, errors_end_it, load_config
+from prodlensd.cli import as_json, completing, config_option, errors_end_it, load_config
 from prodlensd.cli.prices_check import check
 from prodlensd.cli.typed import Group
 from prodlensd.model import OperationalError, bill_of
@@ -49,9 +49,14 @@ command.add_command(check)
 
 @command.command(short_help="The price of a model: where it is from, how it was found.")
 @config_option
-@click.argument("model", required=False)
+@click.argument("model", required=False, shell_complete=completing.models)
 @click.option("--call", "call_id", metavar="ID", help="A call of the ledger, in MODEL's place.")
-@click.option("--provider", metavar="NAME", help="As LiteLLM names it; default: MODEL's prefix.")
+@click.option(
+    "--provider",
+    metavar="NAME",
+    shell_complete=completing.names_of("provider"),
+    help="As LiteLLM names it; default: MODEL's prefix.",
+)
 @click.option(
     "--at",
     "date",

@@ -22,7 +22,14 @@ from prodlensd.answers.questions import (
 )
 from prodlensd.app import report as reports
 from prodlensd.app.report import Asked
-from prodlensd.cli import config_option, errors_end_it, from_option, load_config, say_behind
+from prodlensd.cli import (
+    completing,
+    config_option,
+    errors_end_it,
+    from_option,
+    load_config,
+    say_behind,
+)
 from prodlensd.cli.report_columns import COLUMNS, read_columns
 from prodlensd.cli.report_forms import csv_of, in_json, markdown, rows_of, table
 from prodlensd.cli.typed import Choice
@@ -45,10 +52,20 @@ def time_options(command: _Command) -> _Command:
     """Adds the options that choose a period of time."""
     for option in (
         click.option(
-            "--timezone", metavar="ZONE", help="As Europe/Berlin; default: this machine's."
+            "--timezone",
+            metavar="ZONE",
+            shell_complete=completing.zones,
+            help="As Europe/Berlin; default: this machine's.",
         ),
-        click.option("--until", metavar="WHEN", help="A day or a moment; default: no end."),
-        click.option("--since", metavar="WHEN", help="A day or a moment."),
+        click.option(
+            "--until",
+            metavar="WHEN",
+            shell_complete=completing.times,
+            help="A day or a moment; default: no end.",
+        ),
+        click.option(
+            "--since", metavar="WHEN", shell_complete=completing.times, help="A day or a moment."
+        ),
     ):
         command = option(command)
     return command
@@ -58,7 +75,11 @@ def filter_options(command: _Command) -> _Command:
     """Adds the options that choose calls by a name."""
     for name in reversed(FILTERS):
         option = click.option(
-            f"--{name}", multiple=True, metavar="PATTERN", help=f"Only calls of this {name}."
+            f"--{name}",
+            multiple=True,
+            metavar="PATTERN",
+            shell_complete=completing.names_of(name),
+            help=f"Only calls of this {name}.",
         )
         command = option(command)
     return command
@@ -93,7 +114,13 @@ def _option_of(word: str) -> str:
 
 @click.command(cls=_Report)
 @config_option
-@click.option("--by", default="day", metavar="NAME[,NAME]", help=f"{', '.join(BY)}; default: day.")
+@click.option(
+    "--by",
+    default="day",
+    metavar="NAME[,NAME]",
+    shell_complete=completing.comma_list(BY),
+    help=f"{', '.join(BY)}; default: day.",
+)
 @time_options
 @filter_options
 @click.option(
@@ -105,7 +132,12 @@ def _option_of(word: str) -> str:
 )
 @click.option("--sort", type=Choice([*SORTS]), default="cost", help="What groups are sorted by.")
 @from_option
-@click.option("--columns", metavar="NAME[,NAME…]", help="What is shown; +NAME,… comes on top.")
+@click.option(
+    "--columns",
+    metavar="NAME[,NAME…]",
+    shell_complete=completing.comma_list(COLUMNS, plus=True),
+    help="What is shown; +NAME,… comes on top.",
+)
 @click.option("--wide", is_flag=True, help="Show all in full, however wide it is.")
 @click.option("--compare", is_flag=True, help="With the same length of time before.")
 @click.option("--forecast", is_flag=True, help="What the running month will have cost.")

@@ -10,7 +10,7 @@ import click
 
 from prodlensd.answers.periods import read_period
 from prodlensd.app.repricing import ALWAYS, FOREVER, Repriced, Selection, reprice
-from prodlensd.cli import as_json, config_option, errors_end_it, load_config
+from prodlensd.cli import as_json, completing, config_option, errors_end_it, load_config
 from prodlensd.cli.bar import bar
 from prodlensd.cli.report import time_options
 from prodlensd.cli.tables import NAME_CELLS, drawn, wide_option
@@ -38,11 +38,22 @@ def _read_sources(_ctx: click.Context, _param: click.Parameter, value: str) -> t
     default="unpriced",
     metavar="NAME[,NAME]",
     callback=_read_sources,
+    shell_complete=completing.comma_list(_SOURCES),
     help=f"Calls whose cost_source is one of these (default: unpriced): {', '.join(_SOURCES)}.",
 )
 @time_options
-@click.option("--model", metavar="NAME", help="Only this model, as logged; * for any characters.")
-@click.option("--provider", metavar="NAME", help="Only calls of this provider, as logged.")
+@click.option(
+    "--model",
+    metavar="NAME",
+    shell_complete=completing.models,
+    help="Only this model, as logged; * for any characters.",
+)
+@click.option(
+    "--provider",
+    metavar="NAME",
+    shell_complete=completing.names_of("provider"),
+    help="Only calls of this provider, as logged.",
+)
 @click.option("--dry-run", is_flag=True, help="Only show what would change.")
 @wide_option
 @click.option("--json", "as_json_", is_flag=True, help="Print one JSON object.")

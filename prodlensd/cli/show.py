@@ -10,7 +10,7 @@ import click
 
 from prodlensd.answers.show import Listed, Shown, Total
 from prodlensd.app.show import CostChange, Known, known_of, show
-from prodlensd.cli import as_json, config_option, errors_end_it, load_config
+from prodlensd.cli import as_json, completing, config_option, errors_end_it, load_config
 from prodlensd.cli.prices import priced_as_dict, print_price
 from prodlensd.cli.tables import NAME_CELLS, drawn, wide_option
 from prodlensd.config import Config
@@ -55,7 +55,7 @@ _TOKENS: Final = (
 
 @click.command()
 @config_option
-@click.argument("name", metavar="SESSION|CALL_ID")
+@click.argument("name", metavar="SESSION|CALL_ID", shell_complete=completing.names_of("session"))
 @wide_option
 @click.option("--json", "as_json_", is_flag=True, help="Print one JSON object.")
 def command(config_path: Path | None, name: str, wide: bool, as_json_: bool) -> None:

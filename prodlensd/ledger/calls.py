@@ -65,6 +65,14 @@ class CallReader:
         self._ledger = ledger
         self.table = "trace"
 
+    def recent_names(self, column: str, *, among: int) -> list[str]:
+        """The values that a column of names has among so many of the newest calls, sorted."""
+        newest = f"SELECT {column} AS name FROM trace ORDER BY started_us DESC LIMIT ?"
+        found = self._ledger.all(
+            f"SELECT DISTINCT name FROM ({newest}) WHERE name IS NOT NULL ORDER BY name", (among,)
+        )
+        return [name for (name,) in found]
+
     def load(self, partition: Partition, rows: Iterable[tuple[Any, ...]]) -> None:
         """Adds the pruned calls of a day; `rows` has LOADED of every row of its snapshot.
 
