@@ -25,9 +25,9 @@ def command(config_path: object, shell: str) -> None:
     Names are developers, teams, repositories, sessions and models, as calls of late have them.
 
     \b
-    bash   eval "$(prodlensd completion bash)"    in ~/.bashrc
-    zsh    eval "$(prodlensd completion zsh)"     in ~/.zshrc, after compinit
-    fish   prodlensd completion fish | source     in ~/.config/fish/config.fish
+    bash  eval "$(prodlensd completion bash)"  in ~/.bashrc
+    zsh   eval "$(prodlensd completion zsh)"   in ~/.zshrc, after compinit
+    fish  prodlensd completion fish | source   in ~/.config/fish/config.fish
 
     Example: prodlensd completion bash
 

@@ -1,11 +1,10 @@
-"""Writes docs/commands.md and docs/configuration.md from the code: `python tests/docs/generate.py`.
+"""Writes pages of docs/ from the code, and the manual page: `python tests/docs/generate.py`.
 
 What the pages say of a command is its help; of a key, the comment in config.example.toml.
 """
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,12 +14,11 @@ import click
 import msgspec
 
 from prodlensd import config
-from prodlensd.cli import COMMANDS, main
+from prodlensd.cli import GROUPS
+from tests.docs.commands import EXAMPLE, commands, own_options, paragraphs
+from tests.docs.man_page import man_page
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
-
-#: Begins the paragraph of a command's help that is a command line.
-EXAMPLE: Final = "Example: "
 
 _NOTICE: Final = "<!-- Written by tests/docs/generate.py: change the code, then run that. -->"
 _COMMANDS_INTRO: Final = """\
@@ -53,22 +51,14 @@ the file again on SIGHUP; a new `store.path` needs a restart.
 
 def commands_page() -> str:
     """docs/commands.md: each command with its help, options and exit codes."""
-    contents = [
-        f"- [`prodlensd {name}`](#prodlensd-{name}): {what}" for name, what in COMMANDS.items()
-    ]
-    parts = ["# Commands", _NOTICE, _COMMANDS_INTRO.strip(), "\n".join(contents)]
+    parts = ["# Commands", _NOTICE, _COMMANDS_INTRO.strip()]
+    for title, lines in GROUPS.items():
+        parts.append(f"**{title}**")
+        links = (f"- [`prodlensd {name}`](#prodlensd-{name}): {lines[name]}" for name in lines)
+        parts.append("\n".join(links))
     for path, command in commands():
         parts += _command(path, command)
     return "\n\n".join(parts) + "\n"
-
-
-def commands() -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    """Each command by its words, as ("prices", "show"); a group comes before what is in it."""
-    for name in COMMANDS:
-        command = cast("click.Command", main.get_command(click.Context(main), name))
-        yield (name,), command
-        if isinstance(command, click.Group):
-            yield from (((name, within), command.commands[within]) for within in command.commands)
 
 
 def _command(path: tuple[str, ...], command: click.Command) -> Iterator[str]:
@@ -77,12 +67,7 @@ def _command(path: tuple[str, ...], command: click.Command) -> Iterator[str]:
     context = click.Context(command, info_name=name)
     yield f"```text\n{' '.join((name, *command.collect_usage_pieces(context)))}\n```"
     yield from map(_paragraph, paragraphs(command))
-    options = [
-        option
-        for option in command.params
-        if isinstance(option, click.Option) and option.name != "config_path"
-    ]
-    if options:
+    if options := own_options(command):
         rows = (_option(option, context) for option in options)
         yield "\n".join(("| option | default | meaning |", "|:--|:--|:--|", *rows))
 
@@ -93,11 +78,6 @@ def _option(option: click.Option, context: click.Context) -> str:
     has_default = isinstance(option.default, str | int) and not option.is_flag
     default = f"`{option.default}`" if has_default else ""
     return f"| `{_cell(usage)}` | {default} | {_cell(option.help or '')} |"
-
-
-def paragraphs(command: click.Command) -> list[str]:
-    """The paragraphs of its help; one that begins with a backspace is not to be filled."""
-    return re.split(r"\n\s*\n", inspect.cleandoc(command.help or ""))
 
 
 def _paragraph(text: str) -> str:
@@ -230,7 +210,11 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", r"\|")
 
 
-PAGES: Final = {"commands.md": commands_page, "configuration.md": configuration_page}
+PAGES: Final = {
+    "commands.md": commands_page,
+    "configuration.md": configuration_page,
+    "prodlensd.1": man_page,
+}
 
 if __name__ == "__main__":
     for page_name, page in PAGES.items():

@@ -9,7 +9,8 @@ import click
 import pytest
 
 from prodlensd.cli import main
-from tests.docs.generate import DOCS, EXAMPLE, PAGES, commands, paragraphs
+from tests.docs.commands import EXAMPLE, commands, paragraphs
+from tests.docs.generate import DOCS, PAGES
 
 LEAVES = {path: of for path, of in commands() if not isinstance(of, click.Group)}
 
