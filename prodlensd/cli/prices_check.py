@@ -106,11 +106,12 @@ def _advice(unpriced: Sequence[tuple[Doubtful, str]], file: Path) -> Iterator[st
         if source == "unpriced" and (calls.reason or "").partition(":")[0] in _OVERRIDABLE
     )
     if names:
-        yield f"→ give them prices of your own in {printable(str(file))}, then prodlensd reprice:"
+        yield f"→ prices of your own, in {printable(str(file))}:"
         shown = list(names)[:_MOST_SHOWN]
         more = len(names) - len(shown)
         left_out = f"\n# and {counted(more, 'more model')} in the same way" if more else ""
         yield "\n\n".join(_OVERRIDE.format(name=json.dumps(name)) for name in shown) + left_out
+        yield "→ then: prodlensd reprice"
 
 
 def _print_calls(

@@ -15,7 +15,7 @@ _LEAST_CHARS: Final = 2
 #: How much alike two names have to be, of 1: "reprt" and "reprice" are, "colour" and "hour" not.
 _LEAST_RATIO: Final = 0.65
 #: And the word of a name, of which there are many.
-_LEAST_WORD_RATIO: Final = 0.8
+_LEAST_WORD_RATIO: Final = 0.75
 _WORD: Final = re.compile(r"[^\W_]{3,}")
 
 

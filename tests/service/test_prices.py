@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -245,6 +246,14 @@ def test_a_tier_and_a_provider_are_named(desk: Any) -> None:
     assert lines_of(shown(desk, "llama-4", code=1), "model") == "llama-4, provider unknown"
 
 
+def test_an_exact_name_is_said_to_be_one(desk: Any) -> None:
+    for model, said in (
+        (SONNET, "the name is claude-sonnet-4-5"),
+        (f"{SONNET}-20250929", "the name begins with claude-sonnet-4-5"),
+    ):
+        assert said == lines_of(shown(desk, model), "found")
+
+
 def test_a_bare_name_is_its_makers_and_says_so(desk: Any) -> None:
     text = shown(desk, "gpt-5")
     assert lines_of(text, "found") == "the name is gpt-5; a bare name is openai's"
@@ -419,6 +428,30 @@ def test_it_lists_what_has_no_price_most_calls_first_and_why(desk: Any) -> None:
         "last_call_at": "2026-01-01T00:00:03.000000Z",
         "why": nobody,
     }
+
+
+def test_it_says_once_what_gives_them_a_price_with_the_lines_to_paste(desk: Any) -> None:
+    evil = 'mine/"\x1b[31m'
+    models = ["ours/model", "theirs/one", "theirs/one", "theirs/two", evil, "theirs/four"]
+    desk.ingest(*(line(n, model) for n, model in enumerate(models)), line(7, SONNET, usage={}))
+    desk.config.write_text(OURS)
+    done = desk.command("prices", "check")
+    assert "\x1b" not in done.stderr
+    before, _, after = done.stderr.partition(f"→ prices of your own, in {desk.config}:\n")
+    assert "→ prodlensd reprice gives calls the price that they have now" == before.strip()
+    pasted, _, then = after.partition("→")
+    assert " then: prodlensd reprice\n" == then
+    assert "# and 1 more model in the same way" in pasted
+    given = tomllib.loads(pasted.replace("…", "1.0"))["pricing"]["override"]
+    assert {"theirs/one", "theirs/two", "theirs/four", evil} > {each["model"] for each in given}
+    assert 3 == len(given)
+    assert "prodlensd" not in done.stdout
+
+
+def test_it_gives_no_advice_where_none_helps(desk: Any) -> None:
+    desk.ingest(line(1, SONNET, usage={}))
+    done = desk.command("prices", "check")
+    assert (1, "") == (done.returncode, done.stderr)
 
 
 LIST_USD = Decimal("0.018")  # of a call of SONNET by `line`

@@ -15,12 +15,15 @@ from prodlensd.text import (
     Both,
     Column,
     Row,
+    alike,
     count_cell,
     counted,
+    did_you_mean,
     duration,
     fitted,
     latency,
     money,
+    none_of,
     percent,
     printable,
     short_count,
@@ -325,3 +328,54 @@ def test_all_cells_of_a_column_change_together() -> None:
     rows = [("a", Both("12,345", "12.3k")), ("b", Both("7", "7")), ("c", Both("1,000", "1.0k"))]
     drawn = fitted((Column("n"), Column("c", "right")), rows, width=8).splitlines()
     assert [line.split()[-1] for line in drawn] == ["c", "12.3k", "7", "1.0k"]
+
+
+# What may have been meant
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("SONNET-4", ["sonnet-4"]),  # but for case
+        ("web", ["acme/web"]),  # but for what stands before its last slash
+        ("son", ["sonnet-4", "claude-sonnet-4-5", "eu.claude-sonnet-4"]),  # begins, then short ones
+        ("claude-sonet-4-5", ["claude-sonnet-4-5", "eu.claude-sonnet-4"]),  # spelled much like it
+        ("acme/wbe", ["acme/web"]),
+        ("opsu", ["claude-opus"]),  # one of its words is
+        ("a", []),  # too short to mean one of them
+        ("frobnicate", []),
+        ("", []),
+        ("*[", []),
+    ],
+)
+def test_what_may_be_meant_by_a_name_is_the_names_that_are_like_it(
+    said: str, meant: list[str]
+) -> None:
+    known = ["eu.claude-sonnet-4", "claude-sonnet-4-5", "sonnet-4", "acme/web", "claude-opus"]
+    assert meant == alike(said, known)
+
+
+def test_at_most_three_names_are_suggested_and_each_once() -> None:
+    known = [f"report-{number}" for number in range(9)] * 2
+    assert ["report-0", "report-1", "report-2"] == alike("report", known)
+    assert ["report-0"] == alike("report", known, most=1)
+
+
+def test_a_suggestion_ends_a_sentence_and_cannot_steer_the_terminal() -> None:
+    assert "; did you mean report, reprice?" == did_you_mean("reprt", ["report", "reprice", "run"])
+    assert "" == did_you_mean("frobnicate", ["report"])
+    assert r"; did you mean zo\x1b[31me?" == did_you_mean("zo", ["zo\x1b[31me"])
+    assert "; did you mean 'zoe'?" == did_you_mean("zo", ["zoe"], shown=repr)
+
+
+def test_a_word_that_is_none_of_some_is_answered_with_those_like_it_or_with_all() -> None:
+    assert "there is no 'cots'; did you mean cost?" == none_of("cots", ["cost", "calls"])
+    assert "there is no 'x'; expected one of cost, calls" == none_of("x", ["cost", "calls"])
+
+
+@given(st.text(max_size=20), st.lists(st.text(max_size=20), max_size=8))
+def test_any_name_may_be_asked_for_among_any(said: str, known: list[str]) -> None:
+    found = alike(said, known)
+    assert len(found) == len(set(found)) <= 3
+    assert set(found) <= set(known)
+    assert did_you_mean(said, known).isprintable()
