@@ -48,6 +48,7 @@ _HELLO: Final = "Ask the table calls: `;` ends a query, Ctrl-D leaves; DESCRIBE 
     default="table",
     help="A table (default) for people, the others for programs; Parquet with -o only.",
 )
+@click.option("--json", "form", flag_value="json", help="The same as --format json.")
 @click.option(
     "-o",
     "--output",

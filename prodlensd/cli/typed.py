@@ -55,7 +55,7 @@ def _words(ctx: click.Context) -> list[str]:
     return [*_words(ctx.parent), ctx.info_name or ""] if ctx.parent else []
 
 
-class Choice(click.Choice[str]):
+class Choice(click.Choice):  # type: ignore[type-arg] # click 8.1 takes none
     """One of some words."""
 
     def convert(
@@ -66,6 +66,6 @@ class Choice(click.Choice[str]):
     ) -> str:
         """The word. Raises BadParameter for any that is none of them."""
         try:
-            return super().convert(value, param, ctx)
+            return str(super().convert(value, param, ctx))
         except click.BadParameter:
             self.fail(none_of(str(value), self.choices), param, ctx)

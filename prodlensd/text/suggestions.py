@@ -44,6 +44,9 @@ def alike(said: str, known: Iterable[str], *, most: int = _MOST) -> list[str]:
 
 
 def _alike_in_a_word(word: str, names: Iterable[str]) -> list[str]:
+    """The names that have a word like this one, if it is a single word."""
+    if not _WORD.fullmatch(word):
+        return []
     by_word: dict[str, list[str]] = {}
     for name in names:
         for part in _WORD.findall(name.lower()):
