@@ -142,6 +142,7 @@ def asked(words: str, monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], str]:
     monkeypatch.setenv("COMP_CWORD", str(len(words.split(" ")) - 1))
     monkeypatch.setenv("_MAIN_COMPLETE", "bash_complete")
     done = CliRunner().invoke(main)
+    assert 0 == done.exit_code, done.exception
     return done.stdout.split(), done.stderr
 
 

@@ -564,10 +564,10 @@ def test_filters_are_said_to_programs_and_leave_what_passes(rows: Any, report: A
     assert said["filters"] == {name: list(patterns) for name, patterns in asked}
     assert_same(figures(passing(rows, asked)), said["total"])
     assert 0 < said["total"]["calls"] < len(rows)
-    nobody = report("model", "table", "--developer", "nobody", *ALWAYS)
+    nobody = report("model", "table", "--developer", "nobody*", *ALWAYS)
     assert nobody.startswith("no calls pass the filters since ")
     assert "no calls pass the filters" in report(
-        "day", "table", "--team", os.fsdecode(b"\xff"), *ALWAYS
+        "day", "table", "--team", os.fsdecode(b"\xff*"), *ALWAYS
     )
 
 

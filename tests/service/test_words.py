@@ -221,6 +221,7 @@ NAMES: list[tuple[str, list[str]]] = [
     ("--tag nigtly", ["--tag nigtly: {no} tag; did you mean nightly?"]),
     ("--status sucess", ["--status sucess: {no} status; did you mean success?"]),
     ("--host elsewhere", ["--host elsewhere: {no} host"]),
+    ("--team \udcff", [r"--team \udcff: {no} team"]),  # a byte that is no text
     (
         "--developer zoe@example.com --team platfrom --repo nothing",
         ["--team platfrom: {no} team; did you mean platform?", "--repo nothing: {no} repo"],
