@@ -174,7 +174,7 @@ class Status(_Table, frozen=True, kw_only=True):
     snapshot_warning_intervals: Annotated[float, Meta(gt=0, le=1_000_000)] = 3
     publish_warning_s: Duration = 604_800
     unpriced_warning_share: Share = 0.01
-    silence_warning_s: Duration = 0
+    silence_warning_s: Duration = 604_800
 
 
 class Log(_Table, frozen=True, kw_only=True):

@@ -22,7 +22,7 @@ from prodlensd.answers.gauges import (
 )
 from prodlensd.ledger import Copies, Counts, Heartbeat, Measures
 from prodlensd.model import US_PER_S
-from prodlensd.text import counted, duration, size
+from prodlensd.text import counted, duration, size, some
 
 
 def without_ledger(
@@ -55,7 +55,7 @@ def with_ledger(
     yield _daemon(facts, limits, is_running=is_running, is_of_another_user=is_of_another_user)
     at_work = None if facts.beat is None or facts.beat.phase == "stopped" else facts.beat
     yield _version(at_work)
-    yield _tail(facts, limits)
+    yield _tail(facts, limits, is_of_another_user=is_of_another_user)
     yield _ingest(facts, details, limits)
     if at_work is not None:
         if facts.measures is not None:
@@ -84,7 +84,7 @@ def _daemon(
             Check("daemon", OK, f"starting{whose}") if is_running else _not_running("never so far")
         )
     gauge = heartbeat(beat, facts.now_us, limits.heartbeat_critical_s)
-    silence, is_late = _ago(facts.now_us, beat.beat_us), gauge.state != OK
+    silence, is_late = ago(facts.now_us, beat.beat_us), gauge.state != OK
     if is_running is False or (is_running is None and beat.phase == "stopped"):
         return _not_running(f"{'stopped' if beat.phase == 'stopped' else 'died'} {silence}")
     if is_running is None and is_late:
@@ -110,7 +110,7 @@ def _version(at_work: Heartbeat | None) -> Check:
     return Check("version", OK, __version__)
 
 
-def _tail(facts: Facts, limits: Limits) -> Check:
+def _tail(facts: Facts, limits: Limits, *, is_of_another_user: bool) -> Check:
     lag = Gauge("lag", facts.lag_bytes, "B", limits.lag_warning_bytes)
     wait = Gauge("lag_time", facts.lag_s, "s", limits.lag_warning_s)
     value = f"{counted(len(facts.files), 'file')}, {size(facts.lag_bytes)} unread"
@@ -123,9 +123,17 @@ def _tail(facts: Facts, limits: Limits) -> Check:
         value += f"; not all folders can be listed: {path}: {reason}"
     for rule, files in sorted(facts.passed_over.items()):
         value += f"; {files.count} passed over ({rule}): {files.named}"
-    state = worst_of(lag, wait)
-    remedy = "" if state == OK else "the daemon is catching up, or cannot: see its log"
-    return Check("tail", state, value, remedy, (lag, wait))
+    remedies = []
+    if worst_of(lag, wait) != OK:
+        remedies.append("the daemon is catching up, or cannot: see its log")
+    # What this user may not list, the daemon of another one may.
+    if facts.unlisted and not is_of_another_user:
+        remedies.append("let the daemon's user list it, or correct logs.directories")
+    if facts.has_seen_no_line:
+        value = f"no line has ever come to {some(facts.folders)}; {value}"
+        remedies.append("send a call through the proxy; prodlensd doctor says what is not wired")
+    state = WARNING if remedies else OK
+    return Check("tail", state, value, "; ".join(remedies), (lag, wait))
 
 
 def balance(counts: Counts) -> str:
@@ -147,7 +155,11 @@ def _ingest(facts: Facts, details: Details, limits: Limits) -> Check:
         "dead_letters", sum(facts.reasons.values()), "", limits.dead_letters_warning_count
     )
     gaps = Gauge("gaps", facts.gaps.number - facts.young_gaps, "", 0)
+    calls = Gauge("calls", counts.traces, "c", 1 if counts.lines else None, is_floor=True)
     remedies = []
+    if facts.has_seen_no_call:
+        value += "; none of these lines is a call"
+        remedies.append("see prodlensd doctor for what writes calls")
     if facts.anomalies:
         value += f"; anomalies: {_each(facts.anomalies)}"
     if facts.reasons:
@@ -163,9 +175,9 @@ def _ingest(facts: Facts, details: Details, limits: Limits) -> Check:
         Gauge("lines", counts.lines, "c"),
         Gauge("rows_today", details.rows_today),
         Gauge("duplicates", counts.duplicates, "c"),
-        *(letters, gaps),
+        *(letters, gaps, calls),
     )
-    return Check("ingest", worst_of(letters, gaps), value, "; ".join(remedies), gauges)
+    return Check("ingest", worst_of(letters, gaps, calls), value, "; ".join(remedies), gauges)
 
 
 def _speed(measures: Measures) -> Check:
@@ -204,7 +216,7 @@ def _store(facts: Facts, limits: Limits) -> Check:
     value = f"{size(store_bytes)}, {size(facts.wal_bytes)} of it write-ahead log"
     value += f", {size(facts.free_bytes)} free"
     if facts.last_commit_us is not None:
-        value += f", last commit {_ago(facts.now_us, facts.last_commit_us)}"
+        value += f", last commit {ago(facts.now_us, facts.last_commit_us)}"
     remedies = {
         CRITICAL: "make room: nothing can be written",
         WARNING: "make room soon",
@@ -221,7 +233,7 @@ def _snapshots(facts: Facts, details: Details, limits: Limits, interval_s: float
     if snapshots.pruned_traces:
         value += f", {snapshots.pruned_traces} traces in them only"
     if snapshots.last_compacted_us is not None:
-        value += f", last written {_ago(facts.now_us, snapshots.last_compacted_us)}"
+        value += f", last written {ago(facts.now_us, snapshots.last_compacted_us)}"
     value += _missing(details.missing)
     waited_s = _dirty_s(facts) if snapshots.dirty_days else 0.0
     wait = Gauge("snapshot_wait", waited_s, "s", limits.snapshot_warning_intervals * interval_s)
@@ -260,7 +272,7 @@ def _publishing(published: Copies, limits: Limits, now_us: int) -> Check:
     """Being offline for days is normal; after some more of them somebody should know."""
     value = f"{counted(published.days, 'day')}, {published.due_days} to be copied"
     if published.last_us is not None:
-        value += f", last copied {_ago(now_us, published.last_us)}"
+        value += f", last copied {ago(now_us, published.last_us)}"
     failing, failing_s = published.failed, 0.0
     if failing is not None:
         failing_s = _seconds_since(now_us, failing.since_us)
@@ -298,7 +310,7 @@ def proxy(
     came = "no line has ever come"
     if last_line_us is not None:
         gauges = (Gauge("silence", _seconds_since(now_us, last_line_us), "s", limit_s),)
-        came = f"last line {_ago(now_us, last_line_us)}"
+        came = f"last line {ago(now_us, last_line_us)}"
     value = f"{'answers' if fault == '' else fault or 'not asked'}, {came}"
     if fault:
         remedy = "start the LiteLLM proxy, or correct proxy.url"
@@ -324,7 +336,8 @@ def _bound(bound_s: float) -> str:
     return f"{bound_s * 1000:g} ms" if bound_s < 1 else f"{bound_s:g} s"
 
 
-def _ago(now_us: int, moment_us: int) -> str:
+def ago(now_us: int, moment_us: int) -> str:
+    """How long ago a moment was."""
     return f"{duration(_seconds_since(now_us, moment_us))} ago"
 
 

@@ -63,6 +63,7 @@ class Facts:
     now_us: int
     beat: Heartbeat | None
     measures: Measures | None
+    folders: list[str]  # of the logs, as this user names them
     files: list[FileLag]
     unlisted: list[Fault]  # folders of logs that cannot be listed, and names that cannot be kept
     passed_over: dict[str, PassedOver]  # files in the folders that are not taken for logs
@@ -80,6 +81,16 @@ class Facts:
     ledger_bytes: int  # without its write-ahead log
     wal_bytes: int
     free_bytes: int
+
+    @property
+    def has_seen_no_line(self) -> bool:
+        """Whether no line has ever come, not even one that waits to be read."""
+        return not self.counts.lines and self.waiting_since_us is None
+
+    @property
+    def has_seen_no_call(self) -> bool:
+        """Whether lines have come, and not one of them was a call."""
+        return bool(self.counts.lines) and not self.counts.traces
 
     @property
     def unpriced_calls(self) -> int:
@@ -135,12 +146,13 @@ def gather(reader: Reader, ledger_path: Path, now_us: int, follow: Follow | None
     Raises LedgerError or OSError. Does not ask for the lock, which the daemon itself must not.
     """
     beat, tails = reader.heartbeat(), reader.sources.tails()
-    found = _Found(tails, [], {}) if follow is None else _find(tails, follow)
+    found = _Found(tails, [], [], {}) if follow is None else _find(tails, follow)
     disk = os.statvfs(ledger_path.parent)
     return Facts(
         now_us=now_us,
         beat=beat,
         measures=_measures(beat),
+        folders=found.folders,
         files=[_lag(tail) for tail in found.tails],
         unlisted=found.faults,
         passed_over=found.passed_over,
@@ -211,6 +223,7 @@ class _Found(NamedTuple):
     """All files: sources, where they are now, and those that are no sources yet; and the rest."""
 
     tails: list[Tail]
+    folders: list[str]
     faults: list[Fault]
     passed_over: dict[str, PassedOver]
 
@@ -224,7 +237,7 @@ def _find(tails: list[Tail], follow: Follow) -> _Found:
     places = {moved.source_id: moved.path for moved in survey.moved}
     known = [tail._replace(path=places.get(tail.source_id, tail.path)) for tail in tails]
     new = [Tail(sighting.path, sighting.inode, 0, 0, None) for sighting in survey.new]
-    return _Found([*known, *new], tailer.faults(0), tailer.passed_over)
+    return _Found([*known, *new], tailer.directories, tailer.faults(0), tailer.passed_over)
 
 
 def _lag(tail: Tail) -> FileLag:

@@ -27,7 +27,7 @@ class Limits:
     snapshot_warning_intervals: float = 3
     publish_warning_s: float = 604_800
     unpriced_warning_share: float = 0.01
-    silence_warning_s: float = 0  # 0: no limit
+    silence_warning_s: float = 604_800  # 0: no limit
 
 
 class Gauge(NamedTuple):

@@ -25,10 +25,14 @@ _DEFAULT_LIMITS: Final = Limits()
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """All checks, and the figures behind them by name (None where they could not be had)."""
+    """All checks, and the figures behind them by name (None where they could not be had).
+
+    `facts` are what the checks are of; None without a ledger.
+    """
 
     checks: tuple[Check, ...]
     figures: dict[str, Any]
+    facts: Facts | None = None
 
     @property
     def state(self) -> str:
@@ -55,7 +59,7 @@ def check_health(
     """
     question = Liveliness(proxy_url) if proxy_url else None
     is_running, price_book = is_held(ledger_path), facts.price_book()
-    last_line_us = None
+    known: Facts | None = None
     try:
         if not facts.may_read(ledger_path):
             raise PermissionError(ledger_path)
@@ -78,15 +82,16 @@ def check_health(
             is_of_another_user=facts.is_of_another_user(ledger_path, known.beat),
         )
         figures = _figures(known, details)
-        last_line_us = known.last_line_us
+    last_line_us = None if known is None else known.last_line_us
     fault = None if question is None else question.fault()
     figures |= {"proxy": None if fault is None else not fault, "price_book": price_book}
-    return Health((*found, *checks.proxy(fault, last_line_us, now_us, limits)), figures)
+    return Health((*found, *checks.proxy(fault, last_line_us, now_us, limits)), figures, known)
 
 
 _NO_FIGURES: Final[dict[str, Any]] = dict.fromkeys(
     (
         *("pid", "version", "started_at", "heartbeat_age_s", "watcher", "fault", "measures"),
+        *("log_folders", "files_passed_over"),
         *("sources", "lag_bytes", "lag_s", "oldest_unread_at", "last_read_at", "last_line_at"),
         *("lines", "traces", "duplicates", "dead_letters", "blanks"),
         *("records", "passed_over", "rows_today"),
@@ -109,6 +114,8 @@ def _figures(known: Facts, details: Details) -> dict[str, Any]:
         "watcher": beat and beat.watcher,
         "fault": beat and beat.fault,
         "measures": known.measures and known.measures.as_dict(),
+        "log_folders": known.folders,
+        "files_passed_over": {rule: files.count for rule, files in known.passed_over.items()},
         "sources": len(known.files),
         "lag_bytes": known.lag_bytes,
         "lag_s": known.lag_s,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import structlog
 
@@ -31,10 +31,21 @@ from prodlensd.moments import now_us
 
 
 class Step(NamedTuple):
-    """A file, and what was done about it."""
+    """A file, and what was done about it: "written", "pruned" (of the ledger), or "deleted".
+
+    With the calls that it is about, and the size of a file that was written.
+    """
 
     path: Path
-    what: str
+    what: Literal["written", "pruned", "deleted"]
+    rows: int = 0
+    size_bytes: int = 0
+
+
+def days_due(config: Config) -> int:
+    """How many snapshots are to be written, by what the ledger has noted. Raises LedgerError."""
+    with reading(config) as reader:
+        return reader.days.snapshots().dirty_days if config.parquet.enabled else 0
 
 
 def compact(config: Config) -> Iterator[Step]:
@@ -98,7 +109,7 @@ def _write(config: Config, partitions: Partitions, reader: Reader) -> Iterator[S
             now=now_us,
             pause=_give_turns(),
         ).run():
-            yield Step(written.path, f"{written.rows} rows, {written.size_bytes} bytes")
+            yield Step(written.path, "written", written.rows, written.size_bytes)
 
 
 def _other_folders(config: Config, reader: Reader) -> set[Path]:
@@ -127,7 +138,7 @@ def _prune(config: Config, partitions: Partitions, reader: Reader) -> Iterator[S
             before_day=before_day,
             pause=_give_turns(),
         ):
-            yield Step(pruned.path, f"{pruned.rows} rows pruned from the ledger")
+            yield Step(pruned.path, "pruned", pruned.rows)
 
 
 def _delete_logs(config: Config, ledger: Ledger, reader: Reader) -> Iterator[Step]:

@@ -18,7 +18,8 @@ from prodlensd.app import due
 from prodlensd.app.books import Books, fingerprint
 from prodlensd.app.following import follow, own_files
 from prodlensd.app.metrics import http_server
-from prodlensd.config import Config, ConfigError, load
+from prodlensd.app.once import Pass
+from prodlensd.config import Config, ConfigError, build, load
 from prodlensd.daemon import Daemon, Job, Notifier, Pace, configure_log, log_outlet
 from prodlensd.ledger import Ledger, Prices
 from prodlensd.logs import ZEROS_WAIT_NS, Bell
@@ -27,7 +28,9 @@ from prodlensd.moments import now_us
 from prodlensd.process import InstanceLock, Signals
 
 
-def run(config: Config, path: Path | None, caught: Signals | None, *, once: bool) -> None:
+def run(
+    config: Config, path: Path | None, caught: Signals | None, *, once: Pass | None = None
+) -> None:
     """Runs the daemon until a signal asks it to stop; with `once`, until everything is ingested.
 
     `path` is where the configuration is read again, None where it is looked for; `caught` are the
@@ -111,7 +114,12 @@ def _jobs(live: _Live, ledger: Ledger, prices: Prices) -> _Jobs:
 
 
 def _run(
-    live: _Live, signals: Signals, log: FilteringBoundLogger, notifier: Notifier, *, once: bool
+    live: _Live,
+    signals: Signals,
+    log: FilteringBoundLogger,
+    notifier: Notifier,
+    *,
+    once: Pass | None,
 ) -> bool:
     """Runs the daemon on the configuration in force; True when there is another one."""
     config = live.config
@@ -123,14 +131,14 @@ def _run(
         bell = Bell(config.logs.directories, recursive=config.logs.recursive)
         prices = Prices(ledger, now_us)
         books = stack.enter_context(Books(config.pricing, prices))
-        if not once:
+        if once is None:
             stack.enter_context(bell)
             stack.enter_context(http_server(config, log))
             with suppress(OSError, MemoryError):  # they are started again when they are asked
                 books.start()
         jobs = _jobs(live, ledger, prices)
         # What is there once is all there is: no writer is about to fill a hole.
-        zeros_wait_ns = 0 if once else ZEROS_WAIT_NS
+        zeros_wait_ns = 0 if once is not None else ZEROS_WAIT_NS
         tailer = follow(config, ledger.sources.checkpoints(), zeros_wait_ns=zeros_wait_ns)
         stack.enter_context(closing(tailer))
         daemon = Daemon(
@@ -151,17 +159,18 @@ def _run(
             lost_messages=lambda: log_outlet.unreported,
             now=now_us,
         )
-        if once:
-            _run_once(daemon, signals, jobs)
+        if once is not None:
+            _run_once(daemon, signals, jobs, once)
             return False
         books.warm_up()
         return daemon.run(live.has_changed)
 
 
-def _run_once(daemon: Daemon, signals: Signals, jobs: _Jobs) -> None:
+def _run_once(daemon: Daemon, signals: Signals, jobs: _Jobs, once: Pass) -> None:
     daemon.begin()
-    while daemon.ingest() and not signals.stop_asked:
-        pass
+    with once.watched() as step:
+        while daemon.ingest() and not signals.stop_asked:
+            step()
     daemon.beat("stopped", force=True)
     for job in jobs:
         if signals.stop_asked or not job.has_work():
@@ -184,12 +193,23 @@ def _create_store_folder(folder: Path) -> None:
 
 
 def _create_folders(config: Config, log: FilteringBoundLogger) -> None:
-    """Makes the log folders, so that the proxy and the bell find them; logs those it cannot."""
+    """Makes the log folders, so that the proxy and the bell find them, and logs which.
+
+    One that the configuration names and nobody has made may be a mistake: that is a warning.
+    """
+    usual = build({}, None, os.environ).logs.directories
     for folder in config.logs.directories:
         try:
+            if folder.is_dir():
+                continue
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             log.warning("cannot create a log folder", path=str(folder), fault=error.strerror)
+            continue
+        if folder in usual:
+            log.info("created the log folder", path=str(folder))
+        else:
+            log.warning("created a log folder that was not there", path=str(folder))
     within = [
         str(file)
         for file in own_files(config)

@@ -18,6 +18,14 @@ from prodlensd.moments import now_us
 from prodlensd.snapshots import destination
 
 
+def days_due(config: Config, *, everything: bool) -> int:
+    """How many snapshots are to be copied. Raises LedgerError."""
+    with reading(config) as reader:
+        if everything:
+            return reader.days.snapshots().days
+        return len(reader.publishing.due(config.publish.url))
+
+
 def publish(config: Config, *, everything: bool, is_logged: bool) -> Iterator[Copied]:
     """Copies the snapshots that are due, or everything; each when it is copied.
 

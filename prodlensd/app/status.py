@@ -13,14 +13,20 @@ from prodlensd.moments import now_us
 
 def health(config: Config) -> Health:
     """The daemon's health now. A proxy in the configuration is asked too: up to a second."""
-    parquet, status = config.parquet, config.status
+    parquet = config.parquet
     return check_health(
         config.store.path,
         parquet_interval_s=parquet.interval_s if parquet.enabled else None,
         now_us=now_us(),
-        limits=Limits(**{name: getattr(status, name) for name in status.__struct_fields__}),
+        limits=limits(config),
         follow=partial(follow, config),
         proxy_url=config.proxy.url,
         publish_url=config.publish.url,
         parquet=parquet.directory if parquet.enabled else None,
     )
+
+
+def limits(config: Config) -> Limits:
+    """The limits of `[status]`."""
+    status = config.status
+    return Limits(**{name: getattr(status, name) for name in status.__struct_fields__})

@@ -31,6 +31,7 @@ GROUPS: Final = {
         "report": "Usage, cost, errors, latency, by day, developer, model …",
         "show": "The calls of a session, or all that is known of one call.",
         "status": "Whether the daemon and its ledger are healthy; what to do.",
+        "doctor": "Whether everything is wired, and what to do if not.",
         "sql": "Ask with SQL: one table, calls, of all calls there are.",
     },
     "Money": {
@@ -44,7 +45,7 @@ GROUPS: Final = {
         "compact": "Bring the Parquet snapshots up to date; apply [retention].",
         "publish": "Copy the snapshots to the team's folder or bucket.",
         "litellm-callback": "Print or install the LiteLLM callback as one file.",
-        "demo": "Ingest three sample calls in a scratch folder.",
+        "demo": "What there is to see, on made-up calls.",
         "completion": "Let bash, zsh or fish complete commands and names.",
         "help": "Say what a command does, as its --help.",
     },

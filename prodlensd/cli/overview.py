@@ -45,7 +45,7 @@ def _lines(place: str, found: Overview, at_us: int, zone: tzinfo) -> list[str]:
     moment = f"{now.day} {now:%b %Y, %H:%M} {zone}"
     lines = [click.style(f"{title:<{79 - len(moment)}}{moment}", bold=True), ""]
     if found.ledger is None:
-        return [*lines, "no calls yet: prodlensd status says whether something is amiss"]
+        return [*lines, "no calls yet: prodlensd doctor says what is not wired"]
     today = found.today.now
     sparks, failed = _spark(found.hours), percent(today.errors, today.calls)
     lines += [

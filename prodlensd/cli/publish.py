@@ -8,10 +8,11 @@ from pathlib import Path
 
 import click
 
-from prodlensd.app.publication import publish
+from prodlensd.app.publication import days_due, publish
 from prodlensd.cli import EXIT_TRY_LATER, config_option, errors_end_it, load_config
+from prodlensd.cli.bar import bar
 from prodlensd.model import TemporaryError
-from prodlensd.text import printable
+from prodlensd.text import counted, printable, size
 
 
 @click.command()
@@ -33,16 +34,20 @@ def command(config_path: Path | None, everything: bool, quiet: bool) -> None:
     # Ctrl-C ends us at once: as an exception it would complete an upload in the middle.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.umask(0o077)
-    done = 0
-    with errors_end_it(temporary=EXIT_TRY_LATER):
+    sizes_bytes: list[int] = []
+    with errors_end_it(temporary=EXIT_TRY_LATER), bar("copying", shown=not quiet) as told:
         try:
+            due = days_due(config, everything=everything) if told.is_shown else 0
             for copied in publish(config, everything=everything, is_logged=quiet):
-                done += 1
+                sizes_bytes.append(copied.size_bytes)
+                told(len(sizes_bytes), due)
                 if not quiet:
-                    click.echo(f"{printable(copied.key)}: {copied.size_bytes} bytes")
+                    told.say(f"{printable(copied.key)}: {copied.size_bytes} bytes")
         except TemporaryError:
             if quiet:  # the log has it, once
                 raise SystemExit(EXIT_TRY_LATER) from None
             raise
-    if not quiet:
-        click.echo(f"{done} snapshots copied" if done else "all snapshots are published")
+    if quiet:
+        return
+    copies = f"{counted(len(sizes_bytes), 'snapshot')} copied, {size(sum(sizes_bytes))}"
+    click.echo(copies if sizes_bytes else "all snapshots are published")

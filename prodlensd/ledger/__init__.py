@@ -6,6 +6,7 @@ from prodlensd.ledger.connection import (
     LedgerLockedError,
     LedgerLostError,
     check_is_there,
+    sqlite_version,
 )
 from prodlensd.ledger.days import Partition, Snapshots, Span, span_of
 from prodlensd.ledger.heartbeat import Heartbeat
@@ -73,4 +74,5 @@ __all__ = [
     "check_is_there",
     "place_of",
     "span_of",
+    "sqlite_version",
 ]

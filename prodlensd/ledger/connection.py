@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
@@ -202,6 +203,25 @@ class ReadOnly(Database):
         """What SQLite finds wrong with the database, `most` at most. Reads all of it."""
         found = [fault for (fault,) in self.all(f"PRAGMA integrity_check({most})")]
         return [] if found == ["ok"] else found
+
+    def quick_faults(self, most: int, most_s: float) -> list[str] | None:
+        """What SQLite finds wrong at a quick look, `most` at most; None: it would take longer."""
+        end_s = time.monotonic() + most_s
+        self.db.set_progress_handler(lambda: time.monotonic() > end_s, 10_000)
+        try:
+            with translated(self.path):
+                try:
+                    found = [row[0] for row in self.db.execute(f"PRAGMA quick_check({most})")]
+                except apsw.InterruptError:
+                    return None
+        finally:
+            self.db.set_progress_handler(None)
+        return [] if found == ["ok"] else [str(fault) for fault in found]
+
+
+def sqlite_version() -> str:
+    """The version of SQLite that reads and writes ledgers."""
+    return apsw.sqlite_lib_version()
 
 
 def check_is_there(path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
@@ -31,6 +32,16 @@ def callback_source() -> str:
     return files("prodlensd").joinpath("litellm_callback.py").read_text(encoding="utf-8")
 
 
+def callback_folder(env: Mapping[str, str]) -> Path:
+    """Where the callback writes with these variables: as its `log_folder`, which is not imported.
+
+    See `callback_source` for why not.
+    """
+    home = env.get("PRODLENSD_HOME") or "~/.local/share/prodlensd"
+    folder = env.get("LITELLM_LOG_DIR") or f"{home}/logs"
+    return Path(folder).expanduser().absolute()
+
+
 def next_steps(config_path: Path, log_folder: Path, port: int = DEFAULT_PORT) -> str:
     """What to type to start the proxy with this config and to send one's tools through it.
 
@@ -41,10 +52,10 @@ def next_steps(config_path: Path, log_folder: Path, port: int = DEFAULT_PORT) ->
 Start the proxy, and keep the master key, which your tools show to the proxy:
 
   export LITELLM_MASTER_KEY=sk-$(openssl rand -hex 32)
-  export LITELLM_LOG_DIR={_quoted(log_folder)}
+  export LITELLM_LOG_DIR={quoted(log_folder)}
   export LITELLM_LOCAL_MODEL_COST_MAP=True  # use the prices LiteLLM ships, fetch none
   export ANTHROPIC_API_KEY=... OPENAI_API_KEY=...
-  litellm --config {_quoted(config_path)} --host 127.0.0.1 --port {port}
+  litellm --config {quoted(config_path)} --host 127.0.0.1 --port {port}
 
 Claude Code, in a repository and a shell with the same LITELLM_MASTER_KEY (the
 two headers stand on two lines in one pair of quotes):
@@ -62,7 +73,7 @@ session_id, developer_id and repo in the request's metadata):
 """
 
 
-def _quoted(path: Path) -> str:
+def quoted(path: Path) -> str:
     """The path for a shell; with what is not printable as bash, ksh and zsh read it."""
     if (text := str(path)).isprintable():
         return shlex.quote(text)

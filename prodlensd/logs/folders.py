@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from prodlensd.model import Fault, Sighting, file_id
+from prodlensd.text import some
 
 #: How many of the files that a rule passes over are named; the others are counted.
 _MAX_NAMED: Final = 3
@@ -40,8 +41,7 @@ class PassedOver:
     @property
     def named(self) -> str:
         """The first few names without their folders, unescaped: not to be printed as they are."""
-        more = ["…"] if self.count > len(self.names) else []
-        return ", ".join([*map(os.path.basename, self.names), *more])
+        return some([*map(os.path.basename, self.names)], self.count)
 
 
 @dataclass(slots=True)
@@ -79,7 +79,7 @@ class Folders:
         recursive: bool,
         own: Iterable[Path] = (),
     ) -> None:
-        self._directories = [os.fspath(directory) for directory in directories]
+        self.directories = [os.fspath(directory) for directory in directories]
         self._included = re.compile("|".join(map(translate, include)))
         self._recursive = recursive
         self._own = [os.fspath(path) for path in own]
@@ -89,7 +89,7 @@ class Folders:
         """Looks at every file in the folders."""
         found = Found()
         self._own_ids = self._see_own()
-        folders = list(self._directories)
+        folders = list(self.directories)
         while folders:
             folder = folders.pop()
             try:
@@ -130,8 +130,8 @@ class Folders:
     def sight(self, path: str) -> Sighting | None:
         """The log at this path; None when there is none, or it is not to be followed."""
         folder, name = os.path.split(path)
-        within = folder in self._directories or (
-            self._recursive and any(folder.startswith(f"{root}/") for root in self._directories)
+        within = folder in self.directories or (
+            self._recursive and any(folder.startswith(f"{root}/") for root in self.directories)
         )
         if not within or not self._included.match(name) or not is_text(path):
             return None

@@ -127,6 +127,11 @@ class Tailer:
                 source.close()
                 del self._open[source_id]
 
+    @property
+    def directories(self) -> list[str]:
+        """The folders that it looks at."""
+        return self._folders.directories
+
     def faults(self, now_ns: int) -> list[Fault]:
         """What could not be read when it was last tried. `now_ns` is since 1970."""
         faults = (self._sources[source_id].fault(now_ns) for source_id in sorted(self._faulty))

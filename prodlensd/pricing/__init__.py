@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from prodlensd.pricing.child import BookUnavailableError, ChildBook
-from prodlensd.pricing.litellm_map import known_models
+from prodlensd.pricing.litellm_map import known_models, newest_day
 from prodlensd.pricing.overrides import Override
 from prodlensd.pricing.pricer import Pins, Pricer, provider_of
 from prodlensd.pricing.rates import (
@@ -40,5 +40,6 @@ __all__ = [
     "from_list",
     "known_models",
     "modifiers_of",
+    "newest_day",
     "provider_of",
 ]

@@ -8,6 +8,7 @@ the same. Before that, no price is known. The map is licensed as LICENSE.litellm
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Mapping
 from datetime import datetime
 from functools import cache
@@ -40,6 +41,12 @@ class _Map(NamedTuple):
     rates: list[list[Any]]
     sellers: Collection[str]
     names: Mapping[str, Mapping[str, Any]]
+
+
+def newest_day() -> str:
+    """The day of the newest map, as YYYY-MM-DD; by the head of the file. Raises OSError."""
+    with Path(__file__).with_name(_FILE).open(encoding="utf-8") as file:
+        return max(re.findall(r'\["([0-9-]{10})"', file.readline()), default="")
 
 
 @cache

@@ -15,7 +15,7 @@ from prodlensd.durable import replacing
 from prodlensd.model import OperationalError
 
 #: Longer than `systemctl stop`, which gives the daemon ten seconds.
-_TIMEOUT_S: Final = 60
+_TIMEOUT_S: Final = 60.0
 _POLL_S: Final = 0.2
 
 
@@ -88,8 +88,14 @@ def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
     return holds
 
 
-def ask(env: Mapping[str, str], *command: str) -> subprocess.CompletedProcess[str]:
-    """Runs a program of the system and takes its output. Raises ServiceError without an answer."""
+def ask(
+    env: Mapping[str, str], *command: str, timeout_s: float | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Runs a program of the system and takes its output. Raises ServiceError without an answer.
+
+    Without a time of its own it may take as long as stopping the daemon does.
+    """
+    patience_s = timeout_s or _TIMEOUT_S
     program = shutil.which(command[0], path=env.get("PATH"))
     if program is None:
         raise ServiceError(f"there is no {command[0]} on this machine")
@@ -101,12 +107,12 @@ def ask(env: Mapping[str, str], *command: str) -> subprocess.CompletedProcess[st
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=_TIMEOUT_S,
+            timeout=patience_s,
             check=False,
         )
     except subprocess.TimeoutExpired as error:
         raise ServiceError(
-            f"{shlex.join(command)}: no answer within {_TIMEOUT_S} seconds"
+            f"{shlex.join(command)}: no answer within {patience_s:g} seconds"
         ) from error
     except OSError as error:
         raise ServiceError(f"{program}: {error.strerror}") from error

@@ -32,12 +32,16 @@ _RUNTIME: Final = Path("/run/user")
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """How the service is: a word of its manager's, and details from it."""
+    """How the service is: a word of its manager's, and details from it.
+
+    `is_enabled`: whether it starts by itself.
+    """
 
     word: str
     is_up: bool = False
     has_failed: bool = False
     detail: str = ""
+    is_enabled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,8 @@ class Manager(ABC):
 
     path: Path
     env: Mapping[str, str]
+    #: How long `state` waits for an answer; None: as long as for anything else.
+    timeout_s: float | None = None
     #: The commands that start and stop the service, and the one that shows its log.
     start_hint: str
     stop_hint: str
@@ -164,9 +170,12 @@ class Systemd(Manager):
 
     def state(self) -> State:
         """The state by `systemctl show`."""
-        names = ("LoadState", "ActiveState", "SubState", "StatusText", "MainPID", "Result")
+        names = (
+            *("LoadState", "UnitFileState", "ActiveState", "SubState", "StatusText"),
+            *("MainPID", "Result"),
+        )
         command = ("systemctl", *self._scope, "show", "--property", ",".join(names), UNIT)
-        done = ask(self.env, *command)
+        done = ask(self.env, *command, timeout_s=self.timeout_s)
         if done.returncode != 0:
             raise ServiceError(f"{shlex.join(command)}: {done.stderr.strip()}")
         shown = dict.fromkeys(names, "")
@@ -185,6 +194,7 @@ class Systemd(Manager):
             is_up=word in ("active", "reloading"),
             has_failed=has_failed,
             detail=", ".join(detail),
+            is_enabled=shown["UnitFileState"].startswith("enabled"),
         )
 
     def _make_user(self, runner: Runner) -> None:
@@ -255,17 +265,19 @@ class Launchd(Manager):
 
     def state(self) -> State:
         """The state by `launchctl print`."""
-        done = ask(self.env, "launchctl", "print", self._target)
+        done = ask(self.env, "launchctl", "print", self._target, timeout_s=self.timeout_s)
         if done.returncode != 0:
             return State("not installed")
         shown = dict(re.findall(r"(?m)^\t(state|pid|last exit code) = (.*)$", done.stdout))
         is_up = shown.get("state") == "running"
         if is_up:
-            return State("running", is_up=True, detail=f"pid {shown.get('pid', '?')}")
+            detail = f"pid {shown.get('pid', '?')}"
+            return State("running", is_up=True, detail=detail, is_enabled=True)
         code = shown.get("last exit code", "")
         has_failed = code.isdecimal() and code != "0"
         detail = f"last exit code {code}" if code else ""
-        return State(shown.get("state", "unknown"), has_failed=has_failed, detail=detail)
+        word = shown.get("state", "unknown")
+        return State(word, has_failed=has_failed, detail=detail, is_enabled=True)
 
     def _bootout(self, runner: Runner) -> None:
         if self.state().word != "not installed":

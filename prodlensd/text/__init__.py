@@ -10,6 +10,7 @@ from prodlensd.text.plain import (
     short_count,
     short_money,
     size,
+    some,
 )
 from prodlensd.text.suggestions import alike, did_you_mean, none_of
 from prodlensd.text.tables import (
@@ -44,4 +45,5 @@ __all__ = [
     "short_count",
     "short_money",
     "size",
+    "some",
 ]

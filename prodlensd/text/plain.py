@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Final
 
@@ -81,6 +82,13 @@ def latency(ms: float) -> str:
 def counted(count: int, thing: str) -> str:
     """A count and its thing: "1 call", "12,345 calls"."""
     return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
+
+
+def some(names: Sequence[str], count: int | None = None, most: int = 3) -> str:
+    """The first few names, and how many more there are: of these, or of `count`."""
+    more = (len(names) if count is None else count) - len(names[:most])
+    named = ", ".join(names[:most])
+    return f"{named} and {more:,} more" if more > 0 else named
 
 
 def size(count: float) -> str:

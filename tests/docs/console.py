@@ -230,8 +230,7 @@ class Shell:
             os.close(end)
             os.close(terminal)
         text = _COLOUR.sub("", printed.decode(errors="backslashreplace").replace("\r\n", "\n"))
-        # A progress bar leaves an empty line at the beginning of a terminal that cannot draw it.
-        text = text.replace(str(self.home), "/home/you").lstrip("\n").rstrip()
+        text = text.replace(str(self.home), "/home/you").rstrip()
         return process.wait(timeout=_PATIENCE_S), text
 
 

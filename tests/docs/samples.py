@@ -223,6 +223,7 @@ def _ingest(home: Path, logs: dict[str, list[str]]) -> None:
     subprocess.run(
         [sys.executable, "-m", "prodlensd", "run", "--once", "--config", str(config)],
         env=os.environ | {"PRODLENSD_HOME": str(home)},
+        stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         timeout=_PATIENCE_S,
         check=True,

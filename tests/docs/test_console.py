@@ -71,7 +71,11 @@ class TestARightPage:
         assert [] == faults(a_page(*lines), tmp_path, {})
 
     def test_is_run_on_the_sample_that_it_names(self, tmp_path: Path) -> None:
-        shown = ("$ prodlensd run --once 2>/dev/null", "$ prodlensd verify", "sources   1 of 1 …")
+        shown = (
+            "$ prodlensd run --once >/dev/null 2>&1",
+            "$ prodlensd verify",
+            "sources   1 of 1 …",
+        )
         page = a_page(*shown, "ledger    1 lines = 0 traces …", "…", "verdict   proven complete")
         sampled = page.replace("```console", "<!-- sample: a_log -->\n\n```console")
         assert [] == faults(sampled, tmp_path / "with", {"a_log": a_log})

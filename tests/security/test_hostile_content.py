@@ -169,7 +169,8 @@ def test_on_a_terminal_what_the_daemon_says_steers_nothing(house: House) -> None
     ours, theirs = pty.openpty()
     daemon = subprocess.Popen(
         [*COMMAND, "run", "--once"],
-        env=house.environment | {"NO_COLOR": "1"},
+        # A terminal that can take no progress bar, which steers it in a way of its own.
+        env=house.environment | {"NO_COLOR": "1", "TERM": "dumb"},
         cwd=house.work,
         stdout=theirs,
         stderr=theirs,

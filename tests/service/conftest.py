@@ -39,6 +39,11 @@ class Machine:
             check=False,
         )
 
+    def log_a_call(self) -> None:
+        """Appends a trace line to a log."""
+        with (self.logs / "calls.jsonl").open("ab") as log:
+            log.write(b'{"timestamp": "2026-11-22T18:00:00Z", "cost_usd": 0.1, "usage": {}}\n')
+
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Starts a daemon and waits for its first heartbeat."""
         with self.log.open("ab") as log:

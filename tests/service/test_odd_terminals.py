@@ -43,6 +43,8 @@ ARGUMENTS = [
     "status -q",
     "status --exit docker",
     "status --textfile NEW",
+    "doctor",
+    "doctor --json",
     *(f"report --by day --since always --format {form}" for form in ("table", "json", "csv", "md")),
     *(f"report --by developer,model --since always --format {form}" for form in ("table", "md")),
     "report --timezone Nonsense/Zone",
@@ -118,6 +120,8 @@ def test_all_of_these_commands_do_something_ordinarily(place: Place) -> None:
     assert {
         "no-such-command": 2,
         "status -c NEW": 3,
+        "doctor": 1,
+        "doctor --json": 1,
         "report --timezone Nonsense/Zone": 2,
         "prices show 日本": 1,
         "prices check": 1,

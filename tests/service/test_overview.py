@@ -92,7 +92,7 @@ def test_where_nothing_was_before_there_is_no_change(desk: Desk) -> None:
 
 def test_an_empty_ledger_says_where_to_look(desk: Desk) -> None:
     desk.ingest()
-    assert "no calls yet: prodlensd status says whether something is amiss" in overview(desk)
+    assert "no calls yet: prodlensd doctor says what is not wired" in overview(desk)
 
 
 def test_without_a_ledger_there_is_one_clear_sentence(desk: Desk) -> None:

@@ -235,7 +235,7 @@ def test_dashboard_and_alerts_use_only_what_is_exported(ingested: config.Config)
 
 
 def test_the_alerts_are_sound() -> None:
-    assert "3 rules found" in promtool("check", "rules", ALERTS)
+    assert "4 rules found" in promtool("check", "rules", ALERTS)
 
 
 def test_each_alert_fires_when_it_should_and_only_then() -> None:

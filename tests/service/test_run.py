@@ -140,7 +140,10 @@ def test_a_killed_daemons_lock_does_not_keep_the_next_one_out(machine: Any) -> N
 def test_once_ingests_everything_compacts_and_exits(machine: Any) -> None:
     append(machine, *(line(n, ids=True) for n in range(1000)))
     done = machine.command("run", "--once")
-    assert (done.returncode, done.stdout) == (0, "")
+    assert (0, "1,000 calls from 1 file, $1.00; see prodlensd report\n") == (
+        done.returncode,
+        done.stdout,
+    )
     assert machine.query("SELECT count(*) FROM traces") == [1000]
     assert [path.name for path in (machine.home / "parquet").glob("*/*.parquet")]
 

@@ -29,6 +29,13 @@ def checks(content: dict[str, Any]) -> dict[str, str]:
     return {check["name"]: check["state"] for check in content["checks"]}
 
 
+def start_after_a_call(machine: Any) -> Any:
+    """A daemon on a ledger that has read a call: one that nothing is wrong with."""
+    machine.log_a_call()
+    assert machine.command("run", "--once").returncode == 0
+    return machine.start()
+
+
 def test_with_nothing_there_yet_it_is_critical_and_says_what_to_do(machine: Any) -> None:
     done = machine.command("status")
     assert done.returncode == 2
@@ -37,7 +44,7 @@ def test_with_nothing_there_yet_it_is_critical_and_says_what_to_do(machine: Any)
 
 
 def test_alive_it_is_ok_and_stopped_it_is_critical(machine: Any) -> None:
-    daemon = machine.start()
+    daemon = start_after_a_call(machine)
     code, content = report(machine)
     assert (code, content["state"], content["figures"]["pid"]) == (0, "ok", daemon.pid)
     daemon.terminate()
@@ -136,6 +143,7 @@ def test_a_bug_is_unknown_and_not_a_warning(machine: Any) -> None:
 def test_the_limits_of_the_configuration_are_in_force(
     machine: Any, wait_until: Callable[..., Any]
 ) -> None:
+    machine.log_a_call()
     (machine.logs / "a.jsonl").write_bytes(b"garbage\n")
     machine.config.write_text("[status]\ndead_letters_warning_count = 1\n")
     machine.start()
@@ -146,7 +154,7 @@ def test_the_limits_of_the_configuration_are_in_force(
 
 
 def test_the_line_of_a_healthy_daemon(machine: Any) -> None:
-    daemon = machine.start()
+    daemon = start_after_a_call(machine)
     done = machine.command("status", "--line")
     assert done.returncode == 0
     assert done.stdout.startswith(f"PRODLENSD OK - daemon running, pid {daemon.pid}; ")
@@ -268,7 +276,7 @@ class TestAnotherUser:
             )
 
     def test_who_may_only_read_sees_the_daemon_run_hang_and_stop(self, machine: Any) -> None:
-        daemon = machine.start()
+        daemon = start_after_a_call(machine)
         self.share(machine)
         before = sorted(machine.home.iterdir())
         done = as_nobody("status")
@@ -292,7 +300,7 @@ class TestAnotherUser:
         assert "not running (stopped" in done.stdout
 
     def test_root_is_told_whose_daemon_it_is(self, machine: Any) -> None:
-        machine.start()
+        start_after_a_call(machine)
         assert "another user" not in machine.command("status").stdout
         os.chown(machine.home / "prodlens.db.lock", NOBODY, NOBODY)
         done = machine.command("status")

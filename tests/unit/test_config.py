@@ -113,7 +113,7 @@ class TestDefaults:
                 wal_warning_bytes=268_435_456,
                 snapshot_warning_intervals=3,
                 unpriced_warning_share=0.01,
-                silence_warning_s=0,
+                silence_warning_s=604_800,
             ),
             log=config.Log(level="info"),
         )

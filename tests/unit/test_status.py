@@ -53,6 +53,7 @@ class Observed:
         with Ledger(self.path):
             pass
         self.beat()
+        self.has_read_a_call()
 
     def sql(self, sql: str, *bindings: object) -> None:
         with apsw.Connection(str(self.path)) as db:
@@ -74,6 +75,14 @@ class Observed:
         self.sql(
             f"INSERT OR REPLACE INTO daemon (id, {', '.join(beat)}) VALUES (1, {marks})",
             *beat.values(),
+        )
+
+    def has_read_a_call(self) -> None:
+        """Of a log that is gone: the ledger is not one that no line has ever come to."""
+        self.sql(
+            "INSERT INTO source (path, host, dev, inode, size_bytes, offset, chain, "
+            "first_seen_us, state, lines, traces, records) "
+            "VALUES ('', '', 0, 0, 1, 1, x'', 0, 'gone', 1, 1, 1)"
         )
 
     def follows(
@@ -157,7 +166,7 @@ def refused(ledger: Observed) -> None:
 
 def unpriced(ledger: Observed) -> None:
     ledger.writes(b"")
-    ledger.follows(0, 0, lines=100, traces=100, records=100)
+    ledger.follows(0, 0, lines=99, traces=99, records=99)
     ledger.sql("INSERT INTO tally VALUES ('cost_source', 'unpriced', 29)")
 
 
@@ -751,7 +760,9 @@ def test_a_dead_callback_is_told_from_a_dead_proxy_and_from_a_quiet_team(ledger:
     assert "start the LiteLLM proxy" in dead.remedy
     assert "set proxy.url" in not_asked.remedy
     assert all(found.state == "warning" for found in (quiet, dead, not_asked))
-    assert [c.name for c in ledger.look().checks if c.name == "proxy"] == []
+    assert check(ledger.look(), "proxy").value == "not asked, last line 2 h ago"
+    never = ledger.look(silence_warning_s=0)
+    assert [c.name for c in never.checks if c.name == "proxy"] == []
 
 
 def test_the_last_line_is_known_by_the_file_even_while_nobody_reads_it(ledger: Observed) -> None:
