@@ -28,7 +28,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 help: ## list what there is to make
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
 
-demo: $(PROGRAM) ## read three sample traces in a scratch folder; show status and report
+demo: $(PROGRAM) ## read three sample traces and a made-up month in a scratch folder; show what is told of them
 	@$(BIN)/prodlensd demo
 
 run: $(PROGRAM) ## run the daemon in the foreground (ARGS="--once" for one pass)

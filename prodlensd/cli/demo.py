@@ -15,21 +15,31 @@ from typing import Final
 import click
 
 from prodlensd import child
+from prodlensd.answers.periods import local_time
 from prodlensd.app.demo import COLUMNS, count_lines, sample_calls
+from prodlensd.app.made_up import month
 from prodlensd.cli import config_option, fail
 from prodlensd.cli.tables import NAME_CELLS, drawn
-from prodlensd.text import Column
+from prodlensd.cli.zone import time_zone
+from prodlensd.moments import now_us
+from prodlensd.text import Column, counted
 
 _PATIENCE_S: Final = 20.0
 _LEDGER: Final = "prodlens.db"
+_NEXT: Final = """\
+To see your own calls:
+  prodlensd service install          a daemon that is always there
+  prodlensd init --proxy ~/litellm   a LiteLLM proxy that logs for it
+  prodlensd doctor                   is everything wired?"""
 
 
 @click.command()
 @config_option
 def command(config_path: Path | None) -> None:
-    """Ingest three sample calls in a scratch folder; show the status and what they cost.
+    """Ingest three sample calls, then a month of made-up ones, and show what is told of them.
 
-    A real daemon runs there, with the default settings or those of --config, until they are shown.
+    A real daemon runs in a scratch folder, with the default settings or those of --config, until
+    all is shown: the status, what the samples cost, the overview and a report of the month.
 
     Example: prodlensd demo
 
@@ -59,10 +69,30 @@ def _show(home: Path, environment: dict[str, str], options: list[str]) -> None:
         titles = (*COLUMNS[:5], "cost", "source")
         columns = [Column(title, least_cells=NAME_CELLS) for title in titles]
         click.echo(drawn(columns, [tuple(map(str, row)) for row in rows]))
+        _show_month(home, environment, options)
     finally:
         daemon.terminate()
         code = daemon.wait(timeout=_PATIENCE_S)
-    click.echo(f"\nthe daemon stopped with exit code {code}; the scratch folder is gone")
+    click.echo(f"\nthe daemon stopped with exit code {code}; the scratch folder is gone\n\n{_NEXT}")
+
+
+def _show_month(home: Path, environment: dict[str, str], options: list[str]) -> None:
+    """Logs a month of calls, and prints what the commands say of it once it is ingested."""
+    logs = month(local_time(now_us(), time_zone(None)))
+    count, before = sum(map(len, logs.values())), count_lines(home / _LEDGER) or 0
+    click.echo("\nNow a month of a team of six. All of it is made up, and the same every time.")
+    for name, lines in logs.items():
+        (home / "logs" / name).write_text("".join(f"{line}\n" for line in lines), "utf-8")
+    written = time.perf_counter()
+    _await(partial(_has_lines, home, before + count), home)
+    took_ms = (time.perf_counter() - written) * 1000
+    calls, files = counted(count, "call"), counted(len(logs), "file")
+    click.echo(f"{calls} from {files}, in the ledger after {took_ms:.0f} ms\n")
+    for arguments in ([], ["report", "--by", "developer"]):
+        click.echo(f"→ {' '.join(['prodlensd', *arguments])}")
+        child.start(*arguments, *options, env=environment, stdout=None).wait()
+        click.echo()
+    click.echo("More of it: --by model, --by day,team, --compare, --format json, prodlensd sql …")
 
 
 def _write_calls(home: Path) -> None:

@@ -146,7 +146,9 @@ def test_the_callback_cannot_be_installed_where_it_cannot_be_written(
     assert "cannot write" in done.stderr
 
 
-def test_demo_shows_the_sample_calls_at_their_true_cost_and_leaves_nothing(machine: Any) -> None:
+def test_demo_shows_the_samples_at_their_cost_and_a_month_and_leaves_nothing(
+    machine: Any,
+) -> None:
     machine.config.write_text("not toml [")  # of this machine: the demo must not look at it
     done = machine.command("demo")
     assert done.returncode == 0, done.stderr
@@ -154,6 +156,12 @@ def test_demo_shows_the_sample_calls_at_their_true_cost_and_leaves_nothing(machi
         assert cost in done.stdout
     assert "health    ok" in done.stdout
     assert "stopped with exit code 0" in done.stdout
+    assert "\n2,806 calls from 2" in done.stdout
+    overview, _, report = done.stdout.partition("→ prodlensd report --by developer\n")
+    assert "\nAI usage on " in overview
+    assert "\nchloé@example.com " in report
+    assert "\ntotal               2,806   3.3 % " in report
+    assert "prodlensd service install " in report
     assert not machine.ledger.exists()
     folder = done.stdout.split("a daemon runs in ")[1].split(",")[0]
     assert not Path(folder).exists()
