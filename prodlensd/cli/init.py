@@ -40,6 +40,10 @@ _NEXT = """\
 Next, the daemon as a service (in the foreground: prodlensd run{config}):
 
   prodlensd service install{config}
+
+and then, whether all is wired:
+
+  prodlensd doctor{config}
 """
 
 
