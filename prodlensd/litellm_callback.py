@@ -30,6 +30,7 @@ import logging
 import math
 import os
 import re
+import stat
 import threading
 import time
 from collections import OrderedDict
@@ -683,7 +684,7 @@ def append_line(folder: Path, line: str) -> None:
     path = folder / f"litellm-traces-{datetime.now(UTC):%Y-%m-%d}.jsonl"
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     make_folder(folder)
-    file = os.open(path, flags, 0o600)
+    file = os.open(path, flags, file_mode(folder))
     try:
         size = os.fstat(file).st_size
         is_torn = size > 0 and os.pread(file, 1, size - 1) != b"\n"
@@ -692,6 +693,15 @@ def append_line(folder: Path, line: str) -> None:
             raise OSError(errno.ENOSPC, "only a part of the line fitted on the disk")
     finally:
         os.close(file)
+
+
+def file_mode(folder: Path) -> int:
+    """The owner's only, but in a folder that its group may read and that hands this group on.
+
+    Such a folder (set-group-ID, as in 2770) was made by somebody for a reader of another user.
+    """
+    shared = stat.S_ISGID | stat.S_IRGRP
+    return 0o640 if folder.stat().st_mode & shared == shared else 0o600
 
 
 def make_folder(folder: Path) -> None:

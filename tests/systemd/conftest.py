@@ -39,7 +39,7 @@ group=/sys/fs/cgroup/$1
 case $2 in
 boot)
     mount -t tmpfs tmpfs "$4"
-    tar -C "$4" -xf "$3"
+    tar -C "$4" -xf "$3" --exclude=./opt/wheels
     mkdir "$group"
     echo $$ > "$group/cgroup.procs"
     root=$4

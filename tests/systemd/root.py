@@ -1,5 +1,7 @@
 """A small system with systemd and prodlensd's dependencies, made once and kept as one tar file.
 
+It also holds, as wheels, what installs prodlensd there: tests/container makes an image of those.
+
 It is of the machine's own release and comes from the mirror that apt uses here. It is made, and
 later booted, in a mount namespace of its own and in memory: no device file, no mount and no /proc
 of it is ever to be seen by whoever copies or searches this project's folder.
@@ -33,8 +35,9 @@ _PACKAGES: Final = (
     "systemd",
     "systemd-sysv",
 )
-_WHEELS: Final = "/opt/wheels"
-_UNNEEDED: Final = ("dev/*", "proc/*", "sys/*", "opt/wheels", "var/cache/*", "var/lib/apt/lists/*")
+#: What pip installs and builds prodlensd with, and prodlensd's dependencies, for the root's Python.
+WHEELS: Final = "/opt/wheels"
+_UNNEEDED: Final = ("dev/*", "proc/*", "sys/*", "var/cache/*", "var/lib/apt/lists/*")
 #: A namespace that takes all its mounts and processes with it when it ends.
 NAMESPACE: Final = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
 
@@ -79,7 +82,8 @@ def _make(root: str, tar: str) -> None:
     _run("debootstrap", *options, suite, root, mirrors[0])
     _inside(root, "python3", "-m", "venv", VENV)
     version = _inside(root, "python3", "-c", "import sys; print(*sys.version_info[:2], sep='.')")
-    project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
+    dependencies = project["project"]["dependencies"]
     _run(
         *(sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:"),
         *(f"--python-version={version.strip()}", "--implementation=cp"),
@@ -87,11 +91,11 @@ def _make(root: str, tar: str) -> None:
             f"--platform={name}_{platform.machine()}"
             for name in ("manylinux_2_28", "manylinux2014")
         ),
-        *(f"--constraint={PROJECT / 'constraints.txt'}", f"--dest={root}{_WHEELS}"),
-        *project["dependencies"],
+        *(f"--constraint={PROJECT / 'constraints.txt'}", f"--dest={root}{WHEELS}"),
+        *("pip", *project["build-system"]["requires"], *dependencies),
     )
-    pip = [f"{VENV}/bin/pip", "install", "--quiet", "--no-index", f"--find-links={_WHEELS}"]
-    _inside(root, *pip, *project["dependencies"])
+    pip = [f"{VENV}/bin/pip", "install", "--quiet", "--no-index", f"--find-links={WHEELS}"]
+    _inside(root, *pip, *dependencies)
     (Path(root) / "etc/machine-id").write_text("")
     _run("tar", "-C", root, "-cf", tar, *(f"--exclude=./{path}" for path in _UNNEEDED), ".")
 
