@@ -21,6 +21,7 @@ from urllib.parse import parse_qsl, urlsplit
 import msgspec
 from msgspec import Meta
 
+from prodlensd.access import refusal
 from prodlensd.model import OperationalError
 from prodlensd.text import did_you_mean
 
@@ -305,7 +306,7 @@ def _read(file: Path) -> dict[str, Any] | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise ConfigError(f"{file}: cannot be read: {error.strerror}") from error
+        raise ConfigError(f"{file}: cannot be read: {refusal(file, error)}") from error
     except (ValueError, RecursionError) as error:  # bad syntax, with line and column; not UTF-8
         raise ConfigError(f"{file}: not valid TOML: {error}") from error
 

@@ -14,6 +14,7 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 from prodlensd import __version__, child
+from prodlensd.access import refusal
 from prodlensd.app import due
 from prodlensd.app.books import Books, fingerprint
 from prodlensd.app.following import follow, own_files
@@ -45,7 +46,12 @@ def run(
     with ExitStack() as stack:
         signals = caught or stack.enter_context(Signals())
         _create_store_folder(config.store.path.parent)
-        stack.enter_context(InstanceLock(config.store.path))
+        try:
+            stack.enter_context(InstanceLock(config.store.path))
+        except OSError as error:
+            folder = config.store.path.parent
+            why = refusal(folder, error, os.W_OK)
+            raise OperationalError(f"store.path: cannot write in {folder}: {why}") from error
         if not config.store.path.exists():
             log.info("beginning a new ledger", store=str(config.store.path))
         log.info("started", version=__version__, pid=os.getpid(), store=str(config.store.path))

@@ -16,6 +16,7 @@ from fnmatch import translate
 from pathlib import Path
 from typing import Final
 
+from prodlensd.access import refusal
 from prodlensd.model import Fault, Sighting, file_id
 from prodlensd.text import some
 
@@ -98,7 +99,7 @@ class Folders:
                         self._take(entry, found, folders)
             except OSError as error:
                 named = folder if is_text(folder) else ascii(folder)
-                found.faults.append(Fault(named, error.strerror or str(error)))
+                found.faults.append(Fault(named, refusal(Path(folder), error)))
         return found
 
     def _take(self, entry: os.DirEntry[str], found: Found, folders: list[str]) -> None:

@@ -9,8 +9,10 @@ file is read again from 0 as a new source. Reading too often is harmless; the ke
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Final, NamedTuple
 
+from prodlensd.access import refusal
 from prodlensd.logs.content import (
     LongRead,
     Plain,
@@ -179,7 +181,7 @@ class Source:
 
     def fail(self, error: OSError) -> None:
         """Notes why it could not be opened or read."""
-        self._error = error.strerror or str(error)
+        self._error = refusal(Path(self.checkpoint.path), error)
 
     @property
     def is_faulty(self) -> bool:
