@@ -15,9 +15,12 @@ PROGRAM := $(VENV)/.program
 DEV := $(VENV)/.dev
 REAL_PROGRAMS := $(VENV)/.real-programs
 
-# What those tests ask besides: a systemd in a container of its own, Prometheus, strace, Spark (on Java), shells.
-SYSTEM_PROGRAMS := debootstrap systemd-nspawn systemd-analyze prometheus promtool strace java zsh fish man
-SYSTEM_PACKAGES := debootstrap systemd systemd-container prometheus strace default-jre-headless zsh fish man-db
+# What those tests ask besides: a systemd in a container of its own, Prometheus, strace, Spark (on Java), shells,
+# podman.
+SYSTEM_PROGRAMS := debootstrap systemd-nspawn systemd-analyze prometheus promtool strace java zsh fish man \
+  podman runc catatonit ip
+SYSTEM_PACKAGES := debootstrap systemd systemd-container prometheus strace default-jre-headless zsh fish man-db \
+  podman runc catatonit iproute2
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -67,7 +70,7 @@ system-packages:
 	  echo "make test-all installs, once and where missing:"; \
 	  echo "  into the system: $(SYSTEM_PACKAGES)"; \
 	  echo "  into $(VENV): pandas, Polars and atheris (470 MB)"; \
-	  echo "  into .cache: three LiteLLMs, Spark, moto, a GCS emulator, a small system with systemd (2.3 GB)"; }
+	  echo "  into .cache: three LiteLLMs, Spark, moto, a GCS emulator, podman-compose, a small system with systemd (2.4 GB)"; }
 	@missing=$$(for program in $(SYSTEM_PROGRAMS); do command -v $$program >/dev/null || echo $$program; done); \
 	[ -z "$$missing" ] && exit; \
 	echo "Installing $(SYSTEM_PACKAGES) with apt-get, for" $$missing; \

@@ -33,6 +33,7 @@ COMPOSE: Final = PROJECT / "container" / "compose.yaml"
 PORT: Final = 4000
 PROJECT_NAME: Final = "beside"
 BASE: Final = "localhost/base"
+IMAGE: Final = "localhost/prodlensd"
 
 #: All that podman keeps is in memory and seen by nobody else, and so is the network of the
 #: containers. It ends with its first process.
@@ -187,14 +188,13 @@ class Beside:
         )
 
     def up(self) -> None:
-        """Starts what does not run; both of them answer afterwards."""
+        """Starts what does not run; the daemon is healthy then, the proxy may take longer."""
         self.compose("up", "--detach", "--no-build")
-        self.until_both_answer()
+        until(self.is_healthy, "the daemon")
 
-    def until_both_answer(self) -> None:
-        """Waits for the proxy and the daemon."""
-        until(lambda: self.ask("status", "--exit", "docker").code == 0, "the daemon")
-        until(self._proxy_answers, "the proxy", within_s=3 * _DEADLINE_S)
+    def is_healthy(self) -> bool:
+        """Whether the compose file's health check says so; without systemd, it has to be asked."""
+        return self.podman.run("podman", "healthcheck", "run", container("prodlensd")).code == 0
 
     def _proxy_answers(self) -> bool:
         probe = "import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=10)"
@@ -203,6 +203,7 @@ class Beside:
 
     def call(self) -> dict[str, Any]:
         """Makes a call through the proxy: the call's id and its usage, as the client is told."""
+        until(self._proxy_answers, "the proxy", within_s=3 * _DEADLINE_S)
         address = f"http://127.0.0.1:{PORT}/v1/chat/completions"
         found: dict[str, Any] = json.loads(
             self.podman.must(sys.executable, "-c", _CALL, address, MASTER_KEY)
@@ -222,7 +223,7 @@ class Beside:
         run = [
             *("podman", "run", "--rm", "--network=none", "--read-only", "--read-only-tmpfs=false"),
             *("--cap-drop=all", "--security-opt=no-new-privileges", *options),
-            *(f"--entrypoint={command[0]}", "prodlensd", *command[1:]),
+            *(f"--entrypoint={command[0]}", IMAGE, *command[1:]),
         ]
         return self.podman.run(*run)
 
@@ -246,23 +247,21 @@ class Beside:
         until(lambda: wanted <= self.calls().keys(), "the calls")
         return self.calls()
 
-    def health(self) -> Done:
-        """Runs the health check of the compose file; without systemd podman does not by itself."""
-        return self.podman.run("podman", "healthcheck", "run", container("prodlensd"))
-
     def kill(self, service: str) -> int:
         """Kills a container's first process, waits for its next, and returns which it killed."""
-        before: int = self.state(service)["Pid"]
+        before: int = self.inspect(service)["State"]["Pid"]
         self.podman.must("kill", "-KILL", str(before))
-        until(lambda: self.state(service)["Pid"] not in (0, before), f"another {service}")
-        until(lambda: self.ask("status", "--exit", "docker").code == 0, "the daemon")
+        until(
+            lambda: self.inspect(service)["State"]["Pid"] not in (0, before), f"another {service}"
+        )
+        until(self.is_healthy, "the daemon")
         return before
 
-    def state(self, service: str) -> dict[str, Any]:
+    def inspect(self, service: str) -> dict[str, Any]:
         """What podman says of the container of a service."""
         (found,) = json.loads(self.podman.must("podman", "inspect", container(service)))
-        state: dict[str, Any] = found["State"]
-        return state
+        assert isinstance(found, dict)
+        return found
 
 
 def container(service: str) -> str:

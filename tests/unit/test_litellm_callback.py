@@ -1011,6 +1011,21 @@ def test_each_event_is_one_write_to_a_file_only_the_user_may_read(
     assert stat.S_IMODE(log_folder.stat().st_mode) == 0o700
 
 
+@pytest.mark.parametrize(
+    ("folder_mode", "file_mode"),
+    [(0o2770, 0o640), (0o2750, 0o640), (0o770, 0o600), (0o2700, 0o600), (0o2730, 0o600)],
+)
+def test_a_file_is_for_the_group_too_where_its_folder_hands_on_a_group_that_may_read(
+    log_folder: Path, folder_mode: int, file_mode: int
+) -> None:
+    log_folder.mkdir()
+    log_folder.chmod(folder_mode)
+    success(TraceLogger(), a_call())
+    (path,) = log_folder.iterdir()
+    assert stat.S_IMODE(path.stat().st_mode) == file_mode
+    assert stat.S_IMODE(log_folder.stat().st_mode) == folder_mode
+
+
 def test_the_file_is_named_for_the_utc_day_of_writing(log_folder: Path) -> None:
     days = {datetime.now(UTC).date()}
     success(TraceLogger(), a_call())
