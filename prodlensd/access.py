@@ -23,11 +23,11 @@ def refusal(path: Path, error: OSError, wanted: int = os.R_OK) -> str:
         (there, wanted),
     ):
         if not os.access(place, need, effective_ids=True):
-            return f"{reason}: {'it' if place == path else _text(place)} {_belongs(place)}"
+            return f"{reason}: {'it' if place == path else _text(place)} {_why(place)}"
     return reason
 
 
-def _belongs(place: Path) -> str:
+def _why(place: Path) -> str:
     found = place.stat()
     return (
         f"belongs to {found.st_uid}:{found.st_gid}, mode {stat.S_IMODE(found.st_mode):04o}, and "
