@@ -84,7 +84,7 @@ def test_the_daemon_has_no_privilege_and_no_network(beside: Beside) -> None:
     limits = beside.within("prodlensd", "cat", "/proc/1/limits").out
     assert re.search(r"(?m)^Max core file size\s+0\s+0\s", limits)
     host = beside.inspect("prodlensd")["HostConfig"]
-    assert (host["Memory"], host["PidsLimit"]) == (1 << 30, 512)
+    assert (host["Memory"], host["PidsLimit"], host["Init"]) == (1 << 30, 512, True)
 
 
 def test_the_proxy_has_no_privilege_either(beside: Beside) -> None:
@@ -146,8 +146,7 @@ def test_a_stop_is_in_time_even_at_the_very_start(beside: Beside) -> None:
     assert beside.inspect("prodlensd")["State"]["ExitCode"] == 0
     assert '"event":"stopped"' in beside.podman.run("podman", "logs", "--tail=1", name).err
     # Before it could say what to do with signals, it ends all the same.
-    beside.podman.must("podman", "start", name)
-    beside.compose("stop", "prodlensd")
+    beside.podman.must("sh", "-c", f"podman start {name} && podman stop {name}")
     assert beside.inspect("prodlensd")["State"]["ExitCode"] in (0, 128 + signal.SIGTERM)
 
 
