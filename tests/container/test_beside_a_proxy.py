@@ -191,7 +191,7 @@ def test_a_trace_that_the_group_may_not_read_is_named_and_read_once_it_may(besid
     )
     assert f"it belongs to 0:{USER}, mode 0600, and this is user {USER}:{USER}" in told[0]
     assert beside.within("litellm", "chmod", "640", file).code == 0
-    until(lambda: "faults" not in beside.ask("status").out, "no fault")
+    until(lambda: "private" not in beside.ask("status").out, "no fault")
     # The same calls, once more: none is counted twice.
     assert beside.ask("verify").code == 0
     assert beside.calls()
