@@ -96,7 +96,7 @@ class Done(NamedTuple):
 
 
 class Podman:
-    """Podman in namespaces of its own. Nothing that it made is left when it is closed."""
+    """Podman in namespaces of its own; it leaves nothing but, at times, an empty control group."""
 
     def __init__(self, folder: Path) -> None:
         #: Seen in there only: the storage, and the wheels.
@@ -143,7 +143,7 @@ class Podman:
         return done.out
 
     def close(self) -> None:
-        """Ends all containers, which leaves no control group behind, and then everything."""
+        """Ends all containers, which removes their control groups, and then everything."""
         try:
             self.run("podman", "rm", "--all", "--force", "--time=0")
         finally:
