@@ -14,13 +14,16 @@ import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from prodlensd import child
 from prodlensd.pricing.rates import Origin, PriceBook, Question, Quote, from_list
 
 #: Less than the five seconds in which a daemon has to stop.
 _PATIENCE_S: Final = 4.0
+#: A child that has not answered for so long will not. On a busy machine it may well take half of
+#: it to start, and one that is ended whenever it is late never would.
+_HUNG_S: Final = 60.0
 _IDLE_S: Final = 60.0
 #: Far fewer than can be answered while we are patient.
 _QUESTIONS_AT_ONCE: Final = 500
@@ -34,7 +37,7 @@ class ChildBook(PriceBook):
     """The price book that a module serves (see `serve`), asked through a pipe.
 
     `now_s` is a clock in seconds that never goes back. The mutable state: the child, the answers
-    that were asked for ahead, and when it was last asked.
+    that were asked for ahead, when it was last asked, and whether it has yet to answer.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class ChildBook(PriceBook):
         self._now_s = now_s
         self._expected: dict[Question, Quote] = {}
         self._asked_at_s = now_s()
+        self._is_late = False
 
     def quote(self, question: Question) -> Quote:
         """The child's quote. Raises BookUnavailableError."""
@@ -66,21 +70,31 @@ class ChildBook(PriceBook):
 
     def _ask(self, questions: Sequence[Question]) -> Iterator[Quote]:
         process = self._child or self.start()
-        self._asked_at_s = self._now_s()
         assert process.stdin and process.stdout  # noqa: S101, PT018 - PIPE below
         try:
+            if self._is_late:
+                self._answer(process.stdout)  # to what was asked before
+            self._asked_at_s = self._now_s()
             with suppress(BrokenPipeError):  # it may have ended, and its last line says why
                 process.stdin.write(json.dumps(questions).encode() + b"\n")
                 process.stdin.flush()
-            ready, _, _ = select.select([process.stdout], [], [], _PATIENCE_S)
-            answers = json.loads(process.stdout.readline() if ready else b"")
+            answers = json.loads(self._answer(process.stdout))
         except (OSError, ValueError) as error:
-            self.close()
+            if not self._is_late or self._now_s() - self._asked_at_s > _HUNG_S:
+                self.close()
             raise BookUnavailableError(f"the price book gave no answer: {error}") from error
         if isinstance(answers, str):
             self.close()
             raise BookUnavailableError(answers)
         return map(_quote, answers)
+
+    def _answer(self, answers: IO[bytes]) -> bytes:
+        """The next answer. Raises TimeoutError while there is none."""
+        ready, _, _ = select.select([answers], [], [], _PATIENCE_S)
+        self._is_late = not ready
+        if not ready:
+            raise TimeoutError(f"not within {_PATIENCE_S:.0f} s")
+        return answers.readline()
 
     def close(self) -> None:
         """Ends the child and frees its memory; the next question starts another."""
@@ -88,6 +102,7 @@ class ChildBook(PriceBook):
             self._child.kill()
             self._child.communicate()
             self._child = None
+        self._is_late = False
 
     def warm_up(self) -> None:
         """Waits until the child can answer. That it cannot is an error only when it is needed."""

@@ -1063,6 +1063,51 @@ def test_a_child_that_cannot_answer_is_a_fault_and_not_an_unknown_price() -> Non
     assert isinstance(fault.value, OSError)
 
 
+LATE_BOOK = """
+import json, os, sys, time
+for line in sys.stdin:
+    while not os.path.exists(sys.argv[1]):
+        time.sleep(0.01)
+    answers = [[None, 0, at_us, ["", "", ""], "late"] for _, _, at_us, _ in json.loads(line)]
+    print(json.dumps(answers), flush=True)
+"""
+
+
+def test_a_child_that_is_late_is_waited_for_and_its_late_answer_is_to_its_own_question(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_go = tmp_path / "let go"
+
+    def start(*arguments: str, **_: object) -> Any:
+        command = [sys.executable, "-c", LATE_BOOK, *arguments]
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    monkeypatch.setattr("prodlensd.child.start", start)
+    monkeypatch.setattr("prodlensd.pricing.child._PATIENCE_S", 0.01)
+    now_s = [0.0]
+    book = ChildBook("late_book", str(let_go), now_s=lambda: now_s[0])
+    try:
+        for _ in range(3):
+            with pytest.raises(BookUnavailableError, match="not within"):
+                book.quote(question("acme", "first", 1))
+        late = book._child
+        monkeypatch.setattr("prodlensd.pricing.child._PATIENCE_S", 60)
+        let_go.touch()
+        assert book.quote(question("acme", "second", 2)).until_us == 2
+        assert book._child is late is not None
+        let_go.unlink()
+        monkeypatch.setattr("prodlensd.pricing.child._PATIENCE_S", 0.01)
+        now_s[0] = 100.0
+        with pytest.raises(BookUnavailableError):
+            book.quote(question("acme", "third", 3))
+        now_s[0] = 200.0
+        with pytest.raises(BookUnavailableError):
+            book.quote(question("acme", "third", 3))
+        assert book._child is None  # it hangs: the next question starts another
+    finally:
+        book.close()
+
+
 def test_the_daemons_side_never_loads_the_heavy_libraries() -> None:
     program = (
         "import sys, prodlensd.pricing\n"
