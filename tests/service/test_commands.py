@@ -42,7 +42,8 @@ def test_init_writes_a_configuration_that_changes_nothing_yet(machine: Any) -> N
     done = machine.command("init")
     assert done.returncode == 0
     assert f"\n  LITELLM_LOG_DIR={machine.logs}\n" in done.stdout
-    assert done.stdout.endswith("prodlensd run):\n\n  prodlensd service install\n")
+    assert "prodlensd run):\n\n  prodlensd service install\n" in done.stdout
+    assert done.stdout.endswith("\n  prodlensd doctor\n")
     written = machine.config.read_text()
     assert written == config.example()
     assert not any(tomllib.loads(written).values())
@@ -61,7 +62,8 @@ def test_init_writes_where_it_is_told(machine: Any, tmp_path: Path) -> None:
     path = tmp_path / "new" / "my.toml"
     done = machine.command("init", "--config", str(path))
     assert done.returncode == 0
-    assert done.stdout.endswith(f"\n  prodlensd service install -c {path}\n")
+    assert f"\n  prodlensd service install -c {path}\n" in done.stdout
+    assert done.stdout.endswith(f"\n  prodlensd doctor -c {path}\n")
     assert path.read_text() == config.example()
 
 
@@ -79,7 +81,8 @@ def test_init_proxy_writes_litellms_configuration_and_the_callback_beside_it(
     for said in (f"litellm --config {folder}", "ANTHROPIC_BASE_URL", "OPENAI_BASE_URL"):
         assert said in done.stdout
     assert f"LITELLM_LOG_DIR={machine.logs}" in done.stdout
-    assert done.stdout.endswith("\n  prodlensd service install\n")
+    assert "\n  prodlensd service install\n" in done.stdout
+    assert done.stdout.endswith("\n  prodlensd doctor\n")
     again = machine.command("init", "--proxy", str(folder))
     assert again.returncode == 1
     assert "already there" in again.stderr
