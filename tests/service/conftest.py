@@ -13,6 +13,8 @@ from typing import Any
 import apsw
 import pytest
 
+from tests.forked import forked
+
 _GRACE_S = 10
 
 
@@ -29,15 +31,9 @@ class Machine:
         self._started: list[subprocess.Popen[bytes]] = []
         self.logs.mkdir(parents=True)
 
-    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Runs prodlensd to its end."""
-        return subprocess.run(
-            [sys.executable, "-m", "prodlensd", *arguments],
-            capture_output=True,
-            text=True,
-            timeout=100,
-            check=False,
-        )
+    def command(self, *arguments: str, first: str = "") -> subprocess.CompletedProcess[str]:
+        """Runs prodlensd to its end, after this Python code."""
+        return forked(*arguments, first=first)
 
     def log_a_call(self) -> None:
         """Appends a trace line to a log."""

@@ -20,19 +20,17 @@ import apsw
 import pytest
 
 from prodlensd.model import REASONS
+from tests.forked import forked_raw
 
 OLDER_VERSION = """
-import sys
-from prodlensd import formats
-from prodlensd.cli import main
+from prodlensd import pipeline
 from prodlensd.model import BadLine
-parse = formats.parse
+parse = pipeline.parse
 def parse_known(line):
     if b'"new"' in line:
         raise BadLine("unknown_format", "too new")
     return parse(line)
-formats.parse = parse_known
-main(sys.argv[1:])
+pipeline.parse = parse_known
 """
 
 #: Forks one `retry` after the other on a copy of the ledger, the nth killed at its nth statement.
@@ -103,17 +101,13 @@ def ingest(machine: Any, *lines: bytes) -> None:
 
 def ingest_as_an_older_version(machine: Any, *lines: bytes, name: str = "a.jsonl") -> None:
     append(machine, *lines, name=name)
-    subprocess.run([sys.executable, "-c", OLDER_VERSION, "run", "--once"], check=True, timeout=100)
+    assert machine.command("run", "--once", first=OLDER_VERSION).returncode == 0
 
 
-def raw_output(*arguments: str, **environment: str) -> bytes:
-    return subprocess.run(
-        [sys.executable, "-m", "prodlensd", "dead-letters", *arguments],
-        stdout=subprocess.PIPE,
-        env=os.environ | environment,
-        timeout=100,
-        check=True,
-    ).stdout
+def raw_output(*arguments: str) -> bytes:
+    done = forked_raw("dead-letters", *arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def listed(machine: Any, *arguments: str) -> Any:
@@ -266,7 +260,13 @@ def test_a_line_is_shown_escaped_and_written_exactly(machine: Any) -> None:
 def test_a_terminal_that_does_not_know_a_character_is_no_failure(machine: Any) -> None:
     ingest(machine, "€\n".encode())
     (letter,) = listed(machine)["dead_letters"]
-    assert raw_output("show", letter["id"], PYTHONIOENCODING="latin-1").endswith(b"\\u20ac\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "prodlensd", "dead-letters", "show", letter["id"]],
+        env=os.environ | {"PYTHONIOENCODING": "latin-1"},
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    assert done.stdout.endswith(b"\\u20ac\n")
 
 
 def test_a_long_line_is_shown_in_part_unless_all_is_asked_for(machine: Any) -> None:

@@ -32,6 +32,7 @@ from prodlensd.cli import main
 from prodlensd.cli.report_columns import COLUMNS
 from prodlensd.cli.report_forms import in_csv, in_markdown
 from prodlensd.text import money, percent, printable, short_count, short_money
+from tests.forked import forked
 from tests.scenario.asking import Key, figures, grouped, passing, rows_of
 
 DATA = Path(__file__).parents[1] / "data"
@@ -83,14 +84,9 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (home / "logs" / "by-hand.jsonl").write_text("\n".join([*by_hand(), ""]))
     (home / "config.toml").write_text("")
     for command in (["run", "--once"], ["compact"]):
-        prodlensd = [sys.executable, "-m", "prodlensd", command[0]]
         options = ["--config", str(home / "config.toml"), *command[1:]]
-        done = subprocess.run(
-            [*prodlensd, *options],
-            env=os.environ | {"PRODLENSD_HOME": str(home)},
-            capture_output=True,
-            check=False,
-        )
+        environment = os.environ | {"PRODLENSD_HOME": str(home)}
+        done = forked(command[0], *options, env=environment)
         assert done.returncode == 0, done.stderr
     return home
 
@@ -392,8 +388,8 @@ def test_a_hundred_groups_are_shown_unless_told_and_programs_are_told_on_stderr(
 
     def printed(form: str, *options: str) -> tuple[str, str]:
         asked = ["report", "--by", "session", "--since", "always", "--format", form, *options]
-        command = [sys.executable, "-m", "prodlensd", *asked]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        done = forked(*asked)
+        assert done.returncode == 0
         return done.stdout, done.stderr
 
     out, err = printed("json")

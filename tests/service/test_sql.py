@@ -30,6 +30,7 @@ from prodlensd.answers.published import open_published
 from prodlensd.answers.queries import Queries
 from prodlensd.model import OperationalError
 from prodlensd.snapshots import exclusive_lock
+from tests.forked import forked
 
 CANARY = "canary-that-nobody-may-read"
 CALLS = 7
@@ -48,16 +49,8 @@ def line(number: int, day: int, **more: Any) -> str:
     return json.dumps(record | more) + "\n"
 
 
-def run(*arguments: str, home: Path, **options: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "prodlensd", *arguments],
-        env=os.environ | {"PRODLENSD_HOME": str(home)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=100,
-        **options,
-    )
+def run(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
+    return forked(*arguments, env=os.environ | {"PRODLENSD_HOME": str(home)})
 
 
 @pytest.fixture(scope="module")
@@ -460,7 +453,14 @@ def test_rows_come_in_the_order_that_was_asked_for(place: Path) -> None:
 
 
 def test_a_query_can_come_from_standard_input(place: Path) -> None:
-    done = run("sql", "--format", "csv", home=place, input="SELECT count(*)\nAS n FROM calls;\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "prodlensd", "sql", "--format", "csv"],
+        env=os.environ | {"PRODLENSD_HOME": str(place)},
+        input="SELECT count(*)\nAS n FROM calls;\n",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (0, f"n\n{CALLS}\n", "") == (done.returncode, done.stdout, done.stderr)
 
 

@@ -1,0 +1,160 @@
+"""Runs commands in processes of their own, forked from one that has imported all of the program.
+
+Nothing but the imports is left out of a start by `python -m prodlensd`: a third of a second. What a
+start itself does and loads is the matter of tests that start an interpreter.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from subprocess import CompletedProcess, TimeoutExpired
+from tempfile import TemporaryFile
+from typing import Any
+
+from prodlensd.__main__ import _NotInstalled
+
+_TIMEOUT_S = 100
+
+
+def forked(
+    *arguments: str, env: Mapping[str, str] | None = None, first: str = ""
+) -> CompletedProcess[str]:
+    """Runs `python -m prodlensd arguments` to its end, after the Python code `first`.
+
+    What makes an interpreter start otherwise, such as $PYTHONIOENCODING, has no effect.
+    """
+    done = forked_raw(*arguments, env=env, first=first)
+    outputs = (of.decode().replace("\r\n", "\n") for of in (done.stdout, done.stderr))
+    return CompletedProcess(done.args, done.returncode, *outputs)
+
+
+def forked_raw(
+    *arguments: str, env: Mapping[str, str] | None = None, first: str = ""
+) -> CompletedProcess[bytes]:
+    """The same, with the very bytes of its output."""
+    begin = {
+        "arguments": arguments,
+        "environment": dict(env or os.environ),
+        "folder": str(Path.cwd()),
+        "umask": umask(),
+        "first": first,
+    }
+    with TemporaryFile() as request, TemporaryFile() as stdout, TemporaryFile() as stderr:
+        request.write(json.dumps(begin).encode())
+        request.seek(0)
+        code = _ask(request.fileno(), stdout.fileno(), stderr.fileno())
+        for file in (stdout, stderr):
+            file.seek(0)
+        return CompletedProcess(["prodlensd", *arguments], code, stdout.read(), stderr.read())
+
+
+def umask() -> int:
+    """That of this process, which can only be read by setting it."""
+    before = os.umask(0o022)
+    os.umask(before)
+    return before
+
+
+def _ask(*descriptors: int) -> int:
+    """The exit code of the process, or minus the signal that killed it."""
+    answer, answering = os.pipe()
+    with os.fdopen(answer, "rb", buffering=0) as answered:
+        try:
+            with _STARTING:
+                server = _server()
+            socket.send_fds(server, [b"?"], [*descriptors, answering])
+        finally:
+            os.close(answering)
+        pid = int(answered.readline())
+        if not select.select([answered], [], [], _TIMEOUT_S)[0]:
+            os.kill(pid, signal.SIGKILL)
+            raise TimeoutExpired("prodlensd", _TIMEOUT_S)
+        return int(answered.readline())
+
+
+_STARTING = threading.Lock()
+
+
+@functools.cache
+def _server() -> socket.socket:
+    """How to ask the process that commands are forked from, which ends when we do."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        process = subprocess.Popen(
+            [sys.executable, "-m", __name__, str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            cwd=Path(__file__).parents[1],
+        )
+
+    def close() -> None:
+        ours.close()
+        process.wait(_TIMEOUT_S)
+
+    atexit.register(close)
+    return ours
+
+
+# The process that commands are forked from --------------------------------------------------------
+
+
+def _serve(asked: socket.socket) -> None:
+    """Forks a process for each request, which forks the command and waits for it."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that wait
+    while descriptors := socket.recv_fds(asked, 1, 4)[1]:
+        if os.fork() == 0:
+            asked.close()
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            _fork(*descriptors)
+            return
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def _fork(request: int, stdout: int, stderr: int, answering: int) -> None:
+    if command := os.fork():
+        os.write(answering, b"%d\n" % command)
+        code = os.waitstatus_to_exitcode(os.waitpid(command, 0)[1])
+        os.write(answering, b"%d\n" % code)
+        os._exit(0)
+    begin: dict[str, Any] = json.loads(os.read(request, os.fstat(request).st_size))
+    for descriptor, number in ((os.open(os.devnull, os.O_RDONLY), 0), (stdout, 1), (stderr, 2)):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    os.close(request)
+    os.close(answering)
+    os.environ.clear()
+    os.environ.update(begin["environment"])
+    os.chdir(begin["folder"])
+    os.umask(begin["umask"])
+    del sys.modules["prodlensd.__main__"]  # where the finder is from: it is loaded anew
+    sys.argv[1:] = begin["arguments"]
+    exec(begin["first"], {})  # noqa: S102 - a test's own code
+    runpy.run_module("prodlensd", run_name="__main__", alter_sys=True)
+
+
+def _import_all() -> None:
+    from prodlensd.cli import COMMANDS
+
+    for name in COMMANDS:
+        import_module(f"prodlensd.cli.{name.replace('-', '_')}")
+    for name in ("answers.calls", "answers.report", "answers.verify", "snapshots"):
+        import_module(f"prodlensd.{name}")
+
+
+if __name__ == "__main__":
+    sys.meta_path.insert(0, _NotInstalled())  # type: ignore[arg-type]
+    _import_all()
+    _serve(socket.socket(fileno=int(sys.argv[1])))
