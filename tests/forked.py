@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import gc
 import json
 import os
 import runpy
@@ -18,11 +19,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from subprocess import CompletedProcess, TimeoutExpired
 from tempfile import TemporaryFile
-from typing import Any
+from typing import Any, NoReturn
 
 from prodlensd.__main__ import _NotInstalled
 
@@ -111,38 +113,58 @@ def _server() -> socket.socket:
 
 
 def _serve(asked: socket.socket) -> None:
-    """Forks a process for each request, which forks the command and waits for it."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that wait
+    """Forks a process for each request, and says its number and how it ended."""
+    answers: dict[int, int] = {}
+
+    def answer(*_: object) -> None:
+        with suppress(ChildProcessError):
+            while (ended := os.waitpid(-1, os.WNOHANG)) != (0, 0):
+                os.write(answers[ended[0]], b"%d\n" % os.waitstatus_to_exitcode(ended[1]))
+                os.close(answers.pop(ended[0]))
+
+    signal.signal(signal.SIGCHLD, answer)
+    gc.freeze()  # what is shared stays so
     while descriptors := socket.recv_fds(asked, 1, 4)[1]:
-        if os.fork() == 0:
+        *given, answering = descriptors
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
+        if (pid := os.fork()) == 0:
             asked.close()
+            for descriptor in (answering, *answers.values()):
+                os.close(descriptor)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            _fork(*descriptors)
-            return
-        for descriptor in descriptors:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
+            _become_command(*given)
+        answers[pid] = answering
+        os.write(answering, b"%d\n" % pid)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
+        for descriptor in given:
             os.close(descriptor)
 
 
-def _fork(request: int, stdout: int, stderr: int, answering: int) -> None:
-    if command := os.fork():
-        os.write(answering, b"%d\n" % command)
-        code = os.waitstatus_to_exitcode(os.waitpid(command, 0)[1])
-        os.write(answering, b"%d\n" % code)
-        os._exit(0)
+def _become_command(request: int, stdout: int, stderr: int) -> NoReturn:
     begin: dict[str, Any] = json.loads(os.read(request, os.fstat(request).st_size))
+    os.close(request)
     for descriptor, number in ((os.open(os.devnull, os.O_RDONLY), 0), (stdout, 1), (stderr, 2)):
         os.dup2(descriptor, number)
         os.close(descriptor)
-    os.close(request)
-    os.close(answering)
     os.environ.clear()
     os.environ.update(begin["environment"])
     os.chdir(begin["folder"])
     os.umask(begin["umask"])
     del sys.modules["prodlensd.__main__"]  # where the finder is from: it is loaded anew
     sys.argv[1:] = begin["arguments"]
-    exec(begin["first"], {})  # noqa: S102 - a test's own code
-    runpy.run_module("prodlensd", run_name="__main__", alter_sys=True)
+    code: Any = 0
+    try:
+        exec(begin["first"], {})  # noqa: S102 - a test's own code
+        runpy.run_module("prodlensd", run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        code = end.code
+    except BaseException:  # noqa: BLE001 - as the interpreter does
+        sys.excepthook(*sys.exc_info())
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code or 0)  # to tear down all that was imported takes longer than most commands
 
 
 def _import_all() -> None:
@@ -150,8 +172,8 @@ def _import_all() -> None:
 
     for name in COMMANDS:
         import_module(f"prodlensd.cli.{name.replace('-', '_')}")
-    for name in ("answers.calls", "answers.report", "answers.verify", "snapshots"):
-        import_module(f"prodlensd.{name}")
+    for name in ("prodlensd.answers.report", "prodlensd.answers.verify", "duckdb", "genai_prices"):
+        import_module(name)
 
 
 if __name__ == "__main__":
