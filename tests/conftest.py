@@ -6,6 +6,7 @@ import os
 import platform
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,18 @@ def pytest_configure(config: pytest.Config) -> None:
     if SYSTEM_FILE.exists():
         raise pytest.UsageError(f"the tests would work on the ledger that {SYSTEM_FILE} names")
     set_hypothesis_home_dir(config.rootpath / ".cache" / "hypothesis")
+
+
+@pytest.hookimpl(tryfirst=True)  # before those that are long are left out
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks as long what a test marked `sampled(n)` does beyond every nth of its cases."""
+    seen: Counter[str] = Counter()
+    for item in items:
+        if (mark := item.get_closest_marker("sampled")) is not None:
+            test = item.nodeid.partition("[")[0]
+            if seen[test] % mark.args[0]:
+                item.add_marker("long")
+            seen[test] += 1
 
 
 def pytest_report_header() -> str:

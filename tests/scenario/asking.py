@@ -17,7 +17,7 @@ import apsw
 import pyarrow.parquet as pq
 import pytest
 
-from prodlensd.answers.calls import FOREVER_US, Where, open_calls
+from prodlensd.answers.calls import FOREVER_US, Calls, Where, open_calls
 from prodlensd.answers.periods import Period
 from prodlensd.answers.questions import Filter, Question
 from prodlensd.answers.report import Figures, Report, answer
@@ -43,12 +43,23 @@ _SORTED_BY = {
 }
 
 
-def ask(ledger: Path, folder: Path, by: Sequence[str], **more: Any) -> Report:
-    """What the program says."""
-    period = more.pop("period", ALWAYS)
+def ask(
+    ledger: Path, folder: Path, by: Sequence[str], calls: Calls | None = None, **more: Any
+) -> Report:
+    """What the program says, of `calls` that are open already or of the ledger as it is now."""
+    question = Question(by=tuple(by), **{"period": ALWAYS} | more)
+    if calls is not None:
+        return answer(calls, question)
+    period = question.period
     until_us = FOREVER_US if period.until_us is None else period.until_us
-    with open_calls(Where(ledger, folder, period.since_us, until_us)) as calls:
-        return answer(calls, Question(by=tuple(by), period=period, **more))
+    with open_calls(Where(ledger, folder, period.since_us, until_us)) as opened:
+        return answer(opened, question)
+
+
+def ask_each(ledger: Path, folder: Path, names: Iterable[Sequence[str]]) -> list[Report]:
+    """What the program says by each of these names, of one moment."""
+    with open_calls(Where(ledger, folder)) as calls:
+        return [ask(ledger, folder, by, calls) for by in names]
 
 
 # The rows -----------------------------------------------------------------------------------------
@@ -268,10 +279,15 @@ def in_order(
 
 
 def assert_right(
-    ledger: Path, folder: Path, by: Sequence[str], rows: list[Row], **more: Any
+    ledger: Path,
+    folder: Path,
+    by: Sequence[str],
+    rows: list[Row],
+    calls: Calls | None = None,
+    **more: Any,
 ) -> None:
     """Each figure of the report is what Python counts, and each group stands in its place."""
-    found = ask(ledger, folder, by, **more)
+    found = ask(ledger, folder, by, calls, **more)
     until_us, zone = found.period.until_us or 2**63, found.period.zone
     asked = [
         row

@@ -21,7 +21,7 @@ from prodlensd.ledger import Partitions, Reader
 from prodlensd.ledger.connection import key_digest
 from prodlensd.ledger.earlier import Facts
 from prodlensd.model import Price, Trace
-from tests.scenario.asking import ask
+from tests.scenario.asking import ask_each
 from tests.scenario.conftest import World
 from tests.scenario.deaths import DiedError, deadly
 from tests.scenario.earlier import BILLS, OLD, WHOLE_SNAPSHOTS, begin, write_as
@@ -189,7 +189,7 @@ class Upgraded:
 
     def answers(self) -> list[Any]:
         by = [("developer",), ("session",), ("day",)]
-        asked = [ask(self.world.ledger, self.folder, names) for names in by]
+        asked = ask_each(self.world.ledger, self.folder, by)
         return [(found.groups, found.total) for found in asked]
 
 
@@ -224,6 +224,7 @@ def test_each_of_the_facts_is_there_to_be_lost(upgraded: Upgraded) -> None:
     assert [name for name, values in columns if set(values) == {None}] == []
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize(
     ("owner", "name"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import gzip
 import json
+import math
 import os
 import shutil
 import signal
@@ -37,7 +38,7 @@ from prodlensd.ledger import (
 from prodlensd.ledger.days import span_of
 from prodlensd.ledger.sources import Source
 from prodlensd.model import US_PER_DAY, Price
-from tests.scenario.asking import ask
+from tests.scenario.asking import ask_each
 from tests.scenario.conftest import PricedBy, World
 from tests.scenario.proving import follow, proof
 
@@ -71,7 +72,7 @@ def call(number: int, *, day: int = 1, hour: int = 0, ids: bool = True, **metada
 
 
 def reports(world: World, folder: Path) -> list[Any]:
-    asked = [ask(world.ledger, folder, by) for by in QUESTIONS]
+    asked = ask_each(world.ledger, folder, QUESTIONS)
     return [(found.groups, found.total, found.ledger) for found in asked]
 
 
@@ -186,10 +187,11 @@ def test_a_late_row_of_a_pruned_day_joins_the_others(days: World, folder: Path) 
     assert times == sorted(times)
 
 
+@pytest.mark.parametrize("rows_at_once", [15, pytest.param(7, marks=pytest.mark.long)])
 def test_a_day_that_is_pruned_halfway_is_whole_for_every_reader(
-    days: World, folder: Path, monkeypatch: pytest.MonkeyPatch
+    days: World, folder: Path, monkeypatch: pytest.MonkeyPatch, rows_at_once: int
 ) -> None:
-    monkeypatch.setattr(retention, "_ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(retention, "_ROWS_AT_ONCE", rows_at_once)
     before = reports(days, folder)
     seen = 0
     with Reader(days.ledger) as reader:
@@ -197,12 +199,12 @@ def test_a_day_that_is_pruned_halfway_is_whole_for_every_reader(
         for day in range(NEW_YEAR, NEW_YEAR + 3):
             proof = partitions.get(day).sha256
             assert proof is not None
-            while partitions.prune(day, proof, 7):
+            while partitions.prune(day, proof, rows_at_once):
                 seen += 1
                 assert before == reports(days, folder)
                 assert set(places(days, folder).values()) == {1}
             assert reader.days.count(*span_of(day)) == 0
-    assert seen == 18
+    assert seen == 3 * math.ceil(40 / rows_at_once)
     assert verdict(days, folder) == ("complete", [], 3)
 
 
