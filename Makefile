@@ -38,7 +38,7 @@ run: $(PROGRAM) ## run the daemon in the foreground (ARGS="--once" for one pass)
 	@exec $(BIN)/prodlensd run $(ARGS)
 
 test: lint ## check style and types, and run the tests (ARGS="tests/unit -x" for a part)
-	@$(PYTEST) $(PARALLEL) $(ARGS)
+	@$(PYTEST) $(PARALLEL) --hypothesis-profile=quick $(ARGS)
 
 test-all: programs lint ## the same with long tests, and those that ask real programs, which it installs first
 	@$(PYTEST) $(PARALLEL) -m "not soak" $(ARGS)

@@ -24,6 +24,8 @@ from prodlensd.config import SYSTEM_FILE
 # the same examples each time; `--hypothesis-profile=explore`, as in `make soak`, tries others.
 settings.register_profile("explore", parent=settings(), deadline=None)
 settings.register_profile("steady", settings.get_profile("explore"), derandomize=True)
+# For `make test`; `make test-all` tries the other three quarters as well.
+settings.register_profile("quick", settings.get_profile("steady"), max_examples=25)
 settings.load_profile("steady")
 
 _POLL_INTERVAL_S = 0.01

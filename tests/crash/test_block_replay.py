@@ -22,7 +22,6 @@ from tests.crash.ledger import wrong_in_ledger
 from tests.scenario.conftest import World
 from tests.scenario.file_actions import KINDS, MAX_LINE_BYTES, Files, Totals, Written
 
-_STATES = 150
 _ON_NAMES = ("create", "rename", "delete")
 _AUTOCHECKPOINT_PAGES = 12
 
@@ -162,13 +161,14 @@ def all_cases(recorded: Recorded) -> Iterator[tuple[int, str]]:
 
 
 @pytest.mark.scenario(71)
+@pytest.mark.parametrize("states", [50, pytest.param(150, marks=pytest.mark.long)])
 def test_a_power_loss_between_any_two_writes_loses_nothing_and_doubles_nothing(
-    recorded: Recorded, tmp_path: Path
+    recorded: Recorded, tmp_path: Path, states: int
 ) -> None:
     # Few of the operations are on names: all of those are lost, and any part of the others.
     names = [at for at, op in enumerate(recorded.ops, 1) if op.kind in _ON_NAMES]
     cases: list[tuple[int, str]] = [(at, "nothing") for at in names]
-    cases += random.sample(list(all_cases(recorded)), _STATES)
+    cases += random.sample(list(all_cases(recorded)), states)
     totals = Totals()
     for number, (at, how) in enumerate(cases):
         case = (at, how, random.randrange(1 << 32))  # noqa: S311 - named when it fails

@@ -15,7 +15,6 @@ import pytest
 
 from tests.scenario.file_actions import DestructiveMachine, Machine, Totals, histories
 
-_HISTORIES = 60
 _HISTORIES_A_ROUND = 300
 #: Each machine's part of a soak's minutes; the kill sweep has the rest.
 _SOAK_SHARE = 0.3
@@ -30,20 +29,21 @@ _HARMFUL = [*_HARMLESS, "deletions", "holes", "moved out", "restored backups"]
 
 
 @pytest.mark.scenario(90)
+@pytest.mark.parametrize("number", [20, pytest.param(60, marks=pytest.mark.long)])
 @pytest.mark.parametrize(
     ("machine", "expected"), [(Machine, _HARMLESS), (DestructiveMachine, _HARMFUL)]
 )
 def test_every_line_counts_once_whatever_happens(
-    world: Any, tmp_path: Path, machine: type[Machine], expected: list[str]
+    world: Any, tmp_path: Path, machine: type[Machine], expected: list[str], number: int
 ) -> None:
     totals = Totals()
     # What is drawn next hangs on what the machine was fast enough for; once in a while something
     # rare then waits for the next round.
-    for seeded in (None, 1, 2):
-        histories(machine, type(world), tmp_path, _HISTORIES, totals, seeded)
+    for seeded in (None, *range(1, 9)):
+        histories(machine, type(world), tmp_path, number, totals, seeded)
         if all(totals[what] for what in expected):
             break
-    assert totals["histories"] >= _HISTORIES
+    assert totals["histories"] >= number
     assert [what for what in expected if not totals[what]] == []
 
 

@@ -360,6 +360,7 @@ SEAMS: list[tuple[Any, str]] = [
 ]
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.scenario(103)
 @pytest.mark.parametrize("then", ["goes on", "goes back", "goes elsewhere"])
 @pytest.mark.parametrize("when", ["before", "after"])

@@ -22,7 +22,6 @@ from tests.scenario.conftest import World
 from tests.scenario.test_top import NEW_YEAR, lines
 
 DAYS = 4
-ANSWERS = 8
 #: A process that asks again and again, and then says what it was told.
 ASKING = """
 import json, sys
@@ -62,15 +61,16 @@ def reprice(world: World, day: int, cost: int) -> None:
         Prices(world.store, lambda: 1).repricing("test", everything, cost).write(day, changes)
 
 
+@pytest.mark.parametrize("answers", [4, pytest.param(8, marks=pytest.mark.long)])
 def test_a_report_never_sees_a_torn_or_a_double_day_and_never_fails(
-    world: World, folder: Path
+    world: World, folder: Path, answers: int
 ) -> None:
     fixed = [{"at": at(number), "session_id": "fixed"} for number in range(200)]
     world.append("a.jsonl", *lines(*fixed))
     world.settle()
     world.compact(folder)
     lock = InterProcessReaderWriterLock(str(folder / LOCK_NAME))  # as compactions take it
-    child = [sys.executable, "-c", ASKING, str(world.ledger), str(folder), str(ANSWERS)]
+    child = [sys.executable, "-c", ASKING, str(world.ledger), str(folder), str(answers)]
     with subprocess.Popen(child, stdout=subprocess.PIPE) as asking:
         assert asking.stdout is not None
         assert asking.stdout.readline() == b"asking\n"
@@ -94,7 +94,7 @@ def test_a_report_never_sees_a_torn_or_a_double_day_and_never_fails(
     expected = [("fixed", f"2026-01-0{day + 1}", 50, 500) for day in range(DAYS)]
     assert {*seen} == {str(expected)}
     assert counts == sorted(counts), "what was committed stays"
-    assert len(counts) == ANSWERS
+    assert len(counts) == answers
     assert len({*counts}) > 2, "and much else was committed meanwhile"
     assert_right(world.ledger, folder, ("session", "day"), rows_of(world.ledger, folder))
 

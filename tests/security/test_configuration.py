@@ -13,6 +13,7 @@ import apsw
 import pytest
 
 from prodlensd.config import Config, ConfigError, build, load
+from tests.forked import forked_raw
 from tests.security.hostile import House, toml, trace_line, written
 
 _PATHS = ("store.path", "parquet.directory", "logs.directories", "pricing.litellm_prices")
@@ -106,7 +107,7 @@ def test_a_ledger_that_is_no_file_is_refused_at_once(house: House, kind: str, co
         case _:
             house.ledger.symlink_to("/dev/zero")
     arguments = (command, "--once") if command == "run" else (command,)
-    done = house.command(*arguments, timeout=100)
+    done = forked_raw(*arguments, env=house.environment)
     assert done.returncode == {"status": 2}.get(command, 1)
     assert b"not a file" in done.stdout + done.stderr
     assert b"Traceback" not in done.stderr

@@ -16,6 +16,20 @@ import pytest
 from tests.forked import forked
 
 _GRACE_S = 10
+#: `run --once` waits for its jobs one after the other: they may as well run within it.
+_JOBS_WITHIN = """
+from prodlensd.app import daemon
+from prodlensd.cli import main
+
+class Job:
+    def __init__(self, command):
+        self._command = command
+
+    def wait(self):
+        return main([self._command, "--quiet"], standalone_mode=False) or 0
+
+daemon._start = lambda config_path, command: Job(command)
+"""
 
 
 class Machine:
@@ -39,6 +53,12 @@ class Machine:
         """Appends a trace line to a log."""
         with (self.logs / "calls.jsonl").open("ab") as log:
             log.write(b'{"timestamp": "2026-11-22T18:00:00Z", "cost_usd": 0.1, "usage": {}}\n')
+
+    def ingest(self, first: str = "") -> subprocess.CompletedProcess[str]:
+        """Runs `run --once`, and its jobs within it, to have a ledger and its snapshots."""
+        done = self.command("run", "--once", first=_JOBS_WITHIN + first)
+        assert done.returncode == 0, done.stderr
+        return done
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Starts a daemon and waits for its first heartbeat."""

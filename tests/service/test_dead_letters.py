@@ -96,12 +96,12 @@ def append(machine: Any, *lines: bytes, name: str = "a.jsonl") -> None:
 
 def ingest(machine: Any, *lines: bytes) -> None:
     append(machine, *lines)
-    assert machine.command("run", "--once").returncode == 0
+    machine.ingest()
 
 
 def ingest_as_an_older_version(machine: Any, *lines: bytes, name: str = "a.jsonl") -> None:
     append(machine, *lines, name=name)
-    assert machine.command("run", "--once", first=OLDER_VERSION).returncode == 0
+    machine.ingest(first=OLDER_VERSION)
 
 
 def raw_output(*arguments: str) -> bytes:

@@ -125,19 +125,19 @@ def pings_go_on(listener: Listener, wait_until: Callable[..., Any], what: str) -
 def test_it_is_ready_when_all_that_was_there_is_in_the_ledger(
     address: str, machine: Any, monkeypatch: pytest.MonkeyPatch, wait_until: Callable[..., Any]
 ) -> None:
-    append(machine, 60_000)
+    append(machine, 6_000)
     listening = _listening(address, machine, monkeypatch)
     manager = next(listening)
     daemon = machine.start()
     wait_until(lambda: manager.count("READY=1"), "READY=1")
-    assert manager.seen_when_ready == [[60_000]]
+    assert manager.seen_when_ready == [[6_000]]
     assert manager.position("STATUS=opening the ledger") == 0
     wait_until(
-        lambda: manager.statuses()[-1].startswith("up to date: 60,000 lines since the start"),
+        lambda: manager.statuses()[-1].startswith("up to date: 6,000 lines since the start"),
         "the status",
     )
-    append(machine, 1, start=60_000)
-    wait_until(lambda: machine.query("SELECT count(*) FROM traces") == [60_001], "one more")
+    append(machine, 1, start=6_000)
+    wait_until(lambda: machine.query("SELECT count(*) FROM traces") == [6_001], "one more")
     daemon.terminate()
     assert daemon.wait(100) == 0
     wait_until(lambda: manager.count("STOPPING=1"), "STOPPING=1")

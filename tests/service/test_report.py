@@ -133,6 +133,7 @@ def test_the_ledger_has_what_the_tests_are_about(rows: list[dict[str, Any]]) -> 
     assert {by: 1 for by in BY if len(counted(rows, by)) < 3} == {"status": 1, "host": 1}
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("by", ONE_OR_TWO)
 def test_json_is_what_python_counts(rows: Any, report: Any, by: str) -> None:
     expected, said = counted(rows, by), json.loads(report(by, "json", *ALWAYS))
@@ -155,6 +156,7 @@ def test_json_is_what_python_counts(rows: Any, report: Any, by: str) -> None:
         assert_same(of, subtotals[name])
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("by", ONE_OR_TWO)
 def test_csv_is_what_python_counts(rows: Any, report: Any, by: str) -> None:
     expected = counted(rows, by)
@@ -215,6 +217,7 @@ def rows_shown(printed: str) -> list[dict[str, str]]:
     return [dict(zip(title, cells, strict=False)) for cells in rows]
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("by", BY)
 def test_the_table_is_what_python_counts(rows: Any, report: Any, by: str) -> None:
     printed = report(by, "table", *ALWAYS)
@@ -248,6 +251,7 @@ def test_the_table_is_set_in_columns(report: Any) -> None:
     assert report("provider,model", "table", *options) == TABLE
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("by", ONE_OR_TWO)
 def test_markdown_is_what_python_counts(rows: Any, report: Any, by: str) -> None:
     total = figures(rows)

@@ -89,7 +89,7 @@ def ledger(machine: Any) -> Any:
     append(machine, "a.jsonl", *LINES)
     append(machine, "b.jsonl", line(3), line(30), line(31, ids=False))
     (machine.logs / "c.jsonl.gz").write_bytes(gzip.compress(line(32) + line(33, ids=False)))
-    assert machine.command("run", "--once").returncode == 0
+    machine.ingest()
     assert machine.query("SELECT count(*), sum(duplicates), sum(blanks) FROM sources") == [
         (3, 2, 2)
     ]

@@ -1044,16 +1044,18 @@ def test_a_name_that_is_nothing_but_a_version_has_no_price(name: str) -> None:
         assert asked(provider, f"{provider}/{name}", NOVEMBER_2026, None).rates is None
 
 
-def test_a_name_is_found_as_if_every_clause_of_the_book_were_asked() -> None:
+@pytest.mark.sampled(8)
+@pytest.mark.parametrize("part", range(8))
+def test_a_name_is_found_as_if_every_clause_of_the_book_were_asked(part: int) -> None:
     found = 0
-    for book_name, name in set(names_like_those_of_the_book()):
+    for book_name, name in sorted(set(names_like_those_of_the_book()))[part::8]:
         stem = _stem_chars(name, book_name)
         for _, shelf in _sellers(book_name):
             near = shelf.near(name, stem, in_scope=book_name == "aws")
             expected = [m for m in shelf.models if _explains(m.match, name, book_name)]
             assert [m for m in near if _explains(m.match, name, book_name)] == expected, name
             found += len(expected)
-    assert found > 3000
+    assert found > 375
 
 
 def test_a_child_that_cannot_answer_is_a_fault_and_not_an_unknown_price() -> None:
