@@ -23,6 +23,8 @@ SYSTEM_PACKAGES := debootstrap systemd systemd-container prometheus strace defau
   podman runc catatonit iproute2
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Whatever the shell says: the tests start hundreds of interpreters, and each would compile anew what it imports.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

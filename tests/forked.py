@@ -177,6 +177,6 @@ def _import_all() -> None:
 
 
 if __name__ == "__main__":
-    sys.meta_path.insert(0, _NotInstalled())  # type: ignore[arg-type]
+    sys.meta_path.insert(0, _NotInstalled())
     _import_all()
     _serve(socket.socket(fileno=int(sys.argv[1])))

@@ -88,6 +88,7 @@ def test_a_report_of_300_000_sessions_takes_less_than_500_megabytes(
     assert max(peaks.values()) < 500, peaks
 
 
+@pytest.mark.long
 def test_what_does_not_fit_is_written_beside_the_ledger_and_gone_after(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,7 +22,7 @@ def test_a_line_still_being_written_is_left_alone(world: Any, make_line: Any) ->
     whole = make_line(1)
     for byte in (whole[i : i + 1] for i in range(len(whole) - 1)):
         world.append("a.jsonl", byte)
-        world.step()
+        world.settle()
         assert world.query("SELECT count(*) FROM traces") == [0]
     world.append("a.jsonl", b"\n")
     world.step()

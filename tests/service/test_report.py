@@ -419,7 +419,7 @@ def test_without_a_ledger_report_says_so(machine: Any) -> None:
 
 
 def test_an_empty_ledger_is_no_error(machine: Any) -> None:
-    assert machine.command("run", "--once").returncode == 0
+    machine.ingest()
     done = machine.command("report")
     assert done.returncode == 0
     assert "the ledger is empty" in done.stdout
@@ -608,7 +608,7 @@ def test_a_lost_pruned_day_is_named_in_one_sentence(machine: Any, damage: str) -
     lines = [line(n, f"2026-01-0{n}T12:00:00Z") for n in (1, 2, 3)]
     (machine.logs / "a.jsonl").write_text("\n".join([*lines, ""]))
     machine.config.write_text("[retention]\nstore_days = 1\n")
-    assert machine.command("run", "--once").returncode == 0
+    machine.ingest()
     assert machine.command("compact").returncode == 0
     assert machine.query("SELECT count(*) FROM pruned") == [3]
     asked = ("report", "--since", "2026-01-01", "--timezone", "UTC")
@@ -624,7 +624,7 @@ def test_a_lost_pruned_day_is_named_in_one_sentence(machine: Any, damage: str) -
 
 
 def test_what_cannot_be_written_is_said(machine: Any, tmp_path: Path) -> None:
-    machine.command("run", "--once")
+    machine.ingest()
     for form in ("csv", "parquet"):
         path = tmp_path / "nowhere" / "report"
         done = machine.command("report", "--format", form, "-o", str(path))

@@ -164,7 +164,7 @@ def test_the_line_of_a_healthy_daemon(machine: Any) -> None:
 
 def test_what_the_daemon_measured_is_told(machine: Any) -> None:
     (machine.logs / "a.jsonl").write_bytes(b'{"timestamp": "2026-11-22T18:00:00Z", "usage": {}}\n')
-    assert machine.command("run", "--once").returncode == 0
+    machine.ingest()
     measures = report(machine)[1]["figures"]["measures"]
     assert (measures["lines"], measures["batches"]) == (1, 1)
     assert measures["commit_seconds"]["sum_s"] > 0
@@ -172,7 +172,7 @@ def test_what_the_daemon_measured_is_told(machine: Any) -> None:
 
 def test_unread_lines_of_a_dead_daemon_are_counted_found_or_not(machine: Any) -> None:
     (machine.logs / "a.jsonl").write_bytes(b"1\n")
-    assert machine.command("run", "--once").returncode == 0
+    machine.ingest()
     with (machine.logs / "a.jsonl").open("ab") as file:
         file.write(b"22\n")
     (machine.logs / "b.jsonl").write_bytes(b"333\n")
@@ -213,7 +213,7 @@ def test_a_ledger_in_a_folder_we_may_not_write_to_can_be_read_after_a_clean_stop
     machine: Any,
 ) -> None:
     # Root may write anywhere, so the two files that make the difference are looked at instead.
-    assert machine.command("run", "--once").returncode == 0
+    machine.ingest()
     assert not machine.ledger.with_name("prodlens.db-wal").exists()
     code, content = report(machine)
     assert code == 2
@@ -311,7 +311,7 @@ class TestAnotherUser:
 def test_status_loads_neither_pyarrow_nor_duckdb_nor_watchdog_nor_the_price_book(
     machine: Any,
 ) -> None:
-    assert machine.command("run", "--once").returncode == 0
+    machine.ingest()
     code = (
         "import sys\nfrom prodlensd.cli import main\n"
         "try: main(['status', '-q'])\nexcept SystemExit: pass\n"

@@ -118,13 +118,13 @@ def test_an_empty_ledger_holds_and_has_the_same_keys(machine: Any) -> None:
     done = machine.command("verify")
     assert (done.returncode, done.stdout) == (1, "")
     assert "no ledger" in done.stderr
-    assert machine.command("run", "--once").returncode == 0
+    machine.ingest()
     code, empty = verify(machine)
     assert code == 0
     assert empty["schema"] == "prodlensd.verify/1"
     assert set(empty) == KEYS
     append(machine, "a.jsonl", *LINES)
-    assert machine.command("run", "--once").returncode == 0
+    machine.ingest()
     full = verify(machine)[1]
     assert set(full) == KEYS
     assert full["totals"].keys() == empty["totals"].keys()
@@ -272,7 +272,7 @@ def test_a_byte_written_into_the_middle_of_a_hole_that_was_read_is_found(machine
     # Of a hole only its ends are looked at before reading on.
     hole = b"\0" * (5 << 20)
     path = append(machine, "a.jsonl", line(1), hole, line(2))
-    assert machine.command("run", "--once").returncode == 0
+    machine.ingest()
     start = len(line(1)) + (2 << 20)
     with path.open("r+b") as file:
         file.seek(start)
@@ -398,7 +398,7 @@ def test_dead_letters_that_can_be_read_now_hold_before_and_after_they_are_retrie
 ) -> None:
     machine.config.write_text("[logs]\nmax_line_bytes = 500\n")
     append(machine, "a.jsonl", line(1, ids=False), line(2, ids=ids, pad="x" * 900), line(3))
-    assert machine.command("run", "--once").returncode == 0
+    machine.ingest()
     assert verify(machine)[0] == 0
     machine.config.write_text("")
     before = verify(machine)[0]
@@ -410,9 +410,9 @@ def test_dead_letters_that_can_be_read_now_hold_before_and_after_they_are_retrie
 
 def test_an_open_gap_is_exit_3(machine: Any) -> None:
     path = append(machine, "a.jsonl", line(1), line(2)[:50])
-    assert machine.command("run", "--once").returncode == 0
+    machine.ingest()
     path.write_bytes(line(3))
-    assert machine.command("run", "--once").returncode == 0
+    machine.ingest()
     code, found = verify(machine)
     assert (code, found["state"]) == (3, "gaps")
     assert (found["open_gaps"], found["known_lost_bytes"]) == (1, 50)
@@ -423,9 +423,9 @@ def test_an_open_gap_is_exit_3(machine: Any) -> None:
 
 def test_a_gap_that_was_acknowledged_is_spoken_of_no_more(machine: Any) -> None:
     path = append(machine, "a.jsonl", line(1), line(2)[:50])
-    assert machine.command("run", "--once").returncode == 0
+    machine.ingest()
     path.write_bytes(line(3))
-    assert machine.command("run", "--once").returncode == 0
+    machine.ingest()
     assert verify(machine)[0] == 3
     acknowledged = machine.command("verify", "--acknowledge-gaps")
     assert (acknowledged.returncode, acknowledged.stderr) == (0, "1 gap acknowledged\n")
@@ -456,7 +456,7 @@ def test_a_file_that_was_rewritten_is_said_and_is_no_failure(ledger: Any, conten
     assert (code, found["reread"]) == (0, 2)
     reason = "truncated" if len(content) < OFFSETS[-1] else "rewritten"
     assert [unread["reason"] for unread in found["unread"]] == [reason]
-    assert ledger.command("run", "--once").returncode == 0
+    ledger.ingest()
     code, found = verify(ledger)
     assert (code, found["sources"], found["reread"]) == (0, 4, 3)
     assert [unread["reason"] for unread in found["unread"]] == ["replaced"]
@@ -477,7 +477,7 @@ def test_what_is_not_committed_yet_is_left_alone(ledger: Any) -> None:
 def test_more_sources_than_are_read_at_once_are_all_read(machine: Any) -> None:
     for number in range(40):
         append(machine, f"{number}.jsonl", line(number), line(number, ids=False))
-    assert machine.command("run", "--once").returncode == 0
+    machine.ingest()
     code, found = verify(machine)
     assert (code, found["reread"]) == (0, 40)
 
@@ -485,7 +485,7 @@ def test_more_sources_than_are_read_at_once_are_all_read(machine: Any) -> None:
 def test_without_snapshots_none_are_asked_for(machine: Any) -> None:
     machine.config.write_text("[parquet]\nenabled = false\n")
     append(machine, "a.jsonl", line(1))
-    assert machine.command("run", "--once").returncode == 0
+    machine.ingest()
     code, found = verify(machine)
     assert (code, found["snapshots"]) == (0, 0)
 
