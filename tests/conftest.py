@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import platform
 import threading
@@ -29,6 +30,7 @@ settings.register_profile("quick", settings.get_profile("steady"), max_examples=
 settings.load_profile("steady")
 
 _POLL_INTERVAL_S = 0.01
+_NUMBERS = itertools.count()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -60,12 +62,19 @@ def pytest_report_header() -> str:
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def no_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """A $PRODLENSD_HOME of this test's own, not yet there, whatever the machine is set up for."""
-    own = tmp_path / "prodlensd-home"
+    own = tmp_path_factory.getbasetemp() / f"no-home-{next(_NUMBERS)}" / "prodlensd-home"
     monkeypatch.setenv("PRODLENSD_HOME", str(own))
     for variable in ("PRODLENSD_CONFIG", "LITELLM_LOG_DIR", "NOTIFY_SOCKET"):
         monkeypatch.delenv(variable, raising=False)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same in a folder of the test's; to make one takes as long as all else of a short test."""
+    own = tmp_path / "prodlensd-home"
+    monkeypatch.setenv("PRODLENSD_HOME", str(own))
     return own
 
 

@@ -224,7 +224,7 @@ def test_each_of_the_facts_is_there_to_be_lost(upgraded: Upgraded) -> None:
     assert [name for name, values in columns if set(values) == {None}] == []
 
 
-@pytest.mark.sampled(5)
+@pytest.mark.sampled(7)
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize(
     ("owner", "name"),
