@@ -32,6 +32,7 @@ from tests.security.hostile import (
     written,
 )
 
+pytestmark = pytest.mark.xdist_group("hostile content")  # whose ledger is made once
 _FOREIGN: Final = b"\x28\xb5\x2f\xfd0123456789\n"  # how files of zstd begin
 _DECLARED: Final = [
     *("[logs]", "recursive = true", "rescan_interval_s = 0.1"),
@@ -222,6 +223,7 @@ def test_what_a_damaged_ledger_says_of_hostile_paths_steers_nothing(house: House
         assert "differences" in said_harmlessly(found.stdout_bytes)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", ["title", "bidi", "sql", "format", "c1"])
 def test_a_hostile_model_is_asked_for_and_steers_nothing(house: House, name: str) -> None:
     text = HOSTILE[name]
