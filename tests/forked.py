@@ -44,13 +44,16 @@ def forked(
 
 
 def forked_raw(
-    *arguments: str, env: Mapping[str, str] | None = None, first: str = ""
+    *arguments: str,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    first: str = "",
 ) -> CompletedProcess[bytes]:
     """The same, with the very bytes of its output."""
     begin = {
         "arguments": arguments,
         "environment": dict(env or os.environ),
-        "folder": str(Path.cwd()),
+        "folder": str(cwd or Path.cwd()),
         "umask": umask(),
         "first": first,
     }

@@ -223,6 +223,7 @@ PRUNED: dict[str, Callable[[Days], None]] = {
 }
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.scenario(102)
 @pytest.mark.parametrize("late", ["before", "after", "never"])
 @pytest.mark.parametrize("pruned", PRUNED)

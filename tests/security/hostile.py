@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.forked import forked_raw
+
 #: As the installed command starts: with nothing of the current folder in its path.
 COMMAND = (sys.executable, "-P", "-m", "prodlensd")
 
@@ -158,10 +160,14 @@ class House:
         options = {"env": self.environment, "cwd": self.work, **options}
         return subprocess.Popen([*COMMAND, *arguments], **options)
 
-    def command(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
-        options = {"env": self.environment, "cwd": self.work, "timeout": 60, **options}
-        command: list[str] = [*COMMAND, *arguments]
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+        """Runs it to its end."""
+        return forked_raw(*arguments, env=self.environment, cwd=self.work)
+
+    def started(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
+        """The same with a start of the interpreter, where that is what could do harm."""
+        options = {"env": self.environment, "cwd": self.work, "timeout": 100, **options}
         done: subprocess.CompletedProcess[bytes] = subprocess.run(
-            command, capture_output=True, check=False, **options
+            [*COMMAND, *arguments], capture_output=True, check=False, **options
         )
         return done

@@ -13,7 +13,6 @@ import apsw
 import pytest
 
 from prodlensd.config import Config, ConfigError, build, load
-from tests.forked import forked_raw
 from tests.security.hostile import House, toml, trace_line, written
 
 _PATHS = ("store.path", "parquet.directory", "logs.directories", "pricing.litellm_prices")
@@ -107,7 +106,7 @@ def test_a_ledger_that_is_no_file_is_refused_at_once(house: House, kind: str, co
         case _:
             house.ledger.symlink_to("/dev/zero")
     arguments = (command, "--once") if command == "run" else (command,)
-    done = forked_raw(*arguments, env=house.environment)
+    done = house.command(*arguments)
     assert done.returncode == {"status": 2}.get(command, 1)
     assert b"not a file" in done.stdout + done.stderr
     assert b"Traceback" not in done.stderr
@@ -202,7 +201,7 @@ def test_no_module_that_lies_about_is_imported_by_the_daemon_or_its_children(
         ("dead-letters", "retry"),
         ("demo",),
     ):
-        done = house.command(*arguments, cwd=place)
+        done = house.started(*arguments, cwd=place)
         assert done.returncode in (0, 1), done.stderr
         assert b"Traceback" not in done.stderr
         assert not list(place.rglob("SPRUNG")), arguments
@@ -245,7 +244,7 @@ def test_a_program_of_that_name_in_the_search_path_is_never_run(house: House) ->
     house.logs.mkdir(parents=True)
     (house.logs / "a.jsonl").write_bytes(written(trace_line(1, "x")))
     for arguments in (("run", "--once"), ("status",), ("report",), ("demo",)):
-        house.command(*arguments)
+        house.started(*arguments)
     assert not (programs / "SPRUNG").exists()
 
 

@@ -127,7 +127,7 @@ REPORTS: Final = [
 ]
 
 
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(9)
 @pytest.mark.parametrize("arguments", REPORTS, ids=" ".join)
 def test_no_report_of_a_hostile_ledger_steers_a_terminal(
     told: tuple[House, bytes], arguments: tuple[str, ...]
@@ -154,11 +154,14 @@ def test_no_output_of_a_hostile_ledger_steers_a_terminal(
         assert all(json.loads(line)["id"] for line in said.splitlines())
 
 
-def test_each_dead_letter_is_shown_and_steers_nothing(told: tuple[House, bytes]) -> None:
+@pytest.mark.parametrize("number", [20, pytest.param(60, marks=pytest.mark.long)])
+def test_each_dead_letter_is_shown_and_steers_nothing(
+    told: tuple[House, bytes], number: int
+) -> None:
     listed = run(told[0], "dead-letters", "list", "--json", "--limit", "0").stdout
     letters = json.loads(listed)["dead_letters"]
     assert len(letters) > 3 * len(HOSTILE)
-    for letter in letters[:: max(1, len(letters) // 60)]:
+    for letter in letters[:: max(1, len(letters) // number)]:
         said_harmlessly(run(told[0], "dead-letters", "show", letter["id"]).stdout_bytes)
 
 

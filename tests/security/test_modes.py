@@ -40,7 +40,7 @@ def test_all_that_a_daemon_makes_is_its_users_alone(
     deep: Path, wait_until: Any, umask: int
 ) -> None:
     house = House(deep, deep.parents[2] / "work")
-    assert house.command("init", umask=umask).returncode == 0
+    assert house.started("init", umask=umask).returncode == 0
     house.config.write_text("[parquet]\ninterval_s = 0.1\n[logs]\nrescan_interval_s = 1")
     daemon = house.popen("run", umask=umask, stderr=subprocess.DEVNULL)
     try:
@@ -57,9 +57,9 @@ def test_all_that_a_daemon_makes_is_its_users_alone(
         daemon.kill()
         daemon.wait()
     for command in ("reprice", "compact", "status", "report", "verify"):
-        house.command(command, umask=umask)
+        house.started(command, umask=umask)
         assert not loose(deep.parents[1])
-    assert house.command("dead-letters", "retry", umask=umask).returncode == 0
+    assert house.started("dead-letters", "retry", umask=umask).returncode == 0
     assert not loose(deep.parents[1])
 
 
@@ -116,7 +116,7 @@ def test_the_callback_writes_through_no_link(tmp_path: Path) -> None:
 @pytest.mark.parametrize("umask", [0o000, 0o022])
 def test_a_litellm_configuration_is_its_users_alone(house: House, umask: int) -> None:
     folder = house.work / "new" / "proxy"
-    assert house.command("init", "--proxy", str(folder), umask=umask).returncode == 0
+    assert house.started("init", "--proxy", str(folder), umask=umask).returncode == 0
     assert len(list(folder.iterdir())) == 2
     assert not loose(folder.parent)
 
@@ -130,7 +130,7 @@ def test_the_installed_callback_is_written_by_its_user_alone(
     """The proxy, of another user perhaps, has to read it, and it holds no secret."""
     place = house.work / "proxy"
     for _ in range(2):
-        done = house.command("litellm-callback", "--install", str(place), umask=umask)
+        done = house.started("litellm-callback", "--install", str(place), umask=umask)
         assert done.returncode == 0
         assert stat.S_IMODE((place / "prodlensd_callback.py").stat().st_mode) == file
         assert stat.S_IMODE(place.stat().st_mode) == folder
