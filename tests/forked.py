@@ -29,6 +29,20 @@ from typing import Any, NoReturn
 from prodlensd.__main__ import _NotInstalled
 
 _TIMEOUT_S = 100
+#: `run --once` waits for its jobs one after the other: run before it, this has them run within it.
+JOBS_WITHIN = """
+from prodlensd.app import daemon
+from prodlensd.cli import main
+
+class Job:
+    def __init__(self, command):
+        self._command = command
+
+    def wait(self):
+        return main([self._command, "--quiet"], standalone_mode=False) or 0
+
+daemon._start = lambda config_path, command: Job(command)
+"""
 
 
 def forked(

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.forked import forked_raw
+from tests.forked import JOBS_WITHIN, forked_raw
 
 #: As the installed command starts: with nothing of the current folder in its path.
 COMMAND = (sys.executable, "-P", "-m", "prodlensd")
@@ -163,6 +163,12 @@ class House:
     def command(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
         """Runs it to its end."""
         return forked_raw(*arguments, env=self.environment, cwd=self.work)
+
+    def ingest(self) -> bytes:
+        """What `run --once` logs; its jobs run within it."""
+        done = forked_raw("run", "--once", env=self.environment, cwd=self.work, first=JOBS_WITHIN)
+        assert done.returncode == 0, done.stderr
+        return done.stderr
 
     def started(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
         """The same with a start of the interpreter, where that is what could do harm."""

@@ -88,7 +88,7 @@ def test_sql_in_a_path_is_nothing_but_a_path(house: House) -> None:
     house.environment["PRODLENSD_HOME"] = str(odd)
     (odd / "logs").mkdir(parents=True)
     (odd / "logs" / "a.jsonl").write_bytes(written(trace_line(1, "x")))
-    assert house.command("run", "--once").returncode == 0
+    house.ingest()
     told = house.command("verify", "--json")
     assert json.loads(told.stdout)["state"] == "complete"
     assert [path.name for path in house.work.iterdir()] == [odd.name]
@@ -117,12 +117,12 @@ def test_a_ledger_behind_a_link_is_used_and_stays_closed(house: House) -> None:
     real.parent.mkdir()
     house.logs.mkdir(parents=True)
     (house.logs / "a.jsonl").write_bytes(written(trace_line(1, "x")))
-    assert house.command("run", "--once").returncode == 0
+    house.ingest()
     house.ledger.rename(real)
     house.ledger.symlink_to(real)
     with (house.logs / "a.jsonl").open("ab") as file:
         file.write(written(trace_line(2, "y")))
-    assert house.command("run", "--once").returncode == 0
+    house.ingest()
     assert house.ledger.is_symlink()
     assert json.loads(house.command("verify", "--json").stdout)["totals"]["lines"] == 4
     assert real.stat().st_mode & 0o077 == 0
@@ -141,7 +141,7 @@ def test_a_link_in_the_place_of_a_new_ledger_or_of_an_unfinished_file_leads_nowh
     for link in (house.home / "prodlens.db.new", day / ".h.parquet.tmp", day / "h.parquet"):
         link.symlink_to(target)
     house.ledger.symlink_to(house.work / "not-there-yet")
-    assert house.command("run", "--once").returncode == 0
+    house.ingest()
     assert target.read_text() == "mine"
     assert [path.name for path in house.work.iterdir()] == ["target"]
     assert (day / "h.parquet").read_bytes()[:4] == b"PAR1"
@@ -160,7 +160,7 @@ def test_the_environment_is_heard_as_documented_and_no_further(
             load(env={"HOME": "/h", "PRODLENSD_HOME": bad})
     house.home.mkdir()
     house.config.write_text(f"[store]\npath = {toml('sub/../x.db')}\n")
-    assert house.command("run", "--once").returncode == 0
+    house.ingest()
     assert (house.config.parent / "x.db").exists()
 
 

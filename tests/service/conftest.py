@@ -13,23 +13,9 @@ from typing import Any
 import apsw
 import pytest
 
-from tests.forked import forked
+from tests.forked import JOBS_WITHIN, forked
 
 _GRACE_S = 10
-#: `run --once` waits for its jobs one after the other: they may as well run within it.
-_JOBS_WITHIN = """
-from prodlensd.app import daemon
-from prodlensd.cli import main
-
-class Job:
-    def __init__(self, command):
-        self._command = command
-
-    def wait(self):
-        return main([self._command, "--quiet"], standalone_mode=False) or 0
-
-daemon._start = lambda config_path, command: Job(command)
-"""
 
 
 class Machine:
@@ -56,7 +42,7 @@ class Machine:
 
     def ingest(self, first: str = "") -> subprocess.CompletedProcess[str]:
         """Runs `run --once`, and its jobs within it, to have a ledger and its snapshots."""
-        done = self.command("run", "--once", first=_JOBS_WITHIN + first)
+        done = self.command("run", "--once", first=JOBS_WITHIN + first)
         assert done.returncode == 0, done.stderr
         return done
 
