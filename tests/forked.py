@@ -1,7 +1,7 @@
 """Runs commands in processes of their own, forked from one that has imported all of the program.
 
-Nothing but the imports is left out of a start by `python -m prodlensd`: a third of a second. What a
-start itself does and loads is the matter of tests that start an interpreter.
+Left out of `python -m prodlensd` are the interpreter's start with its imports, a third of a second,
+and its tearing down. What these do and load is the matter of tests that start an interpreter.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from importlib import import_module
@@ -105,6 +106,8 @@ def _ask(*descriptors: int) -> int:
 
 
 _STARTING = threading.Lock()
+#: Without what any test has set.
+_ENVIRONMENT = dict(os.environ)
 
 
 @functools.cache
@@ -114,6 +117,7 @@ def _server() -> socket.socket:
     with theirs:
         process = subprocess.Popen(
             [sys.executable, "-m", __name__, str(theirs.fileno())],
+            env=_ENVIRONMENT,
             pass_fds=[theirs.fileno()],
             cwd=Path(__file__).parents[1],
         )
@@ -136,7 +140,8 @@ def _serve(asked: socket.socket) -> None:
     def answer(*_: object) -> None:
         with suppress(ChildProcessError):
             while (ended := os.waitpid(-1, os.WNOHANG)) != (0, 0):
-                os.write(answers[ended[0]], b"%d\n" % os.waitstatus_to_exitcode(ended[1]))
+                with suppress(BrokenPipeError):  # whoever asked waits no more
+                    os.write(answers[ended[0]], b"%d\n" % os.waitstatus_to_exitcode(ended[1]))
                 os.close(answers.pop(ended[0]))
 
     signal.signal(signal.SIGCHLD, answer)
@@ -152,7 +157,8 @@ def _serve(asked: socket.socket) -> None:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
             _become_command(*given)
         answers[pid] = answering
-        os.write(answering, b"%d\n" % pid)
+        with suppress(BrokenPipeError):
+            os.write(answering, b"%d\n" % pid)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
         for descriptor in given:
             os.close(descriptor)
@@ -166,6 +172,7 @@ def _become_command(request: int, stdout: int, stderr: int) -> NoReturn:
         os.close(descriptor)
     os.environ.clear()
     os.environ.update(begin["environment"])
+    time.tzset()
     os.chdir(begin["folder"])
     os.umask(begin["umask"])
     del sys.modules["prodlensd.__main__"]  # where the finder is from: it is loaded anew

@@ -23,14 +23,14 @@ from prodlensd.model import REASONS
 from tests.forked import forked_raw
 
 OLDER_VERSION = """
-from prodlensd import pipeline
+from prodlensd import formats
 from prodlensd.model import BadLine
-parse = pipeline.parse
+parse = formats.parse
 def parse_known(line):
     if b'"new"' in line:
         raise BadLine("unknown_format", "too new")
     return parse(line)
-pipeline.parse = parse_known
+formats.parse = parse_known
 """
 
 #: Forks one `retry` after the other on a copy of the ledger, the nth killed at its nth statement.

@@ -136,9 +136,7 @@ def test_what_ends_a_thread_is_said_in_json_too(
 def is_ingested(machine: Any, wait_until: Callable[..., Any], count: int) -> None:
     with (machine.logs / "a.jsonl").open("ab") as file:
         file.write(LINE.replace(b"}}", b'}, "id": "%d"}' % count))
-    wait_until(
-        lambda: machine.query("SELECT sum(lines) FROM sources") == [count], f"line {count}", 20
-    )
+    wait_until(lambda: machine.query("SELECT sum(lines) FROM sources") == [count], f"line {count}")
 
 
 def reloaded(machine: Any, daemon: subprocess.Popen[bytes], wait_until: Callable[..., Any]) -> None:

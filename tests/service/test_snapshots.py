@@ -148,13 +148,9 @@ def test_the_daemon_compacts_by_itself_and_goes_on_ingesting(machine: Any, wait_
     machine.config.write_text("[parquet]\ninterval_s = 0.2\n[logs]\nrescan_interval_s = 0.2\n")
     write(machine, 1, "a")
     daemon = machine.start()
-    wait_until(
-        lambda: list((machine.home / "parquet").rglob("*.parquet")), "the first snapshot", 30
-    )
+    wait_until(lambda: list((machine.home / "parquet").rglob("*.parquet")), "the first snapshot")
     write(machine, 2, "b")
-    wait_until(
-        lambda: len(list((machine.home / "parquet").rglob("*.parquet"))) == 2, "the second", 30
-    )
+    wait_until(lambda: len(list((machine.home / "parquet").rglob("*.parquet"))) == 2, "the second")
     daemon.send_signal(signal.SIGTERM)
     assert daemon.wait(100) == 0
 
