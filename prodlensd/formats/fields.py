@@ -32,6 +32,7 @@ MAX_EPOCH_S: Final = 253_402_300_799
 
 _WORD: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}\Z")
 _INTEGER: Final = re.compile(r"[0-9]{1,18}\Z")
+_NANOS: Final = re.compile(r"[0-9]{1,19}\Z")
 _SLUG: Final = re.compile(r"([A-Za-z0-9._-]{1,100})/([A-Za-z0-9._-]{1,100}?)(?:\.git)?\Z")
 _GIT_ADDRESS: Final = re.compile(
     r"(?:(?:https?|ssh|git)://(?:[^/@\s]*@)?[A-Za-z0-9.-]+(?::[0-9]+)?/"
@@ -148,6 +149,12 @@ def epoch_us(value: object) -> int | None:
     except (ValueError, OverflowError):
         return None
     return round(seconds * US_PER_S) if 0 <= seconds <= MAX_EPOCH_S else None
+
+
+def epoch_us_of_nanos(value: object) -> int | None:
+    """Microseconds since 1970 of nanoseconds as OTLP writes them, as a number or a text."""
+    nanos = int(value) if type(value) is str and _NANOS.match(value) else value
+    return (nanos + 500) // 1000 if type(nanos) is int and 0 <= nanos <= INT64_MAX else None
 
 
 def _moment(value: str) -> datetime:

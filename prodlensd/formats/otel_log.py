@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 from prodlensd.formats.fields import (
     details,
     epoch_us,
+    epoch_us_of_nanos,
     identity,
     integer,
     number,
@@ -112,7 +113,8 @@ def _flat(listed: object) -> Attributes:
 def _usage(attributes: Attributes, places: _Places) -> dict[str, Any]:
     """The counts as an object of the provider; one that is not known keeps its own name."""
     usage: dict[str, Any] = {}
-    for name, count in attributes.items():
+    for name, sent in attributes.items():
+        count = sent if (whole := integer(sent)) is None else whole
         match places.get(name, (name,) if name.endswith(_COUNTS) else ()):
             case (outer, inner):
                 usage.setdefault(outer, {})[inner] = count
@@ -261,6 +263,6 @@ def _ended_us(record: dict[str, Any], attributes: Attributes) -> int:
     if (at_us := epoch_us(text(attributes.get("event.timestamp")))) is not None:
         return at_us
     for name in ("timeUnixNano", "observedTimeUnixNano"):
-        if nanos := integer(record.get(name)):  # 0 is an unknown time
-            return nanos // 1000
+        if at_us := epoch_us_of_nanos(record.get(name)):  # 0 is an unknown time
+            return at_us
     raise BadLine("bad_timestamp", "time of a log record: expected nanoseconds")

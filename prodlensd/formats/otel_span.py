@@ -21,6 +21,7 @@ from prodlensd.formats.fields import (
     PROVIDERS,
     details,
     epoch_us,
+    epoch_us_of_nanos,
     flag,
     identity,
     integer,
@@ -47,7 +48,6 @@ _HEX: Final = re.compile(r"(?:0x)?([0-9A-Fa-f]{16,32})\Z")
 _CLASS_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.$:]{0,199}\Z")
 _HTTP_STATUS: Final = re.compile(r"[1-5][0-9]{2}\Z")
 _ERRORS: Final = frozenset({"ERROR", "STATUS_CODE_ERROR", "STATUSCODE.ERROR", "2"})
-_NANOS: Final = re.compile(r"[0-9]{1,19}\Z")
 _MAX_EVENTS: Final = 64
 
 
@@ -287,10 +287,7 @@ def _exceptions(record: dict[str, Any]) -> Iterator[object]:
 def _moment_us(record: dict[str, Any], nanos: str, other: str) -> int | None:
     """Microseconds since 1970, of OTLP's nanoseconds, of ISO 8601, or of any other number."""
     sent = record.get(nanos)
-    if sent is None:
-        return _us(record.get(other))
-    count = int(sent) if type(sent) is str and _NANOS.match(sent) else sent
-    return (count + 500) // 1000 if type(count) is int and 0 <= count <= INT64_MAX else None
+    return _us(record.get(other)) if sent is None else epoch_us_of_nanos(sent)
 
 
 def _us(value: object) -> int | None:
