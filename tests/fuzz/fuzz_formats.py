@@ -1,9 +1,10 @@
 """Fuzzes the parsers with atheris: `python tests/fuzz/fuzz_formats.py -runs=100000 -seed=1`.
 
 Takes libFuzzer's options. The promise: whatever the bytes, `formats.parse` gives a trace that the
-ledger can hold, the same one each time, or raises BadLine with a reason out of the vocabulary; and
-the quick reading of a trace line is its careful reading. `PRODLENSD_MUTANT` breaks the parsers on
-purpose, to see that this is found.
+ledger can hold, the same one each time, or raises NotACall, or BadLine with a reason out of the
+vocabulary; the quick reading of a trace line is its careful reading; and the records of a line that
+holds many stand one after the other in it. `PRODLENSD_MUTANT` breaks the parsers on purpose, to see
+that this is found.
 """
 
 from __future__ import annotations
@@ -27,17 +28,19 @@ with atheris.instrument_imports(include=["prodlensd.formats"]):
         decoding,
         fields,
         litellm_payload,
+        otel_log,
         otel_span,
         trace_line,
         usage_found,
     )
-from prodlensd.model import NANOUSD_PER_USD, REASONS, BadLine, Trace
+from prodlensd.model import NANOUSD_PER_USD, REASONS, BadLine, NotACall, Trace
 
 DATA: Final = Path(__file__).parents[1] / "data"
 SCHEMA: Final = "trace_line.schema.json"
 #: Longer payloads are nothing but more prompt.
 MAX_SEED_BYTES: Final = 16_384
 PAYLOAD_SEEDS: Final = 24
+EVENT_SEEDS: Final = 12
 INT64: Final = range(-(2**63), 2**63)
 
 START: Final = "2024-01-11T23:45:17.982858Z"
@@ -81,11 +84,28 @@ def seeds() -> list[bytes]:
     payloads = gzip.decompress((DATA / "corpus.jsonl.gz").read_bytes()).split(b"\n")
     short = [_without_prose(line) for line in payloads if 0 < len(line) <= MAX_SEED_BYTES]
     schema = json.loads(Path(formats.__file__).parents[1].joinpath(SCHEMA).read_bytes())
+    sample = (DATA / "sample.jsonl").read_bytes().splitlines()
+    requests = (DATA / "otlp.jsonl").read_bytes().splitlines()
+    events = [json.dumps(event).encode() for line in requests for event in _events(line)]
     return [
-        *(DATA / "sample.jsonl").read_bytes().splitlines(),
+        *sample,
+        b"[" + b", ".join(sample) + b"]",
+        *(line for line in requests if len(line) <= MAX_SEED_BYTES // 4),
+        *events[:: max(1, len(events) // EVENT_SEEDS)],
         *(json.dumps(example).encode() for example in schema["examples"]),
         *(json.dumps(span).encode() for span in SPANS),
         *short[:: max(1, len(short) // PAYLOAD_SEEDS)],
+    ]
+
+
+def _events(line: bytes) -> list[dict[str, Any]]:
+    """The log records of the request that are calls, each with its resource."""
+    return [
+        event | {"resource": resource["resource"]}
+        for resource in json.loads(line).get("resourceLogs", [])
+        for scope in resource["scopeLogs"]
+        for event in scope["logRecords"]
+        if isinstance(_outcome(formats.parse, json.dumps(event).encode()), Trace)
     ]
 
 
@@ -108,6 +128,14 @@ def keys() -> list[str]:
             *(part for name in otel_span._READ for part in name.split(".")),
             *(f"attributes.{name}" for name in otel_span._READ),
             *("traceId", "spanId", "context", "trace_id", "span_id", "context.span_id"),
+            *(
+                *otel_log._TIMES,
+                *otel_log._CONTENT,
+                *otel_log._CLAUDE_USAGE,
+                *otel_log._CODEX_USAGE,
+            ),
+            *("event.name", "event.kind", "event.timestamp", "event.sequence", "duration_ms"),
+            *("resourceLogs", "resourceSpans", "scopeLogs", "logRecords", "error.message"),
             *("start_time", "end_time", "startTimeUnixNano", "endTimeUnixNano", "span_kind"),
             *("events", "resource", "status_code", "code", "stringValue", "intValue"),
             *("prompt_tokens_details", "cached_tokens", "cache_creation_tokens", "input_tokens"),
@@ -192,14 +220,35 @@ def _values(place: Any) -> list[Any]:
 def check(line: bytes) -> None:
     """Raises whatever a parser raised, or Broken."""
     found = _outcome(formats.parse, line)
-    if isinstance(found, Trace):
-        _check_storable(found)
-    elif found is not None and found[0] not in REASONS:
-        raise Broken(f"reason {found[0]}")
+    _check(found)
+    _check_parts(line)
     if found != _outcome(formats.parse, line):
         raise Broken("parsed twice, and differently")
     if _outcome(_read_quickly, line) != _outcome(_read_carefully, line):
         raise Broken("the quick and the careful reading differ")
+
+
+def _check(found: Trace | tuple[str, None] | None) -> None:
+    if isinstance(found, Trace):
+        _check_storable(found)
+    elif found is not None and found[0] not in REASONS:
+        raise Broken(f"reason {found[0]}")
+
+
+def _check_parts(line: bytes) -> None:
+    try:
+        parts = formats.parse_line(line)
+    except BadLine as bad:
+        return _check((bad.reason, None))
+    if isinstance(parts, Trace):
+        return None
+    end = 0
+    for begin, length, found in parts:
+        if begin < end or length < 1 or begin + length > len(line):
+            raise Broken("places")
+        end = begin + length
+        _check((found.reason, None) if isinstance(found, BadLine) else found)
+    return None
 
 
 def _read_quickly(line: bytes) -> Trace | None:
@@ -218,12 +267,16 @@ def _outcome(
         return parse(line)
     except BadLine as bad:
         return bad.reason, None
+    except NotACall:
+        return None
 
 
 def _check_storable(trace: Trace) -> None:
     for name, value in trace._asdict().items():
         if not _is_storable(value) and name != "anomalies":
             raise Broken(f"{name}: {value!r:.99}")
+    if trace.started_us < 0:
+        raise Broken("started_us")
     if trace.status not in ("success", "failure"):
         raise Broken("status")
     if (trace.gateway_nanousd or 0) > fields.MAX_COST_USD * NANOUSD_PER_USD:
@@ -271,6 +324,14 @@ def _any_end_of_a_span() -> None:
     otel_span._moment_us = round_it
 
 
+def _any_length_of_an_event() -> None:
+    def before_the_beginning(record: dict[str, Any], attributes: dict[str, Any]) -> Any:
+        length_ms = fields.number(attributes.get("duration_ms")) or 0
+        return otel_log._ended_us(record, attributes) - round(length_ms * 1000), length_ms
+
+    otel_log._times = before_the_beginning
+
+
 def _order_of_the_line() -> None:
     read = trace_line._read
 
@@ -285,6 +346,7 @@ MUTANTS: Final[dict[str, Callable[[], None]]] = {
     "surrogates": _text_of_any_surrogate,
     "counts": _counts_of_any_size,
     "moments": _any_end_of_a_span,
+    "lengths": _any_length_of_an_event,
     "order": _order_of_the_line,
 }
 

@@ -296,6 +296,7 @@ def test_what_opens_a_websocket_is_no_call_and_a_call_that_lost_its_counts_is_on
 def test_an_event_of_claude_code_is_known_by_its_body_or_by_its_name_and_service() -> None:
     record = CALLS[SUCCESS][0]
     assert parse_log(record | {"body": None}) == call(SUCCESS)
+    assert parse_log(record | {"resource": {}}) == call(SUCCESS)
     with pytest.raises(NotACall):
         parse_log(with_attributes(record | {"body": None}, **{"event.name": "tool_result"}))
     with pytest.raises(BadLine, match="a program not known"):
