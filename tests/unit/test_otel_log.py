@@ -220,6 +220,26 @@ def test_a_captured_call_has_its_price_by_the_table(number: int, nanousd: int) -
     assert (price.nanousd, price.source) == (nanousd, "table")
 
 
+def as_a_collector_writes(value: Any) -> Any:
+    """Made up: the same record with whole numbers as texts, and no nulls and unknown times."""
+    if isinstance(value, list):
+        return [as_a_collector_writes(one) for one in value]
+    if isinstance(value, dict):
+        return {
+            name: str(one) if name == "intValue" else as_a_collector_writes(one)
+            for name, one in value.items()
+            if one is not None and (name, one) != ("timeUnixNano", "0")
+        }
+    return value
+
+
+def test_a_collector_that_writes_the_same_in_its_own_way_changes_no_call() -> None:
+    for record, trace in CALLS:
+        rewritten = as_a_collector_writes(record)
+        assert rewritten != record
+        assert parse_log(rewritten) == trace
+
+
 def test_what_claude_code_thinks_that_it_cost_is_not_read() -> None:
     record, trace = CALLS[0]
     assert attributes_of(record)["cost_usd"] == 0.060875
