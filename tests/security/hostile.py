@@ -124,7 +124,21 @@ def span(number: int, text: str, **more: Any) -> dict[str, Any]:
     } | more
 
 
-FORMATS: tuple[Callable[..., dict[str, Any]], ...] = (trace_line, payload, span)
+def event(number: int, text: str, **more: Any) -> dict[str, Any]:
+    names = ("model", "user.email", "team.id", "gen_ai.provider.name", "vcs.repository.url.full")
+    others = ("session.id", "request_id", "event.sequence", "event.timestamp", "speed", "error")
+    counts = {"input_tokens": "10", "output_tokens": "5", f"{text[:40]}_tokens": text}
+    said = dict.fromkeys((*names, *others, "status_code", text[:40]), text) | counts
+    return {
+        "timeUnixNano": str(1795456803000000000 + number * 1000),
+        "body": {"stringValue": "claude_code.api_error"},
+        "attributes": [{"key": key, "value": {"stringValue": said[key]}} for key in said],
+        "severityText": text,
+        "resource": {"attributes": [{"key": text, "value": {"stringValue": text}}]},
+    } | more
+
+
+FORMATS: tuple[Callable[..., dict[str, Any]], ...] = (trace_line, payload, span, event)
 
 
 def written(record: dict[str, Any]) -> bytes:
