@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from prodlensd.litellm_callback import TraceLogger
-from tests.security.hostile import CANARY, HOSTILE, House, payload, span, trace_line
+from tests.security.hostile import CANARY, HOSTILE, House, event, payload, span, trace_line
 
 pytestmark = pytest.mark.long  # every command on every kind of line
 
@@ -82,6 +82,30 @@ def a_span() -> dict[str, Any]:
     return record
 
 
+def an_event() -> dict[str, Any]:
+    record = event(1, "known", severityText=CANARY, eventName=CANARY)
+    repo = f"https://x:{KEY}@git.example/acme/web.git"
+    said = {"prompt": CANARY, "error": CANARY, "body": json.dumps(SAID), "tool_input": CANARY}
+    said |= {"vcs.repository.url.full": repo, "speed": f"{CANARY} is no speed", CANARY: CANARY}
+    kept = [one for one in record["attributes"] if one["key"] not in said]
+    listed = [{"key": name, "value": {"stringValue": text}} for name, text in said.items()]
+    resource = {"attributes": [{"key": "process.command_args", "value": {"stringValue": CANARY}}]}
+    return record | {"attributes": kept + listed, "resource": resource}
+
+
+KINDS = (a_trace_line, a_payload, a_span, an_event)
+
+
+def passed_over() -> Iterator[bytes]:
+    """Records that are known and no call: of these not even the bytes are kept."""
+    agent = a_span()
+    agent["attributes"]["openinference.span.kind"] = "AGENT"
+    prompt = an_event() | {"body": {"stringValue": "claude_code.user_prompt"}}
+    yield json.dumps(agent).encode()
+    yield json.dumps(prompt).encode()
+    yield json.dumps({"resourceLogs": [{"scopeLogs": [{"logRecords": [prompt]}]}]}).encode()
+
+
 def refused() -> Iterator[bytes]:
     """Lines that are refused, for each of the reasons."""
     yield REFUSED.encode()
@@ -89,12 +113,9 @@ def refused() -> Iterator[bytes]:
     yield json.dumps([REFUSED]).encode()
     yield json.dumps({"messages": REFUSED}).encode()
     yield json.dumps({"timestamp": REFUSED, "usage": {}}).encode()
-    agent = {"openinference.span.kind": "AGENT", "input.value": REFUSED}
-    yield (
-        json.dumps(a_span() | {"attributes": agent, "name": "", "status": {}})
-        .replace(CANARY, REFUSED)
-        .encode()
-    )
+    counting = [{"key": "tokens", "value": {"intValue": "5"}}]
+    told = {"timeUnixNano": "1", "body": {"stringValue": REFUSED}, "attributes": counting}
+    yield json.dumps(told).encode()
     yield json.dumps({"timestamp": "2026-11-22T18:00:00Z", "usage": {}, "x": REFUSED * 99}).encode()
 
 
@@ -103,11 +124,11 @@ def test_nothing_said_and_no_key_is_anywhere_but_in_the_bytes_of_refused_lines(
 ) -> None:
     house.logs.mkdir(parents=True)
     house.environment |= {"OPENAI_API_KEY": KEY, "ANTHROPIC_API_KEY": KEY}
-    lines = [json.dumps(record()).encode() for record in (a_trace_line, a_payload, a_span)]
-    assert all(line.count(CANARY.encode()) > 8 for line in lines)
+    lines = [json.dumps(record()).encode() for record in KINDS]
+    assert all(line.count(CANARY.encode()) > 8 for line in [*lines, *passed_over()])
     house.config.write_text(f"[logs]\nmax_line_bytes = {max(map(len, lines))}\n")
     long = json.dumps({"timestamp": "2026-11-22T18:00:00Z", "usage": {}, "x": REFUSED * 999})
-    content = b"\n".join([*lines, *refused(), long.encode(), b""])
+    content = b"\n".join([*lines, *passed_over(), *refused(), long.encode(), b""])
     (house.logs / "a.jsonl").write_bytes(content)
     said = [house.command("run", "--once")]
     assert said[0].returncode == 0, said[0].stderr
@@ -128,7 +149,8 @@ def test_nothing_said_and_no_key_is_anywhere_but_in_the_bytes_of_refused_lines(
     told = b"".join(done.stdout + done.stderr for done in said)
     assert b"known" in told
     assert b"canary" not in told.lower()
-    assert stored(house, "SELECT count(*) FROM traces") == [4]  # the last of refused() is one
+    assert stored(house, "SELECT count(*) FROM traces") == [5]  # the last of refused() is one
+    assert stored(house, "SELECT sum(passed_over) FROM sources") == [2 * 3]  # they were read twice
     assert_only_in_refused_lines(house)
     assert "canary" not in snapshots(house)
     assert house.command("verify").returncode == 0
@@ -161,7 +183,7 @@ def snapshots(house: House) -> str:
     files = list((house.home / "parquet").rglob("*.parquet"))
     assert files
     tables = [pq.read_table(path, partitioning=None) for path in files]
-    assert sum(table.num_rows for table in tables) == 4
+    assert sum(table.num_rows for table in tables) == 5
     return "".join(f"{table.to_pylist()} {table.schema}" for table in tables).lower()
 
 
@@ -256,7 +278,7 @@ def test_nothing_said_gets_into_a_line_of_the_callback_by_way_of_the_usage(
     assert stored(house, "SELECT count(*) FROM traces") == [3 * len(usages)]
 
 
-@pytest.mark.parametrize("record", [a_trace_line, a_payload, a_span])
+@pytest.mark.parametrize("record", KINDS)
 def test_each_line_is_read(record: Any) -> None:
     from prodlensd.formats import parse
 
