@@ -60,7 +60,7 @@ def members(text: bytes, begin: int) -> Iterator[tuple[bytes, int, int]]:
         at = _skip(text, end)
         if text[at : at + 1] == b"}":
             return
-        at = _skip(text, _expect(text, at, b","))
+        at = _expect(text, at, b",")
 
 
 def value_end(text: bytes, begin: int) -> int:

@@ -63,6 +63,14 @@ def loose(value: object) -> bytes:
     return json.dumps(value, indent=1, ensure_ascii=False).replace("\n", "\r\n").encode()
 
 
+def spaced(value: object) -> bytes:
+    return json.dumps(value, separators=(" , ", " : ")).encode()
+
+
+#: As different programs write it; NaN and Infinity too.
+WRITINGS = st.sampled_from([compact, loose, spaced])
+
+
 # Arrays -------------------------------------------------------------------------------------------
 
 
@@ -130,7 +138,7 @@ def of_spans(spans: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("written", [compact, loose])
+@pytest.mark.parametrize("written", [compact, loose, spaced])
 def test_each_captured_span_is_in_a_request_what_it_is_alone(written: Any) -> None:
     about: dict[str, Any] = {"resource": {}, "scope": {}}
     want = [alone(otel_span.parse, about | span) for span in SPANS]
@@ -181,13 +189,13 @@ def test_every_record_is_of_its_own_resource() -> None:
                 "scopeLogs": [{"logRecords": [event(), event()]}, {"logRecords": [event()]}],
             },
             {"resource": named("b"), "scopeLogs": [{"logRecords": [event()]}]},
-            {"scopeLogs": [{"logRecords": [event()]}]},
+            {"scopeLogs": [{"logRecords": [event() | {"resource": named("forged")}]}]},
         ]
     }
     assert developers(compact(of_two)) == ["a", "a", "a", "b", None]
 
 
-@given(st.randoms(use_true_random=False), st.sampled_from([compact, loose]))
+@given(st.randoms(use_true_random=False), WRITINGS)
 def test_members_may_come_in_any_order_and_with_others(chance: random.Random, written: Any) -> None:
     def mixed(**known: object) -> dict[str, Any]:
         all_of_it = [*known.items(), ("schemaUrl", BRACKETS), ("x", [{"logRecords": [{}]}])]
@@ -298,8 +306,6 @@ ANY_JSON = st.recursive(
     ),
     max_leaves=12,
 )
-#: As different programs write it; NaN and Infinity too.
-WRITINGS = st.sampled_from([compact, loose, lambda value: json.dumps(value).encode()])
 
 
 @given(st.lists(ANY_JSON, max_size=5), WRITINGS)
