@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -21,8 +20,7 @@ from prodlensd import litellm, litellm_callback
 from prodlensd.app import doctor as wiring
 from prodlensd.cli import doctor
 from prodlensd.service import units
-
-NOBODY = 65534
+from tests.service.another_user import NOBODY, as_nobody
 
 
 class Examined:
@@ -226,26 +224,12 @@ class TestAnotherUser:
 
     def test_who_may_not_read_the_ledger_is_told_whom_to_ask(self, machine: Any) -> None:
         wired(machine)
-        code = (
-            "import os, sys\n"
-            "import encodings.idna, encodings.utf_8_sig, importlib.readers, orjson\n"
-            "from prodlensd.cli import main, doctor\n"
-            f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})\n"
-            "main(sys.argv[1:])"
-        )
         with tempfile.TemporaryDirectory(prefix="prodlensd-test-") as folder:
             Path(folder).chmod(0o755)
             config = Path(folder) / "config.toml"
             config.write_text(f"[store]\npath = '{machine.ledger}'\n")
             config.chmod(0o644)
-            done = subprocess.run(
-                [sys.executable, "-c", code, "doctor", "--json", "-c", str(config)],
-                capture_output=True,
-                text=True,
-                timeout=100,
-                check=False,
-                cwd="/",
-            )
+            done = as_nobody("doctor", "--json", "-c", str(config))
         assert done.stderr == ""
         found = Examined(done.returncode, done.stdout)
         assert (1, "unknown") == (found.code, found.checks["ledger"]["state"])

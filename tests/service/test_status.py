@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -17,7 +16,7 @@ from typing import Any
 import apsw
 import pytest
 
-NOBODY = 65534
+from tests.service.another_user import NOBODY, as_nobody, home_for_all
 
 
 def report(machine: Any, *options: str) -> tuple[int, dict[str, Any]]:
@@ -220,34 +219,13 @@ def test_a_ledger_in_a_folder_we_may_not_write_to_can_be_read_after_a_clean_stop
     assert checks(content)["store"] == "ok"
 
 
-def as_nobody(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """The command as a user who owns nothing, with the code loaded as one who may read it."""
-    code = (
-        "import os, sys\n"
-        "import encodings.idna, encodings.utf_8_sig, orjson\n"
-        "from prodlensd.cli import main, status\n"
-        f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})\n"
-        "main(sys.argv[1:])"
-    )
-    return subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-
-
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 class TestAnotherUser:
     @pytest.fixture
     def home(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-        """One that every user can get at, which those of pytest are not."""
         assert not home.exists()
-        with tempfile.TemporaryDirectory(prefix="prodlensd-test-") as folder:
-            Path(folder).chmod(0o755)
-            monkeypatch.setenv("PRODLENSD_HOME", f"{folder}/home")
-            yield Path(folder) / "home"
+        with home_for_all(monkeypatch) as home_of_all:
+            yield home_of_all
 
     def share(self, machine: Any) -> None:
         machine.home.chmod(0o755)

@@ -6,9 +6,6 @@ import json
 import os
 import re
 import shlex
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -20,8 +17,8 @@ from click.testing import CliRunner, Result
 from prodlensd.cli import COMMANDS, GROUPS, main
 from prodlensd.cli.typed import MEANT, Group
 from prodlensd.config import Settings
+from tests.service.another_user import as_nobody, home_for_all
 
-NOBODY = 65534
 TERMINAL_CELLS = 80
 
 
@@ -273,34 +270,13 @@ def test_a_folder_that_cannot_be_made_for_the_ledger_is_said_with_what_to_do(
     ) == done.stderr
 
 
-def as_nobody(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """The command as a user who owns nothing, with the code loaded as one who may read it."""
-    code = (
-        "import os, sys\n"
-        "import encodings.idna, encodings.utf_8_sig, orjson, pyarrow, duckdb\n"
-        "from prodlensd.cli import main, overview, report, run, verify\n"
-        f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})\n"
-        "main(sys.argv[1:])"
-    )
-    return subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-
-
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 class TestAnotherUser:
     @pytest.fixture
     def home(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-        """One that every user can get at, which those of pytest are not."""
         assert not home.exists()
-        with tempfile.TemporaryDirectory(prefix="prodlensd-test-") as folder:
-            Path(folder).chmod(0o755)
-            monkeypatch.setenv("PRODLENSD_HOME", f"{folder}/home")
-            yield Path(folder) / "home"
+        with home_for_all(monkeypatch) as home_of_all:
+            yield home_of_all
 
     @pytest.fixture
     def config(self, machine: Any) -> Path:
@@ -340,18 +316,24 @@ class TestAnotherUser:
             done = as_nobody("verify", "-c", str(config))
             if closed == machine.logs:
                 assert 1 == done.returncode
-                assert "1 could not be read: Permission denied\n" in done.stdout
+                assert (
+                    "1 could not be read: Permission denied: it belongs to 0:0, mode 0700"
+                    in done.stdout
+                )
                 assert "not on disk" not in done.stdout
                 found = json.loads(as_nobody("verify", "--json", "-c", str(config)).stdout)
-                assert [("unreadable", "Permission denied")] == [
-                    (unread["reason"], unread["fault"]) for unread in found["unread"]
-                ]
+                (unread,) = found["unread"]
+                assert ("unreadable", "Permission denied") == (
+                    unread["reason"],
+                    unread["fault"].partition(":")[0],
+                )
             else:
                 assert 0 == done.returncode, done.stdout
 
-    def test_a_lock_that_may_not_be_opened_is_named_without_a_number(
+    def test_a_lock_that_may_not_be_opened_names_its_folder_and_whose_that_is(
         self, machine: Any, config: Path
     ) -> None:
         done = as_nobody("run", "--once", "-c", str(config))
         assert 1 == done.returncode
-        assert f"Error: {machine.ledger}.lock: Permission denied\n" == done.stderr
+        cannot = f"Error: store.path: cannot write in {machine.home}: Permission denied: it belongs"
+        assert done.stderr.startswith(cannot)
