@@ -1,0 +1,83 @@
+"""The values that flow through the program, all immutable; nothing here reads or writes anything.
+
+A line's way: `Chunk` (complete lines of one source) → `Trace` (one normalised call) → `Price` →
+`Outcome` (of a chunk: rows, dead letters and the checkpoint after them) → one transaction. Traces
+are named tuples rather than dataclasses because their fields are bound to SQL as they stand.
+"""
+
+from prodlensd.model.calls import (
+    NANOUSD_PER_USD,
+    NO_BILL,
+    UNPRICED_REASONS,
+    US_PER_DAY,
+    US_PER_S,
+    Bill,
+    PinnedPrice,
+    Price,
+    SnapshotFile,
+    Trace,
+    Usage,
+    bill_json,
+    bill_of,
+    provider_in,
+)
+from prodlensd.model.errors import OperationalError, TemporaryError
+from prodlensd.model.lines import (
+    CHAIN_ROOT,
+    DIGEST_BYTES,
+    REASONS,
+    BadLine,
+    Checkpoint,
+    Chunk,
+    DeadLetter,
+    Fault,
+    Gap,
+    LongLine,
+    Mismatch,
+    NotACall,
+    Outcome,
+    Part,
+    PassedOver,
+    Sighting,
+    digest_of,
+    file_id,
+    link,
+)
+
+__all__ = [
+    "CHAIN_ROOT",
+    "DIGEST_BYTES",
+    "NANOUSD_PER_USD",
+    "NO_BILL",
+    "REASONS",
+    "UNPRICED_REASONS",
+    "US_PER_DAY",
+    "US_PER_S",
+    "BadLine",
+    "Bill",
+    "Checkpoint",
+    "Chunk",
+    "DeadLetter",
+    "Fault",
+    "Gap",
+    "LongLine",
+    "Mismatch",
+    "NotACall",
+    "OperationalError",
+    "Outcome",
+    "Part",
+    "PassedOver",
+    "PinnedPrice",
+    "Price",
+    "Sighting",
+    "SnapshotFile",
+    "TemporaryError",
+    "Trace",
+    "Usage",
+    "bill_json",
+    "bill_of",
+    "digest_of",
+    "file_id",
+    "link",
+    "provider_in",
+]
