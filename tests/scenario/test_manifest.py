@@ -202,8 +202,12 @@ def test_who_looks_loads_no_parquet_and_opens_no_file(days: Days) -> None:
 def test_a_folder_that_cannot_be_looked_at_is_work_for_who_says_why(
     days: Days, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(_path: Path) -> None:
-        raise PermissionError(13, "Permission denied")
+    look = Path.stat
+
+    def refuse(path: Path, **how: Any) -> Any:
+        if days.folder in (path, *path.parents):
+            raise PermissionError(13, "Permission denied")
+        return look(path, **how)
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "stat", refuse)

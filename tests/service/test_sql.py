@@ -532,7 +532,7 @@ def test_an_interrupt_ends_a_query_and_leaves_nothing_behind(
         try:
             wait_until(is_at_work, "three seconds of work")
             process.send_signal(signal.SIGINT)
-            process.wait(30)
+            process.wait(100)
         finally:
             process.kill()
         assert process.returncode not in (0, -signal.SIGKILL)

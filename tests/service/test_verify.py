@@ -102,7 +102,7 @@ def test_a_ledger_that_holds_is_proven_complete(ledger: Any) -> None:
     assert (code, found["state"], found["differences"]) == (0, "complete", [])
     assert (found["sources"], found["reread"], found["unread"]) == (3, 3, [])
     assert (found["snapshots"], found["snapshots_due"]) == (4, 0)
-    assert list(found["totals"].values()) == [len(LINES) + 5, 29, 2, 3, 2]
+    assert list(found["totals"].values()) == [len(LINES) + 5, 29, 2, 3, 2, 34, 0]
 
 
 def test_it_says_so_to_people_as_well(ledger: Any) -> None:
@@ -212,7 +212,7 @@ def test_a_line_that_is_both_a_trace_and_a_dead_letter_is_named(ledger: Any) -> 
     damage(
         ledger,
         "INSERT INTO dead_letter "
-        "SELECT key, source_id, source_offset, 1, 'too_long', '', x'', 1, 'open' FROM trace "
+        "SELECT key, source_id, source_offset, 1, 'too_long', '', x'', 1, 'open', NULL FROM trace "
         "WHERE session_id = 's04'",
     )
     expected = ("in the ledger once", "a trace and a dead letter")
@@ -347,7 +347,7 @@ def test_a_line_that_no_counter_holds_is_named(ledger: Any) -> None:
     lines = len(LINES)
     found = differences(ledger)
     assert found[0][1:] == (None, "the source's count of lines", str(lines), str(lines + 1))
-    assert found[1][2].startswith("lines of source 1 ")
+    assert found[1][2].startswith("records of source 1 ")
 
 
 def test_what_sqlite_finds_wrong_is_named(ledger: Any) -> None:
