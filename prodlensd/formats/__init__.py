@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from prodlensd.formats import litellm_payload, otel_log, otel_span, trace_line
+from prodlensd.formats import litellm_payload, litellm_spend, otel_log, otel_span, trace_line
 from prodlensd.formats.decoding import check_utf8, decode
 from prodlensd.formats.parts import Parts, holds_parts
 from prodlensd.model import BadLine, NotACall, Trace
@@ -19,6 +19,7 @@ from prodlensd.model import BadLine, NotACall, Trace
 FORMATS: Final[dict[str, Callable[[dict[str, Any]], Trace | None]]] = {
     "trace_line": trace_line.parse,
     "litellm_payload": litellm_payload.parse,
+    "litellm_spend": litellm_spend.parse,
     "otel_span": otel_span.parse,
     "otel_log": otel_log.parse,
 }

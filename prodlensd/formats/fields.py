@@ -292,6 +292,13 @@ def identity(call_id: object, response_id: object) -> str | None:
     return key
 
 
+def row_identity(request_id: str) -> str | None:
+    """The key of a row of LiteLLM's spend logs: a space before its id, as no other key has."""
+    key = f" {request_id}"
+    is_one_word = request_id and request_id.isprintable() and " " not in request_id
+    return key if is_one_word and len(key) <= MAX_KEY_CHARS else None
+
+
 def details(**facts: object) -> str | None:
     """The facts that are known, as a JSON object; None when none is."""
     known = {name: fact for name, fact in facts.items() if fact is not None}

@@ -59,6 +59,7 @@ class _Payload(msgspec.Struct, gc=False):
     request_tags: Any = None
     error_information: Any = None
     metadata: Any = None
+    request_id: Any = None  # of a row of the spend logs
 
 
 _DECODER: Final = msgspec.json.Decoder(_Payload)
@@ -87,6 +88,8 @@ def parse(record: dict[str, Any]) -> Trace | None:
 
 def _trace(payload: _Payload) -> Trace | None:
     if payload.status not in ("success", "failure") or payload.call_type is None:
+        return None
+    if payload.request_id is not None:
         return None
     started_us = epoch_us(payload.startTime)
     if started_us is None:
