@@ -15,6 +15,7 @@ from prodlensd.ledger.connection import Database, LedgerError, key_digest, trans
 from prodlensd.ledger.days import Partition, span_of
 from prodlensd.ledger.schema import DISPUTED
 from prodlensd.ledger.sources import Place
+from prodlensd.ledger.witnesses import Witnesses
 
 #: The columns that are loaded of a snapshot's row.
 LOADED: Final = (
@@ -113,7 +114,8 @@ class CallReader:
     def places(self, keys: Iterable[tuple[Any, ...]]) -> Iterator[Place | None]:
         """For each (start time, key) in turn, where that call was read; None when it is not known.
 
-        Pruned calls are found whether they are loaded or not.
+        Pruned calls are found whether they are loaded or not, and a call of which another witness
+        told first (see `witnesses`) where that was read.
         """
         places = (
             f"SELECT source_id, source_offset FROM {table} WHERE started_us = ?1 AND key = {key}"
@@ -121,7 +123,12 @@ class CallReader:
         )
         # An aggregate gives one row for each key, whether the trace is there or not.
         sql = f"SELECT max(source_id), max(source_offset) FROM ({' UNION ALL '.join(places)})"
+        witnesses = Witnesses(self._ledger)
+        asked = [(started_us, key, key_digest(key)) for started_us, key in keys]
         with translated(self._ledger.path):
-            asked = ((started_us, key, key_digest(key)) for started_us, key in keys)
-            for source_id, offset in self._ledger.db.executemany(sql, asked):
+            found = self._ledger.db.executemany(sql, asked)
+            for (*at, _), (source_id, offset) in zip(asked, found, strict=True):
+                if source_id is None and (call := witnesses.known_as(*at)) is not None:
+                    where = (*call, key_digest(call.key))
+                    source_id, offset = self._ledger.db.execute(sql, where).get  # noqa: PLW2901
                 yield None if source_id is None else (source_id, offset)

@@ -353,7 +353,9 @@ CREATE TABLE source (
     chain BLOB NOT NULL,
     record_bytes INTEGER NOT NULL DEFAULT 0,
     record_digest BLOB NOT NULL DEFAULT x'',
-    state TEXT NOT NULL DEFAULT 'live' CHECK (state IN ('live', 'replaced', 'gone')),
+    state TEXT NOT NULL DEFAULT 'live' CHECK (
+        state IN ('live', 'replaced', 'gone', 'imported')  -- nobody follows what was imported
+    ),
     lines INTEGER NOT NULL DEFAULT 0,
     traces INTEGER NOT NULL DEFAULT 0,
     duplicates INTEGER NOT NULL DEFAULT 0,
@@ -375,6 +377,21 @@ CREATE INDEX source_live ON source (inode) WHERE state = 'live';
 ALTER TABLE dead_letter ADD COLUMN digest BLOB;
 """
 
+_SPEND_ROWS: Final = """
+-- A row of LiteLLM's spend logs that was read, and the call that it tells of: see `witnesses`. It
+-- stays when the call is pruned.
+CREATE TABLE spend_row (
+    id TEXT NOT NULL,               -- of the response
+    row_us INTEGER NOT NULL,        -- the start, as the row has it
+    suffix TEXT NOT NULL,           -- what LiteLLM added to the id: the time of a cache hit
+    started_us INTEGER NOT NULL,    -- the call's start and key
+    key ANY NOT NULL,               -- of a call that was pruned before: the digest of its key
+    line_us INTEGER,                -- the start, as the call's line has it; NULL: none was read
+    PRIMARY KEY (id, row_us, suffix)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX spend_row_start ON spend_row (row_us);
+"""
+
 #: MIGRATIONS[n] leads from schema version n to n + 1. Published ones never change.
 MIGRATIONS: Final[tuple[str, ...]] = (
     _TABLES,
@@ -383,5 +400,6 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     _BILLS,
     _WHOLE_SNAPSHOTS,
     _RECORDS,
+    _SPEND_ROWS,
 )
 SCHEMA_VERSION: Final = len(MIGRATIONS)

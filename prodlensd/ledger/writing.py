@@ -22,15 +22,18 @@ from prodlensd.ledger.rows import (
     INSERT_NEW,
     KEY,
     SELECT,
+    UPDATE,
     Row,
     as_logged,
     at_the_price_of,
     enriched,
+    filled,
     priced_by,
 )
 from prodlensd.ledger.sources import Counts, Sources
 from prodlensd.ledger.tallies import Tallies
 from prodlensd.ledger.transactions import Writer
+from prodlensd.ledger.witnesses import Call, Near, Witnesses, is_of_spend_logs
 from prodlensd.model import US_PER_DAY, DeadLetter, Outcome
 
 _ADVANCE: Final = """
@@ -79,6 +82,7 @@ class Ledger(Writer):
         super().__init__(path, host=host, durability=durability)
         self.sources = Sources(self)
         self.tallies = Tallies(self)
+        self._witnesses = Witnesses(self)
 
     def commit(self, outcomes: Iterable[Outcome], now_us: int) -> Counts:
         """Writes the outcome of every line and moves the sources' offsets over them, or nothing.
@@ -186,8 +190,36 @@ class Ledger(Writer):
         """Inserts the rows; returns those that changed the ledger, and what they replaced in it.
 
         Duplicates are rare: all rows are tried at once, and one by one only when some are known.
+        Calls that another witness may have told of (see `witnesses`) come last.
         """
-        rows = self._not_pruned(rows)
+        told, rows = self._witnesses.parted(self._not_pruned(rows))
+        changed, replaced = self._insert_untold(rows)
+        if told:
+            near = self._witnesses.near([row for row in told if is_of_spend_logs(row)])
+            for row in told:
+                also_changed, also_replaced = self._insert_told(row, near)
+                changed, replaced = changed + also_changed, replaced + also_replaced
+        return changed, replaced
+
+    def _insert_told(self, row: Row, near: Near) -> tuple[list[Row], list[Row]]:
+        """Inserts a call that may have been told of, or fills in what was not known of it."""
+        witnesses = self._witnesses
+        of_spend_logs = is_of_spend_logs(row)
+        call = witnesses.call_of_row(row, near) if of_spend_logs else witnesses.call_of_line(row)
+        if of_spend_logs:
+            witnesses.note(row, call or Call(*row[KEY]))
+        if call is None or call == row[KEY]:
+            return self._insert_one_by_one([row])
+        known = self.db.execute(SELECT, call).get
+        if known is None:  # it is pruned
+            return [], []
+        full = filled(known, row)
+        if full == known:
+            return [], []
+        self.db.execute(UPDATE, (*enriched(full), *call))
+        return [full], [known]
+
+    def _insert_untold(self, rows: list[Row]) -> tuple[list[Row], list[Row]]:
         try:
             with self.db:
                 self.db.executemany(INSERT, rows)
