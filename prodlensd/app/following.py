@@ -8,14 +8,14 @@ from pathlib import Path
 from prodlensd.config import Config
 from prodlensd.logs import ZEROS_WAIT_NS, Tailer
 from prodlensd.model import Checkpoint
-from prodlensd.process import lock_path
+from prodlensd.process import import_lock_path, lock_path
 
 
 def own_files(config: Config) -> list[Path]:
     """The program's own files and folders, which are no logs wherever they are."""
     ledger = config.store.path
     beside = [ledger.with_name(f"{ledger.name}{suffix}") for suffix in ("", "-wal", "-shm", ".new")]
-    return [*beside, lock_path(ledger), config.parquet.directory]
+    return [*beside, lock_path(ledger), import_lock_path(ledger), config.parquet.directory]
 
 
 def follow(

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
 from importlib import import_module
+from keyword import iskeyword
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,7 +26,7 @@ EXIT_TRY_LATER: Final = os.EX_TEMPFAIL
 EXIT_CONFIG: Final = os.EX_CONFIG
 
 #: What a command is for → its name → its line in `prodlensd --help`, where it has 58
-#: characters; the everyday ones first. Its module is prodlensd.cli.<name>.
+#: characters; the everyday ones first. Its module: see `module_of`.
 GROUPS: Final = {
     "See": {
         "report": "Usage, cost, errors, latency, by day, developer, model …",
@@ -41,6 +42,7 @@ GROUPS: Final = {
     "Run": {
         "init": "Write a configuration or, with --proxy, one for LiteLLM.",
         "run": "Run the daemon in the foreground.",
+        "import": "Read history into the ledger: LiteLLM's spend logs, OTLP …",
         "service": "Install, remove or show the service that runs the daemon.",
         "compact": "Bring the Parquet snapshots up to date; apply [retention].",
         "publish": "Copy the snapshots to the team's folder or bucket.",
@@ -57,6 +59,11 @@ GROUPS: Final = {
 COMMANDS: Final = {name: line for lines in GROUPS.values() for name, line in lines.items()}
 
 
+def module_of(name: str) -> str:
+    """The module of a command; a name that is a word of Python has an underscore behind it."""
+    return f"prodlensd.cli.{name.replace('-', '_')}{'_' * iskeyword(name)}"
+
+
 class _Commands(Group):
     """Imports a command's module only when it is called: `status` loads no other."""
 
@@ -70,7 +77,7 @@ class _Commands(Group):
     def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command = import_module(f"prodlensd.cli.{cmd_name.replace('-', '_')}").command
+        command = import_module(module_of(cmd_name)).command
         return command if isinstance(command, click.Command) else None
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:

@@ -65,6 +65,7 @@ def _print(verdict: Verdict) -> None:
     reasons = Counter((unread.reason, unread.fault) for unread in verdict.unread)
     for (reason, fault), count in sorted(reasons.items()):
         why = f"not on disk any more, not read again: {reason}"
+        why = "imported, not read again" if reason == "imported" else why
         _line("", f"{count} {f'could not be read: {printable(fault)}' if fault else why}")
     for rule, files in sorted(verdict.passed_over.items()):
         _line("", f"{files.count} passed over, not read ({rule}): {printable(files.named)}")

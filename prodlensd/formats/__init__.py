@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from prodlensd.formats import litellm_payload, litellm_spend, otel_log, otel_span, trace_line
 from prodlensd.formats.decoding import check_utf8, decode
+from prodlensd.formats.layout import is_document
 from prodlensd.formats.parts import Parts, holds_parts
 from prodlensd.model import BadLine, NotACall, Trace
 
@@ -73,4 +74,4 @@ def parse(line: bytes) -> Trace:
 #: Of a line whose one record is no call.
 _NO_PARTS: Final = Parts(b"[]", parse)
 
-__all__ = ["FORMATS", "BadLine", "NotACall", "Parts", "parse", "parse_line"]
+__all__ = ["FORMATS", "BadLine", "NotACall", "Parts", "is_document", "parse", "parse_line"]

@@ -2,6 +2,7 @@
 
 A JSON array, as LiteLLM's generic API callback sends it; and a request of OTLP/JSON, as the file
 exporter of OpenTelemetry's collector writes it: spans, log records, or metrics, which are no calls.
+And an export of LiteLLM's spend logs: a page of its API, or a table (see `table`).
 A record is judged by itself: one that cannot be read spoils no other. Memory holds one at a time,
 however long the line.
 """
@@ -19,9 +20,12 @@ import msgspec
 from prodlensd.formats import otel_log, otel_span
 from prodlensd.formats.decoding import decode
 from prodlensd.formats.structure import elements, is_all, members, value_end
+from prodlensd.formats.table import is_table, rows
 from prodlensd.model import BadLine, NotACall, Part, Trace
 
-_BEGINS: Final = re.compile(rb'\s*+(?:(\[)\s*+[\]{]|\{\s*+"resource(?:Spans|Logs|Metrics)"\s*+:)')
+_BEGINS: Final = re.compile(
+    rb'\s*+(?:\[\s*+[\]{]|\{\s*+(?:"resource(?:Spans|Logs|Metrics)"\s*+:|"data"\s*+:\s*+\[))'
+)
 _SEPARATOR: Final = re.compile(rb"[\s,]*+")
 _RAW: Final = msgspec.json.Decoder(msgspec.Raw)
 _RAWS: Final = msgspec.json.Decoder(list[msgspec.Raw])
@@ -48,7 +52,7 @@ _REQUESTS: Final = {
 
 def holds_parts(line: bytes) -> bool:
     """Whether it begins as a line that holds many records does."""
-    return _BEGINS.match(line) is not None
+    return _BEGINS.match(line) is not None or is_table(line)
 
 
 class Parts:
@@ -61,6 +65,9 @@ class Parts:
         """
         self._line = line
         self._parse = parse
+        self._is_table = is_table(line)
+        if self._is_table:
+            return
         try:
             _RAW.decode(line)
         except (msgspec.DecodeError, RecursionError):
@@ -89,13 +96,19 @@ class Parts:
     def _found(self) -> Iterator[tuple[int, int, Parse]]:
         """The span of each record, and what reads it."""
         line = self._line
+        if self._is_table:
+            yield from rows(line)
+            return
         begin = _skip(line, 0)
         if line[begin : begin + 1] == b"[":
             for span in _elements(line, begin):
                 yield *span, self._parse
             return
         for name, of_request in _members(line, begin).items():
-            if (request := _REQUESTS.get(name)) is not None:
+            if name == b"data":  # a page of the API of LiteLLM's spend logs
+                for span in _listed(line, of_request):
+                    yield *span, self._parse
+            elif (request := _REQUESTS.get(name)) is not None:
                 for resource, _ in _listed(line, of_request):
                     yield from _of_resource(line, resource, request)
 

@@ -25,7 +25,7 @@ from prodlensd.ledger.prices import (
 from prodlensd.ledger.publishing import Copies, FailedAttempts, Publishing
 from prodlensd.ledger.reading import Reader
 from prodlensd.ledger.rows import place_of
-from prodlensd.ledger.sources import Counts, OpenGaps, Place, Source, Sources, Tail
+from prodlensd.ledger.sources import Added, Counts, OpenGaps, Place, Source, Sources, Tail
 from prodlensd.ledger.tallies import TOTALLED, TotalsBySource
 from prodlensd.ledger.turns import Turns
 from prodlensd.ledger.writing import Ledger, Redeemed
@@ -38,6 +38,7 @@ __all__ = [
     "PRUNED_CALLS",
     "TOTALLED",
     "Accepted",
+    "Added",
     "Change",
     "Copies",
     "CostChange",

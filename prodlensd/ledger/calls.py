@@ -7,15 +7,16 @@ read: those are left out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from prodlensd.ledger import earlier
 from prodlensd.ledger.connection import Database, LedgerError, key_digest, translated
 from prodlensd.ledger.days import Partition, span_of
+from prodlensd.ledger.rows import KEY, Row
 from prodlensd.ledger.schema import DISPUTED
 from prodlensd.ledger.sources import Place
-from prodlensd.ledger.witnesses import Witnesses
+from prodlensd.ledger.witnesses import Witnesses, is_of_spend_logs
 
 #: The columns that are loaded of a snapshot's row.
 LOADED: Final = (
@@ -132,3 +133,17 @@ class CallReader:
                     where = (*call, key_digest(call.key))
                     source_id, offset = self._ledger.db.execute(sql, where).get  # noqa: PLW2901
                 yield None if source_id is None else (source_id, offset)
+
+    def known(self, rows: Sequence[Row]) -> Iterator[bool]:
+        """For each of these rows, whether its call is known, by itself or by another witness."""
+        witnesses = Witnesses(self._ledger)
+        places = list(self.places(row[KEY] for row in rows))
+        with translated(self._ledger.path):
+            near = witnesses.near([row for row in rows if is_of_spend_logs(row)])
+            for row, place in zip(rows, places, strict=True):
+                if place is not None or isinstance(row[1], bytes):
+                    yield place is not None
+                elif is_of_spend_logs(row):
+                    yield witnesses.call_of_row(row, near) is not None
+                else:
+                    yield witnesses.of_line(row) is not None

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from prodlensd.ledger.connection import Database
+from prodlensd.ledger.sums import exact_sums, joined
 from prodlensd.ledger.transactions import Writer
 from prodlensd.model import Checkpoint, Gap, Mismatch, Sighting
 
@@ -45,6 +46,31 @@ class Counts(NamedTuple):
     passed_over: int = 0
 
 
+class Added(NamedTuple):
+    """The calls that a source added to the ledger: what they cost, and of which time they are.
+
+    `cost_nanousd` is of those that have a price; the times are None where there are no calls.
+    """
+
+    calls: int = 0
+    cost_nanousd: int = 0
+    unpriced: int = 0
+    first_us: int | None = None
+    last_us: int | None = None
+
+    def plus(self, other: Added) -> Added:
+        """Both together."""
+        first = [us for us in (self.first_us, other.first_us) if us is not None]
+        last = [us for us in (self.last_us, other.last_us) if us is not None]
+        return Added(
+            self.calls + other.calls,
+            self.cost_nanousd + other.cost_nanousd,
+            self.unpriced + other.unpriced,
+            min(first, default=None),
+            max(last, default=None),
+        )
+
+
 class OpenGaps(NamedTuple):
     """How many open gaps there are, and how many bytes they had at least."""
 
@@ -75,6 +101,11 @@ _CHECKPOINT: Final = (
     "source_id, path, dev, inode, offset, size_bytes, chain, record_bytes, record_digest"
 )
 _COUNTED: Final = ", ".join(Counts._fields)
+_ADDED: Final = f"""
+    SELECT count(*), sum(cost_nanousd IS NULL), min(started_us), max(started_us),
+        {exact_sums(["cost_nanousd"])}
+    FROM trace WHERE source_id = ? AND started_us BETWEEN ? AND ?
+"""
 # The last column is `Checkpoint.is_gzip`.
 _TAILS: Final = """
     SELECT path, inode, size_bytes, offset, last_read_us, coalesce(last_read_us, first_seen_us),
@@ -128,6 +159,13 @@ class SourceReader:
         sums = ", ".join(f"coalesce(sum({name}), 0)" for name in Counts._fields)
         return Counts(*next(self.ledger.all(f"SELECT {sums} FROM source")))
 
+    def added(self, source_id: int, from_us: int, until_us: int) -> Added:
+        """What the calls of this source are that started in this time, and were not pruned."""
+        calls, unpriced, first_us, last_us, *cost = next(
+            self.ledger.all(_ADDED, (source_id, from_us, until_us))
+        )
+        return Added(calls, next(joined(cost)) or 0, unpriced or 0, first_us, last_us)
+
     def open_gaps(self, since_us: int | None = None) -> OpenGaps:
         """The open gaps, or those that were first seen after this time."""
         sql = (
@@ -143,8 +181,8 @@ _OPEN_GAPS: Final = """
     FROM gap JOIN source USING (source_id) WHERE gap.state = 'open'
 """
 _REGISTER: Final = """
-    INSERT INTO source (path, host, dev, inode, size_bytes, chain, first_seen_us)
-    VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING source_id
+    INSERT INTO source (path, host, dev, inode, size_bytes, chain, first_seen_us, state)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING source_id
 """
 _GAP: Final = """
     INSERT INTO gap (source_id, source_offset, known_bytes, reason, first_seen_us)
@@ -180,6 +218,10 @@ class Sources:
             for source_id, known_bytes in gone:
                 self._end(source_id, "gone", "vanished", known_bytes, now_us)
 
+    def added(self, source_id: int, from_us: int, until_us: int) -> Added:
+        """See `SourceReader`."""
+        return SourceReader(self._ledger).added(source_id, from_us, until_us)
+
     def open_gaps(self) -> list[Gap]:
         """The gaps whose bytes have not turned up."""
         return [Gap(*row) for row in self._ledger.all(_OPEN_GAPS)]
@@ -209,10 +251,15 @@ class Sources:
         sql = "UPDATE source SET kept_us = ? WHERE source_id = ?"
         self._ledger.write(sql, (now_us, source_id))
 
-    def _register(self, sighting: Sighting, now_us: int) -> Checkpoint:
+    def register_import(self, sighting: Sighting, now_us: int) -> Checkpoint:
+        """A new source at offset 0 that nobody follows: its file is read once."""
+        with self._ledger.transaction():
+            return self._register(sighting, now_us, "imported")
+
+    def _register(self, sighting: Sighting, now_us: int, state: str = "live") -> Checkpoint:
         start = Checkpoint(0, sighting.path, sighting.dev, sighting.inode)
         where = (start.path, self._ledger.host, start.dev, start.inode)
-        noted = (*where, sighting.size_bytes, start.chain, now_us)
+        noted = (*where, sighting.size_bytes, start.chain, now_us, state)
         return replace(start, source_id=self._ledger.db.execute(_REGISTER, noted).get)
 
     def _end(self, source_id: int, state: str, reason: str, known_bytes: int, now_us: int) -> None:

@@ -42,7 +42,7 @@ class Call(NamedTuple):
     key: str | bytes
 
 
-class _Noted(NamedTuple):
+class Noted(NamedTuple):
     """A row that was read. `line_us`: the start of the call's line, None before that was read."""
 
     row_us: int
@@ -53,6 +53,7 @@ class _Noted(NamedTuple):
 
     @property
     def call(self) -> Call:
+        """The call that it tells of."""
         return Call(self.started_us, self.key)
 
 
@@ -85,23 +86,23 @@ class Witnesses:
             (told if is_told else others).append(row)
         return told, others
 
-    def call_of_line(self, row: Row) -> Call | None:
-        """Where the call of this line is, which a row of the spend logs has told of."""
+    def of_line(self, row: Row) -> Noted | None:
+        """The row of spend logs that tells of the call of this line."""
         call_id = row[1].partition(" ")[0]
-        free: list[_Noted] = []
+        free: list[Noted] = []
         for noted in self._noted(*row[KEY]):
             if noted.line_us == row[0]:
-                return noted.call
+                return noted
             if noted.line_us is None and self._may_be(noted, call_id):
                 free.append(noted)
-        if not free:
-            return None
-        nearest = min(free, key=lambda noted: abs(noted.row_us - row[0]))
-        noted_as = (row[0], _id_of(row[1])[0], nearest.row_us, nearest.suffix)
-        self.ledger.db.execute(_NOTE_LINE, noted_as)
-        return nearest.call
+        return min(free, key=lambda noted: abs(noted.row_us - row[0]), default=None)
 
-    def _may_be(self, noted: _Noted, call_id: str) -> bool:
+    def note_line(self, row: Row, noted: Noted) -> None:
+        """Notes that this line tells of the call as well."""
+        noted_as = (row[0], _id_of(row[1])[0], noted.row_us, noted.suffix)
+        self.ledger.db.execute(_NOTE_LINE, noted_as)
+
+    def _may_be(self, noted: Noted, call_id: str) -> bool:
         """Whether the row names this call id, or none, or is in a snapshot only."""
         sql = "SELECT call_id FROM trace WHERE started_us = ? AND key = ?"
         said = self.ledger.db.execute(sql, noted.call).get
@@ -115,12 +116,12 @@ class Witnesses:
                 return noted.call
         return None
 
-    def _noted(self, started_us: int, key: str | bytes) -> Iterator[_Noted]:
+    def _noted(self, started_us: int, key: str | bytes) -> Iterator[Noted]:
         """The rows with the id of this key's response, of about this time."""
         if isinstance(key, str):
             asked = (_id_of(key)[0], started_us - APART_US, started_us + APART_US)
             for noted in self.ledger.db.execute(_OF_ID, asked).fetchall():
-                yield _Noted._make(noted)
+                yield Noted._make(noted)
 
     def call_of_row(self, row: Row, near: Near) -> Call | None:
         """Where the call of this row is, which a line or the row itself has told of."""

@@ -41,7 +41,7 @@ _ADVANCE: Final = """
         record_bytes = ?, record_digest = ?, lines = lines + ?, traces = traces + ?,
         duplicates = duplicates + ?, dead_letters = dead_letters + ?, blanks = blanks + ?,
         records = records + ?, passed_over = passed_over + ?, last_read_us = ?
-    WHERE source_id = ? AND offset = ? AND state = 'live'
+    WHERE source_id = ? AND offset = ? AND state IN ('live', 'imported')
 """
 _MARK_DIRTY: Final = """
     INSERT INTO partition (day, version) VALUES (?, 1)
@@ -204,10 +204,13 @@ class Ledger(Writer):
     def _insert_told(self, row: Row, near: Near) -> tuple[list[Row], list[Row]]:
         """Inserts a call that may have been told of, or fills in what was not known of it."""
         witnesses = self._witnesses
-        of_spend_logs = is_of_spend_logs(row)
-        call = witnesses.call_of_row(row, near) if of_spend_logs else witnesses.call_of_line(row)
-        if of_spend_logs:
+        call: Call | None = None
+        if is_of_spend_logs(row):
+            call = witnesses.call_of_row(row, near)
             witnesses.note(row, call or Call(*row[KEY]))
+        elif (noted := witnesses.of_line(row)) is not None:
+            witnesses.note_line(row, noted)
+            call = noted.call
         if call is None or call == row[KEY]:
             return self._insert_one_by_one([row])
         known = self.db.execute(SELECT, call).get

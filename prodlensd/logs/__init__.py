@@ -3,6 +3,7 @@
 from prodlensd.logs.bell import Bell
 from prodlensd.logs.folders import PassedOver
 from prodlensd.logs.gap_search import GapSearch
+from prodlensd.logs.named import NamedFile, UnreadableError
 from prodlensd.logs.source import READ_BYTES
 from prodlensd.logs.tailer import Tailer
 from prodlensd.logs.writers import keeping_writers_out
@@ -13,7 +14,9 @@ __all__ = [
     "ZEROS_WAIT_NS",
     "Bell",
     "GapSearch",
+    "NamedFile",
     "PassedOver",
     "Tailer",
+    "UnreadableError",
     "keeping_writers_out",
 ]

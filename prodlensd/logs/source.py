@@ -77,13 +77,21 @@ class Source:
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, max_line_bytes: int, zeros: Zeros, now_ns: int
+        self,
+        checkpoint: Checkpoint,
+        max_line_bytes: int,
+        zeros: Zeros,
+        now_ns: int,
+        *,
+        is_complete: bool = False,
     ) -> None:
+        """`is_complete`: nothing more will be written to its file, whoever may have it open."""
         self.checkpoint = checkpoint
         self.sighting: Sighting | None = None
         self.unseen_scans = 0
         self.file: int | None = None
         self._max_line_bytes = max_line_bytes
+        self._is_complete = is_complete
         self._size_before = checkpoint.size_bytes
         self._changed_ns = now_ns
         self._long_line: LongRead | None = None
@@ -173,9 +181,9 @@ class Source:
         return max(0, self._zeros.written_bytes(self._size_before) - self.checkpoint.offset)
 
     def _is_final(self, file: int) -> bool:
-        """Whether nothing more will be written to its open file: it has no name and no writer."""
+        """Whether nothing more will be written to its open file: without a name and a writer."""
         is_nameless = self.unseen_scans > 0 and os.fstat(file).st_nlink == 0
-        return is_nameless and has_writer(file) is False
+        return self._is_complete or (is_nameless and has_writer(file) is False)
 
     # What cannot be read
 

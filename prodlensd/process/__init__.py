@@ -2,7 +2,14 @@
 
 from prodlensd.process.backoff import back_off_s
 from prodlensd.process.descriptors import occupy_standard_descriptors
-from prodlensd.process.lock import AlreadyRunningError, InstanceLock, is_held, lock_path
+from prodlensd.process.lock import (
+    AlreadyRunningError,
+    InstanceLock,
+    import_lock,
+    import_lock_path,
+    is_held,
+    lock_path,
+)
 from prodlensd.process.signals import Signals
 from prodlensd.process.wakeup import Wakeup, wait
 
@@ -12,6 +19,8 @@ __all__ = [
     "Signals",
     "Wakeup",
     "back_off_s",
+    "import_lock",
+    "import_lock_path",
     "is_held",
     "lock_path",
     "occupy_standard_descriptors",

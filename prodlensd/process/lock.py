@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
+
+from prodlensd.model import TemporaryError
 
 if TYPE_CHECKING:
     from fasteners import InterProcessLock
@@ -20,6 +24,25 @@ class AlreadyRunningError(Exception):
 def lock_path(ledger_path: Path) -> Path:
     """The lock file of a ledger. Never deleted: two processes would then lock two files."""
     return ledger_path.with_name(f"{ledger_path.name}.lock")
+
+
+def import_lock_path(ledger_path: Path) -> Path:
+    """The lock file of the import into a ledger. Never deleted, either."""
+    return ledger_path.with_name(f"{ledger_path.name}.import.lock")
+
+
+@contextmanager
+def import_lock(ledger_path: Path) -> Iterator[None]:
+    """Keeps other imports out. Raises TemporaryError."""
+    path = import_lock_path(ledger_path)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = _lock_file(path)
+    if not lock.acquire(blocking=False):
+        raise TemporaryError(f"another import is running: it holds {path}")
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 class InstanceLock:

@@ -5,7 +5,8 @@ from this one, which has everything imported already, and answers with how it en
 
     {"home": folder, "seam": "store.Ledger.commit", "when": "before", "nth": 3, "mutant": ""}
 
-The seam "sql" is every SQL statement of the process; no seam lets it run to its end. The program
+The seam "sql" is every SQL statement of the process; no seam lets it run to its end. With paths
+under "imported" it is `prodlensd import` of these. The program
 has no hooks for this: seams are patched by name. Compaction runs in the same process, so that its
 seams are reached as well.
 """
@@ -27,7 +28,7 @@ import click
 
 from prodlensd.app import compaction, due
 from prodlensd.app import daemon as wiring
-from prodlensd.cli import compact, publish, run
+from prodlensd.cli import compact, import_, publish, run
 from prodlensd.daemon import loop as daemon
 from prodlensd.logs import source
 from prodlensd.moments import now_us
@@ -161,6 +162,8 @@ def _run_case(case: dict[str, Any]) -> int:
         _die_at_statement(case["nth"])
     elif case.get("seam"):
         _die_at(case["seam"], case["when"], case["nth"])
+    if paths := case.get("imported"):
+        return _called(import_.command, paths)
     return _called(run.command, ["--once"])
 
 

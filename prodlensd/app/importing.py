@@ -1,0 +1,60 @@
+"""Files that somebody named, read into a configuration's ledger."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+from prodlensd.app.books import Books
+from prodlensd.app.ledger import reading
+from prodlensd.config import Config
+from prodlensd.jobs.importing import DryRun, Imported, ToLedger, import_file
+from prodlensd.ledger import Ledger, Prices, Turns
+from prodlensd.moments import now_us
+from prodlensd.process import import_lock
+
+__all__ = ["Imported", "import_files"]
+
+#: (bytes read, of how many) of the file that is being read.
+Progress = Callable[[int, int], None]
+_PREFIX: Final = "prodlensd-import-"
+
+
+def import_files(
+    config: Config, paths: Iterable[Path], progress: Progress, *, dry_run: bool
+) -> Iterator[Imported]:
+    """Imports the files one after the other; yields what became of each.
+
+    In a dry run nothing changes. Raises LedgerError, OSError, or TemporaryError while another
+    import runs; what was yielded, and what was written before that, is done.
+    """
+    with ExitStack() as stack:
+        if dry_run:
+            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=_PREFIX)))
+            ledger = stack.enter_context(Ledger(scratch / "ledger.db", durability="normal"))
+            reader = stack.enter_context(reading(config)) if config.store.path.exists() else None
+            writing: ToLedger = DryRun(ledger, reader, now_us)
+            prices = Prices(ledger, now_us) if reader is None else reader.prices
+        else:
+            stack.enter_context(import_lock(config.store.path))
+            ledger = stack.enter_context(
+                Ledger(config.store.path, host=config.host, durability=config.store.durability)
+            )
+            writing = ToLedger(ledger, now_us)
+            prices = Prices(ledger, now_us)
+        books = stack.enter_context(Books(config.pricing, prices))
+        turn = Turns(time.monotonic, threading.Event().wait)
+        for path in paths:
+            yield import_file(
+                path,
+                writing,
+                pricer=books.pricer,
+                max_line_bytes=config.logs.max_line_bytes,
+                turn=turn,
+                progress=progress,
+            )
