@@ -12,27 +12,34 @@ from typing import Any
 import apsw
 import pytest
 
+from tests.scenario.file_actions import MODEL
 from tests.scenario.test_witnesses import payload, row
 
 CALLS = 40
 #: Lines without ids, which only their place in the file tells from each other.
 BARE = b"".join(
-    json.dumps({"timestamp": f"2026-11-01T11:00:0{n % 3}Z", "usage": {"input_tokens": 1}}).encode()
+    json.dumps(
+        {
+            "timestamp": f"2026-11-01T11:00:0{n % 3}Z",
+            "usage": {"input_tokens": 1, "output_tokens": 1},
+            "attributes": {"llm.model_name": MODEL},
+        }
+    ).encode()
     + b"\n"
     for n in range(6)
 )
 
 
 def rows(first: int, end: int) -> list[Any]:
-    return [json.loads(row(number)) for number in range(first, end)]
+    return [json.loads(row(number, model=MODEL)) for number in range(first, end)]
 
 
 def files(folder: Path) -> list[Path]:
     """Lines of both kinds, a document that overlaps them, and garbage in each."""
     made = {
-        "lines.jsonl": b"".join(map(row, range(20))) + b"garbage\n" + BARE,
+        "lines.jsonl": b"".join(row(n, model=MODEL) for n in range(20)) + b"garbage\n" + BARE,
         "rows.json": json.dumps([*rows(10, CALLS), {"a": 1}], indent=1).encode(),
-        "payloads.jsonl": b"".join(map(payload, range(5, 30))),
+        "payloads.jsonl": b"".join(payload(n, model=MODEL) for n in range(5, 30)),
     }
     for name, content in made.items():
         (folder / name).write_bytes(content)
@@ -60,7 +67,7 @@ def killed_at(driver: Any, nth: int, then: Callable[[Any, list[str]], int]) -> i
     """The exit code of an import that dies at its n-th statement; and all is well afterwards."""
     home = driver.home()
     paths = [str(path) for path in files(home.folder)]
-    (home.logs / "a.jsonl").write_bytes(b"".join(map(payload, range(15))))
+    (home.logs / "a.jsonl").write_bytes(b"".join(payload(n, model=MODEL) for n in range(15)))
     code: int = driver.run(home=str(home.folder), seam="sql", nth=nth, imported=paths)
     assert then(home, paths) == 0, home.said()
     assert driver.run(home=str(home.folder), imported=paths) == 0, home.said()

@@ -67,6 +67,34 @@ def refused(home: Path) -> None:
     _ingest(home, {"my-tool.jsonl": [*calls, *bad]})
 
 
+def history(home: Path) -> None:
+    """Two exports of spend logs that overlap, beside the home folder; one row of them is damaged."""
+    rows = [json.dumps(_row(number)) for number in range(300)]
+    folder = home.parents[2]
+    (folder / "october.jsonl").write_text("\n".join(rows[:200]) + "\n", encoding="utf-8")
+    last = ",\n".join([*rows[150:], '{"request_id": "chatcmpl-300"}'])
+    (folder / "november.json").write_text(f"[{last}]\n", encoding="utf-8")
+
+
+def _row(number: int) -> dict[str, Any]:
+    start = (_MONDAY + timedelta(hours=3 * number)).isoformat(timespec="milliseconds")
+    return {
+        "request_id": f"chatcmpl-{number}",
+        "call_type": "acompletion",
+        "startTime": start,
+        "endTime": start,
+        "model": "openai/gpt-4o-mini",
+        "custom_llm_provider": "openai",
+        "spend": 0.0045,
+        "prompt_tokens": 20_000,
+        "completion_tokens": 2_500,
+        "total_tokens": 22_500,
+        "user": "ana@example.com",
+        "status": "success",
+        "metadata": {"user_api_key_team_alias": "platform"},
+    }
+
+
 def searches(home: Path) -> None:
     """One call with web searches, fast mode and cache writes of an hour, which nobody billed."""
     call = {
