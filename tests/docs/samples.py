@@ -68,7 +68,7 @@ def refused(home: Path) -> None:
 
 
 def history(home: Path) -> None:
-    """Two exports of spend logs that overlap, beside the home folder; one row of them is damaged."""
+    """Two exports of spend logs that overlap, beside the home folder; one row is damaged."""
     rows = [json.dumps(_row(number)) for number in range(300)]
     folder = home.parents[2]
     (folder / "october.jsonl").write_text("\n".join(rows[:200]) + "\n", encoding="utf-8")
