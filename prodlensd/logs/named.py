@@ -90,16 +90,20 @@ class NamedFile:
             return self._content.pread(READ_BYTES, 0)
 
     def whole(self, start: Checkpoint) -> Chunk:
-        """All of it as one line, but for a last newline."""
+        """All of it as one line, but for a last newline: held in memory once."""
+        # A plain file is read at once but for its last byte, which then need not be cut off.
+        most = self.size_bytes - 1 if isinstance(self._content, Plain) else READ_BYTES
         blocks, end = [], 0
         with self._reading():
-            while block := self._content.pread(READ_BYTES, end):
+            while block := self._content.pread(max(most - end, READ_BYTES), end):
                 blocks.append(block)
                 end += len(block)
-            content = b"".join(blocks)
-            mark = self._content.mark(end, end, proof_of(content))
-        line = content.removesuffix(b"\n")
-        return Chunk(start, [line], end, *mark, unterminated=line is content)
+            has_newline = bool(blocks) and blocks[-1].endswith(b"\n")
+            if has_newline:
+                blocks[-1] = blocks[-1][:-1]
+            line = b"".join(filter(None, blocks))
+            mark = self._content.mark(end, len(line), proof_of(line))
+        return Chunk(start, [line], end, *mark, unterminated=not has_newline)
 
     def chunks(self, start: Checkpoint) -> Iterator[Chunk]:
         """Its lines, the last with or without a newline, in chunks that follow on from `start`.
