@@ -146,6 +146,7 @@ def test_cached_answers_are_told_apart_by_their_calls(world: Any, order: tuple[s
     }
     for name in order:
         read(world, f"{name}.jsonl", MAKE[name](0), *made[name][1:])
+        assert [4] == world.query("SELECT count(*) FROM traces")
     assert (8, 4, 4, 0, 0) == world.counts()
     assert PROVEN == verdict(world)
 

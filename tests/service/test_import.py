@@ -128,6 +128,17 @@ def test_a_dry_run_says_the_same_and_changes_nothing(machine: Any, tmp_path: Pat
     assert real["total"]["first_call_at"] == "2026-11-01T12:00:08.123000Z"
 
 
+def test_a_dry_run_knows_a_call_by_its_other_witness(machine: Any, tmp_path: Path) -> None:
+    lines = written(tmp_path, "payloads", b"".join(payload(n) for n in range(10)))
+    rows = written(tmp_path, "rows", SHAPES["lines"](records(20)))
+    imported(machine, lines)
+    dry = imported(machine, "--dry-run", rows)
+    assert (10, 10, 0) == counted(dry) == counted(imported(machine, rows))
+    later = written(tmp_path, "later", b"".join(payload(n) for n in range(5, 25)))
+    dry = imported(machine, "--dry-run", later)
+    assert (5, 15, 0) == counted(dry) == counted(imported(machine, later))
+
+
 def test_it_says_from_when_to_when_and_what_the_new_calls_cost(
     machine: Any, tmp_path: Path
 ) -> None:
