@@ -68,6 +68,25 @@ def record(number: int, *, ids: bool, pad: int = 0) -> bytes:
     return json.dumps(told).encode()
 
 
+def spend_row(number: int) -> bytes:
+    """A row of LiteLLM's spend logs, of the same call as the record with ids of this number."""
+    told = {
+        "n": number,
+        "request_id": f"chatcmpl-{number}",
+        "litellm_call_id": f"call-{number}",
+        "call_type": "acompletion",
+        "startTime": f"2026-01-{1 + number % 3:02d} 00:00:{number % 60:02d}.000",
+        "model": MODEL,
+        "spend": 0.001,
+        "prompt_tokens": 1,
+        "completion_tokens": number,
+        "total_tokens": 1 + number,
+        "session_id": f"s{number}",
+        "metadata": {"session_id": f"s{number}"},
+    }
+    return json.dumps(told).encode()
+
+
 def many(number: int, *, with_refused: bool = False) -> bytes:
     """A line of two calls, one record that is no call, and perhaps one that cannot be read."""
     refused = json.dumps({"n": number, "told": "in a format that nobody knows"}).encode()
@@ -92,6 +111,7 @@ def records_of(line: bytes) -> list[bytes]:
 KINDS: dict[str, Callable[[int], bytes]] = {
     "ids": lambda number: record(number, ids=True),
     "no ids": lambda number: record(number, ids=False),
+    "row": spend_row,
     "garbage": lambda number: b"%d garbage \xff\x00" % number,
     "blank": lambda _: b"",
     "spaces": lambda _: b" \t\r",

@@ -138,7 +138,31 @@ def event(number: int, text: str, **more: Any) -> dict[str, Any]:
     } | more
 
 
-FORMATS: tuple[Callable[..., dict[str, Any]], ...] = (trace_line, payload, span, event)
+def spend_row(number: int, text: str, **more: Any) -> dict[str, Any]:
+    names = ("call_type", "model", "model_group", "custom_llm_provider", "end_user", "session_id")
+    others = ("user", "team_id", "api_key", "cache_hit", "status", "litellm_call_id", "api_base")
+    keys = ("alias", "team_alias", "user_email", "user_id")
+    about = dict.fromkeys((f"user_api_key_{key}" for key in keys), text) | {
+        "error_information": {"error_class": text, "error_code": text},
+        "spend_logs_metadata": {"repo": text},
+        "additional_usage_values": {"service_tier": text, text[:40]: text},
+    }
+    return {
+        "request_id": text[:100],
+        "startTime": f"2026-11-22 18:00:03.{number:06d}",
+        "endTime": text,
+        "prompt_tokens": 10,
+        "completion_tokens": 5,
+        "spend": text,
+        "metadata": json.dumps(about),
+        "request_tags": [text, f"repo:{text}"],
+        **dict.fromkeys((*names, *others), text),
+    } | more
+
+
+FORMATS: tuple[Callable[..., dict[str, Any]], ...] = (
+    *(trace_line, payload, span, event, spend_row),
+)
 
 
 def written(record: dict[str, Any]) -> bytes:
