@@ -353,9 +353,7 @@ CREATE TABLE source (
     chain BLOB NOT NULL,
     record_bytes INTEGER NOT NULL DEFAULT 0,
     record_digest BLOB NOT NULL DEFAULT x'',
-    state TEXT NOT NULL DEFAULT 'live' CHECK (
-        state IN ('live', 'replaced', 'gone', 'imported')  -- nobody follows what was imported
-    ),
+    state TEXT NOT NULL DEFAULT 'live' CHECK (state IN ('live', 'replaced', 'gone', 'imported')),
     lines INTEGER NOT NULL DEFAULT 0,
     traces INTEGER NOT NULL DEFAULT 0,
     duplicates INTEGER NOT NULL DEFAULT 0,
@@ -378,14 +376,11 @@ ALTER TABLE dead_letter ADD COLUMN digest BLOB;
 """
 
 _SPEND_ROWS: Final = """
--- A row of LiteLLM's spend logs that was read, and the call that it tells of: see `witnesses`. It
--- stays when the call is pruned.
+-- A row of LiteLLM's spend logs, and the call that it tells of: see `witnesses`. Outlives pruning.
 CREATE TABLE spend_row (
-    id TEXT NOT NULL,               -- of the response
-    row_us INTEGER NOT NULL,        -- the start, as the row has it
-    suffix TEXT NOT NULL,           -- what LiteLLM added to the id: the time of a cache hit
-    started_us INTEGER NOT NULL,    -- the call's start and key
-    key ANY NOT NULL,               -- of a call that was pruned before: the digest of its key
+    id TEXT NOT NULL, row_us INTEGER NOT NULL,  -- of the response; the start, as the row has it
+    suffix TEXT NOT NULL,                       -- what LiteLLM added to the id of a cache hit
+    started_us INTEGER NOT NULL, key ANY NOT NULL,  -- of the call, or its key's digest if pruned
     line_us INTEGER,                -- the start, as the call's line has it; NULL: none was read
     PRIMARY KEY (id, row_us, suffix)
 ) STRICT, WITHOUT ROWID;

@@ -150,8 +150,9 @@ class SourceReader:
         return None if row is None else str(row[0])
 
     def last_commit_us(self) -> int | None:
-        """When lines were last committed; None when there are none."""
-        at_us: int | None = self.ledger.value("SELECT max(last_read_us) FROM source")
+        """When lines of a log were last committed; None when there are none."""
+        sql = "SELECT max(last_read_us) FROM source WHERE state <> 'imported'"
+        at_us: int | None = self.ledger.value(sql)
         return at_us
 
     def counts(self) -> Counts:

@@ -31,7 +31,7 @@ input_usd_per_million = 1.0
 output_usd_per_million = 2.0
 """
 _PLACE = ("source_id", "source_offset")
-_KINDS = ["ids", "no ids", "garbage", "blank", "no ids", "ids", "many", "no ids"]
+_KINDS = ["ids", "no ids", "garbage", "blank", "no ids", "row", "ids", "many", "no ids"]
 
 
 class Driver:
