@@ -150,7 +150,7 @@ def show(config_path: Path | None, id_: str, max_bytes: int, as_raw: bool) -> No
     is_head = letter.kept_bytes < letter.length and not is_purged
     kept = f", the first {letter.kept_bytes} kept" if is_head else ""
     if is_head and not letter.kept_bytes:
-        kept = ", none kept: the line holds many records"
+        kept = ", none kept: of a line of many records, or imported"
     for name, value in (
         ("id", letter.key.hex()),
         ("received", short_time(letter.received_us)),
