@@ -223,3 +223,31 @@ def test_what_is_no_row_is_left_to_other_formats() -> None:
 @pytest.mark.parametrize("request_id", ["", "two words", "x" * 3000, "tab\t"])
 def test_an_id_that_is_none_makes_no_key(request_id: str) -> None:
     assert trace(request_id=request_id).key is None
+
+
+# What PostgreSQL 15 wrote of four of these rows, in a table with the columns of LiteLLM's schema
+
+
+def exported(shape: str) -> list[Trace]:
+    """The calls of an export, as `import` reads it."""
+    content = gzip.decompress((DATA / f"spend_export_{shape}.gz").read_bytes())
+    found: list[Any] = []
+    for line in [content] if formats.is_document(content) else content.splitlines():
+        read = formats.parse_line(line)
+        found += [read] if isinstance(read, Trace) else [part.found for part in read]
+    return found
+
+
+@pytest.mark.parametrize("shape", ["lines", "agg", "pretty", "csv", "copy_csv"])
+def test_an_export_of_postgresql_says_what_litellm_wrote(shape: str) -> None:
+    """By row_to_json, json_agg, jsonb_pretty, psql --csv and COPY … CSV HEADER."""
+    written = {row.key: row for row, _ in PAIRS}
+    rows = exported(shape)
+    assert 4 == len(rows)
+    assert [written[row.key] for row in rows] == rows
+
+
+def test_copy_doubles_backslashes_so_that_some_rows_are_no_json() -> None:
+    """Therefore the manual names other ways."""
+    with pytest.raises(BadLine, match="invalid_json"):
+        exported("copy")
