@@ -72,7 +72,9 @@ def history(home: Path) -> None:
     rows = [json.dumps(_row(number)) for number in range(300)]
     folder = home.parents[2]
     (folder / "october.jsonl").write_text("\n".join(rows[:200]) + "\n", encoding="utf-8")
-    last = ",\n".join([*rows[150:], '{"request_id": "chatcmpl-300"}'])
+    last = ",\n".join(
+        [*rows[150:], '{"request_id": "chatcmpl-300", "startTime": "", "call_type": ""}']
+    )
     (folder / "november.json").write_text(f"[{last}]\n", encoding="utf-8")
 
 
