@@ -6,12 +6,15 @@ tests/e2e/spend_rows.py) of the payloads of the corpus beside them.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from prodlensd import formats
 from prodlensd.model import BadLine, Trace
@@ -251,3 +254,33 @@ def test_copy_doubles_backslashes_so_that_some_rows_are_no_json() -> None:
     """Therefore the manual names other ways."""
     with pytest.raises(BadLine, match="invalid_json"):
         exported("copy")
+
+
+# Nonsense -----------------------------------------------------------------------------------------
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(st.sampled_from([*ROW]), _JSON), st.dictionaries(st.text(), _JSON))
+def test_a_row_of_any_values_is_a_trace_or_refused(row: dict[str, Any], about: Any) -> None:
+    for metadata in (about, json.dumps(about), json.dumps({"usage_object": about})):
+        with contextlib.suppress(BadLine):
+            trace(**(row | {"metadata": metadata}))
+
+
+@given(st.lists(st.text(max_size=30) | st.sampled_from(['"', ",", "\n", "\r\n", '""', "\0", "1"])))
+def test_a_table_of_any_text_has_rows_that_are_traces_or_refused(parts: list[str]) -> None:
+    header = b'"request_id",startTime,call_type\n'
+    text = header + "".join(parts).encode(errors="replace")
+    table: Any = formats.parse_line(text)
+    found = [(part.begin, part.length) for part in table]
+    ends = [begin + length for begin, length in found]
+    assert all(end < begin for end, (begin, _) in zip(ends, found[1:], strict=False))
+    assert all(
+        len(header) <= begin <= end <= len(text)
+        for (begin, _), end in zip(found, ends, strict=True)
+    )
