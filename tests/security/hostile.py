@@ -160,9 +160,7 @@ def spend_row(number: int, text: str, **more: Any) -> dict[str, Any]:
     } | more
 
 
-FORMATS: tuple[Callable[..., dict[str, Any]], ...] = (
-    *(trace_line, payload, span, event, spend_row),
-)
+FORMATS: tuple[Callable[..., dict[str, Any]], ...] = (trace_line, payload, span, event, spend_row)
 
 
 def written(record: dict[str, Any]) -> bytes:
