@@ -192,10 +192,10 @@ def _become_command(request: int, stdout: int, stderr: int) -> NoReturn:
 
 
 def _import_all() -> None:
-    from prodlensd.cli import COMMANDS
+    from prodlensd.cli import COMMANDS, module_of
 
     for name in COMMANDS:
-        import_module(f"prodlensd.cli.{name.replace('-', '_')}")
+        import_module(module_of(name))
     for name in ("prodlensd.answers.report", "prodlensd.answers.verify", "duckdb", "genai_prices"):
         import_module(name)
 
