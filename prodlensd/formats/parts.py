@@ -156,7 +156,7 @@ def _skip(line: bytes, at: int) -> int:
 
 def _listed(line: bytes, span: _Span | None) -> Iterator[_Span]:
     """The elements of a list that may be absent or null. Raises BadLine for anything else."""
-    if span is not None and line[slice(*span)] != b"null":
+    if span is not None and not line.startswith(b"null", span[0]):
         yield from elements(line, span[0])
 
 
@@ -165,4 +165,6 @@ def _members(line: bytes, begin: int) -> dict[bytes, _Span]:
 
 
 def _decoded(line: bytes, span: _Span | None) -> dict[str, Any]:
-    return {} if span is None or line[slice(*span)] == b"null" else decode(line[slice(*span)])
+    if span is None or line.startswith(b"null", span[0]):
+        return {}
+    return decode(line[slice(*span)])
