@@ -523,6 +523,8 @@ def test_an_interrupt_ends_a_query_and_leaves_nothing_behind(
         env=os.environ | {"PRODLENSD_HOME": str(place)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        # In the background of a script it is ignored, and a child inherits that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     ) as process:
 
         def is_at_work() -> bool:  # more than the start takes
