@@ -138,13 +138,14 @@ def _tail(facts: Facts, limits: Limits, *, is_of_another_user: bool) -> Check:
 
 def balance(counts: Counts) -> str:
     """What became of all lines, and of the records in them, as sums that must hold."""
-    records = f"{counts.traces} traces + {counts.duplicates} duplicates"
-    records += f" + {counts.dead_letters} dead letters"
+    records = f"{counted(counts.traces, 'trace')} + {counted(counts.duplicates, 'duplicate')}"
+    records += f" + {counted(counts.dead_letters, 'dead letter')}"
     if counts.passed_over:
-        records += f" + {counts.passed_over} passed over"
+        records += f" + {counts.passed_over:,} passed over"
+    lines, blanks = counted(counts.lines, "line"), f"{counts.blanks:,} blank"
     if counts.records == counts.lines - counts.blanks:
-        return f"{counts.lines} lines = {records} + {counts.blanks} blank"
-    return f"{counts.lines} lines, {counts.blanks} blank: {counts.records} records = {records}"
+        return f"{lines} = {records} + {blanks}"
+    return f"{lines}, {blanks}: {counted(counts.records, 'record')} = {records}"
 
 
 def _ingest(facts: Facts, details: Details, limits: Limits) -> Check:

@@ -76,7 +76,7 @@ class TestARightPage:
             "$ prodlensd verify",
             "sources   1 of 1 …",
         )
-        page = a_page(*shown, "ledger    1 lines = 0 traces …", "…", "verdict   proven complete")
+        page = a_page(*shown, "ledger    1 line = 0 traces …", "…", "verdict   proven complete")
         sampled = page.replace("```console", "<!-- sample: a_log -->\n\n```console")
         assert [] == faults(sampled, tmp_path / "with", {"a_log": a_log})
         assert [] != faults(page, tmp_path / "without", {})
