@@ -11,7 +11,6 @@ from typing import Final
 from prodlensd.app.ledger import reading
 from prodlensd.config import load
 from prodlensd.model import OperationalError
-from prodlensd.pricing import known_models
 
 #: Among so many of the newest calls.
 _AMONG: Final = 20_000
@@ -29,6 +28,8 @@ def recent_names(config_path: Path | None, column: str) -> list[str]:
 
 def listed_models() -> Collection[str]:
     """The models that the price list has."""
+    from prodlensd.pricing import known_models  # noqa: PLC0415 - few commands need it
+
     with suppress(OSError, ValueError):
         return known_models("")
     return ()
