@@ -6,7 +6,7 @@ Each mutant is a function that makes the mistake through the `setattr` it is giv
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -86,7 +86,8 @@ def offset_later(set_attribute: SetAttr) -> None:
     """Rows in one transaction, the offset in the next."""
     real = Ledger.commit
 
-    def commit(self: Ledger, outcomes: Sequence[Outcome], now_us: int) -> Counts:
+    def commit(self: Ledger, made: Iterable[Outcome], now_us: int) -> Counts:
+        outcomes = list(made)
         with self.transaction():
             changed = [row for outcome in outcomes for row in self._insert(outcome.rows)[0]]
         with self.transaction():  # so that it is right as long as nobody dies
@@ -101,7 +102,8 @@ def offset_sooner(set_attribute: SetAttr) -> None:
     """The offset in one transaction, the rows in the next."""
     real = Ledger.commit
 
-    def commit(self: Ledger, outcomes: Sequence[Outcome], now_us: int) -> Counts:
+    def commit(self: Ledger, made: Iterable[Outcome], now_us: int) -> Counts:
+        outcomes = list(made)
         with self.transaction():
             for end in (outcome.end for outcome in outcomes):
                 self.db.execute(
@@ -124,7 +126,7 @@ def prices_later(set_attribute: SetAttr) -> None:
     """Rows in one transaction, the prices that they were priced at in the next."""
     real, write = Ledger.commit, Pins.write
 
-    def commit(self: Ledger, outcomes: Sequence[Outcome], now_us: int) -> Counts:
+    def commit(self: Ledger, outcomes: Iterable[Outcome], now_us: int) -> Counts:
         with patch.object(Pins, "write", lambda _pins: None), patch.object(Pins, "settle"):
             committed = real(self, outcomes, now_us)
         with self.transaction():
