@@ -84,6 +84,8 @@ print(json.dumps(found))
 def pytest_itemcollected(item: pytest.Item) -> None:
     """One worker runs all of these: each worker would build an image of its own."""
     item.add_marker(pytest.mark.real_programs)
+    # To build the image takes a minute, and on a busy machine many.
+    item.add_marker(pytest.mark.timeout(900))
     item.add_marker(pytest.mark.xdist_group("container"))
 
 
