@@ -193,7 +193,7 @@ def _create_store_folder(folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise OperationalError(
-            f"store.path: cannot make the folder {folder}: {error.strerror}; "
+            f"store.path: cannot make the folder {folder}: {refusal(folder, error, os.W_OK)}; "
             "set store.path or $PRODLENSD_HOME"
         ) from error
 

@@ -178,7 +178,7 @@ def test_a_folder_that_cannot_be_written_is_named_with_its_owner(beside: Beside)
         "prodlensd", "run", options=["--read-only=false", "--env=PRODLENSD_HOME=/opt/ledger"]
     )
     assert done.code == 1
-    assert done.err.startswith("Error: store.path: cannot write in /opt/ledger: Permission denied")
+    assert done.err.startswith("Error: store.path: cannot make the folder /opt/ledger: Permission")
     assert "/opt belongs to 0:0, mode 0755, and this is user 10001:10001" in done.err
 
 
