@@ -15,7 +15,7 @@ def refusal(path: Path, error: OSError, wanted: int = os.R_OK) -> str:
     reason = error.strerror or str(error)
     if not isinstance(error, PermissionError):
         return reason
-    there = next(place for place in (path, *path.parents) if os.path.lexists(place))
+    there = nearest(path)
     if there.is_dir():
         wanted |= os.X_OK
     for place, need in (
@@ -25,6 +25,11 @@ def refusal(path: Path, error: OSError, wanted: int = os.R_OK) -> str:
         if not os.access(place, need, effective_ids=True):
             return f"{reason}: {'it' if place == path else _text(place)} {_why(place)}"
     return reason
+
+
+def nearest(path: Path) -> Path:
+    """The path, or what is there of it."""
+    return next((p for p in (path, *path.parents) if os.path.lexists(p)), path)
 
 
 def _why(place: Path) -> str:

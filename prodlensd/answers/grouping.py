@@ -199,7 +199,7 @@ class Grouping:
 
         Of all calls alone where no more is asked for, and of none where each has a price.
         """
-        values = ("cost_source", "reason", "sum(calls)", "sum(cost_usd)")
+        values = ("sum(calls)", "sum(cost_usd)")
         asked = [(level.columns, level.cells) for level in levels]
         if not self._question.by_source:
             if not found[-1][()].sums["unpriced_calls"]:
@@ -208,7 +208,7 @@ class Grouping:
             of = f"SELECT cost_source, {_REASON_WORD} AS reason, {added} FROM ({levels[-1].rows})"
             found, asked = found[-1:], [((), f"{of} GROUP BY ALL")]
         for of_level, (columns, cells) in zip(found, asked, strict=True):
-            for key, row in self._grouped((*columns, "cost_source", "reason"), values[2:], cells):
+            for key, row in self._grouped((*columns, "cost_source", "reason"), values, cells):
                 of_level[key[:-2]].sources.append(Source(key[-2], key[-1], *row))
             for sums in of_level.values():
                 sums.sources.sort(key=lambda source: (source.cost_source, source.reason or ""))

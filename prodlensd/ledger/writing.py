@@ -156,11 +156,8 @@ class Ledger(Writer):
         )
         self._mark(changed, replaced)
         self.tallies.count("reason", refused)
-        new, letters, others = (
-            len(changed) - len(replaced),
-            refused.total(),
-            len(outcome.passed_over),
-        )
+        new, letters = len(changed) - len(replaced), refused.total()
+        others = len(outcome.passed_over)
         return Counts(
             outcome.lines,
             traces=new,

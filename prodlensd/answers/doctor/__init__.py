@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
+from prodlensd.access import nearest
 from prodlensd.answers.doctor import checks, facts
 from prodlensd.answers.doctor.facts import Installed, Setup
 from prodlensd.answers.gauges import CRITICAL, OK, Check, Limits, worst_of
@@ -129,7 +130,7 @@ def sample_call(setup: Setup) -> SampleCall:
     }
     folder = setup.folders[0]
     file = folder / _log_name(setup.include)
-    made = "" if facts.nearest(folder) == folder else f"mkdir -p {quoted(folder)} && "
+    made = "" if nearest(folder) == folder else f"mkdir -p {quoted(folder)} && "
     command = (
         f"{made}printf {shlex.quote(json.dumps(line) + chr(92) + 'n')} "
         f'"$(date -u +%Y-%m-%dT%H:%M:%SZ)" >> {quoted(file)}'

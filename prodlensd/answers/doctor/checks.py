@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from prodlensd import __version__
+from prodlensd.access import nearest
 from prodlensd.answers.checks import ago
 from prodlensd.answers.doctor.facts import (
     QUICK_LOOK_S,
@@ -21,7 +22,6 @@ from prodlensd.answers.doctor.facts import (
     Installed,
     Setup,
     User,
-    nearest,
 )
 from prodlensd.answers.gauges import (
     CRITICAL,

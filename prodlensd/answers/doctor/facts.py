@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from prodlensd.access import nearest
 from prodlensd.ledger import LedgerError, Reader, sqlite_version
 from prodlensd.litellm import COPIED_CALLBACK_FILE, callback_folder, callback_source
 from prodlensd.logs import PassedOver, Tailer
@@ -222,8 +223,3 @@ def disks(places: Iterable[tuple[str, Path]]) -> list[Disk]:
         if what not in on.holds:
             on.holds.append(what)
     return list(found.values())
-
-
-def nearest(path: Path) -> Path:
-    """The path, or what is there of it."""
-    return next((p for p in (path, *path.parents) if os.path.lexists(p)), path)
