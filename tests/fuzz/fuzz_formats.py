@@ -17,6 +17,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from copy import deepcopy
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,6 +45,14 @@ EVENT_SEEDS: Final = 12
 INT64: Final = range(-(2**63), 2**63)
 
 START: Final = "2024-01-11T23:45:17.982858Z"
+#: Names whose values go into `details`, where their order shows.
+TRACE_LINE: Final[dict[str, Any]] = {
+    "timestamp": START,
+    "litellm_call_id": "7b5e1f64",
+    "attributes": {"stream": True, "model_group": "fast", "attempted_retries": 1},
+    "usage": {"prompt_tokens": 9, "completion_tokens": 5},
+    "metadata": {"team": "platform", "key_alias": "laptop", "tags": ["a"]},
+}
 SPANS: Final[tuple[dict[str, Any], ...]] = (
     {
         "context": {"trace_id": "0x409df945e0584829", "span_id": "0x01fa961201b88358"},
@@ -79,23 +88,27 @@ class Broken(AssertionError):
     """The promise does not hold."""
 
 
-def seeds() -> list[bytes]:
-    """A few lines of each kind, whole: what the fuzzer begins with."""
+def seeds() -> dict[str, list[bytes]]:
+    """A few lines of each format, whole: what the fuzzer begins with."""
     payloads = gzip.decompress((DATA / "corpus.jsonl.gz").read_bytes()).split(b"\n")
     short = [_without_prose(line) for line in payloads if 0 < len(line) <= MAX_SEED_BYTES]
     schema = json.loads(Path(formats.__file__).parents[1].joinpath(SCHEMA).read_bytes())
     sample = (DATA / "sample.jsonl").read_bytes().splitlines()
     requests = (DATA / "otlp.jsonl").read_bytes().splitlines()
     events = [json.dumps(event).encode() for line in requests for event in _events(line)]
-    return [
-        *sample,
-        b"[" + b", ".join(sample) + b"]",
-        *(line for line in requests if len(line) <= MAX_SEED_BYTES // 4),
-        *events[:: max(1, len(events) // EVENT_SEEDS)],
-        *(json.dumps(example).encode() for example in schema["examples"]),
-        *(json.dumps(span).encode() for span in SPANS),
-        *short[:: max(1, len(short) // PAYLOAD_SEEDS)],
-    ]
+    return {
+        "trace line": [
+            *sample,
+            *(json.dumps(line).encode() for line in (*schema["examples"], TRACE_LINE)),
+        ],
+        "span": [json.dumps(span).encode() for span in SPANS],
+        "log record": events[:: max(1, len(events) // EVENT_SEEDS)],
+        "payload": short[:: max(1, len(short) // PAYLOAD_SEEDS)],
+        "many": [
+            b"[" + b", ".join(sample) + b"]",
+            *(line for line in requests if len(line) <= MAX_SEED_BYTES // 4),
+        ],
+    }
 
 
 def _events(line: bytes) -> list[dict[str, Any]]:
@@ -151,6 +164,7 @@ def keys() -> list[str]:
 ODD: Final[tuple[Any, ...]] = (
     *(None, True, False, "", " ", "a", " b ", "\ud800", "é", "x" * 513, "1", "12.5", "NaN", "²"),
     *(0, 1, -1, 0.5, -0.0, 1e7, 1e300, 2**53, 2**63 - 1, 2**63, 10**12 + 1, float("nan")),
+    *(10**13, 10**14),  # in milliseconds, longer than since 1970
     *(float("inf"), [], {}, [None], ["a", 1, {}], {"a": "b"}, [[[[]]]]),
     *("success", "failure", "ERROR", "LLM", "chat", "session-", "../..", "a/b", "0" * 64),
     *("1969-12-31T23:59:59Z", "9999-12-31T23:59:59-23:59", "2025-10-12T19:00:00.1234567Z"),
@@ -174,6 +188,7 @@ def mutate(line: bytes, max_size: int, seed: int) -> bytes:
 
 
 PART_OF_BYTES: Final = 0.2
+OTLP_VALUES: Final = {"stringValue", "intValue", "doubleValue"}
 _KEYS: Final[list[str]] = []
 
 
@@ -183,6 +198,10 @@ def _change(record: dict[str, Any], chance: random.Random) -> None:
     odd = deepcopy(chance.choice(ODD))
     if type(place) is list:
         place[chance.randrange(len(place))] = odd
+        return
+    if place.keys() & OTLP_VALUES:
+        # An attribute is read if it has its type, so it mostly keeps one.
+        place[chance.choice([*place])] = odd if chance.random() < PART_OF_BYTES else str(odd)
         return
     key, other = chance.choice([*place, chance.choice(_KEYS)]), chance.choice(_KEYS)
     match chance.randrange(6):
@@ -342,22 +361,26 @@ def _order_of_the_line() -> None:
     trace_line._read = in_its_order
 
 
-MUTANTS: Final[dict[str, Callable[[], None]]] = {
-    "surrogates": _text_of_any_surrogate,
-    "counts": _counts_of_any_size,
-    "moments": _any_end_of_a_span,
-    "lengths": _any_length_of_an_event,
-    "order": _order_of_the_line,
+#: Each with its format: the fuzzer begins with lines of that one alone, or it may come too late.
+MUTANTS: Final[dict[str, tuple[Callable[[], None], str]]] = {
+    "surrogates": (_text_of_any_surrogate, "trace line"),
+    "counts": (_counts_of_any_size, "trace line"),
+    "moments": (_any_end_of_a_span, "span"),
+    "lengths": (_any_length_of_an_event, "log record"),
+    "order": (_order_of_the_line, "trace line"),
 }
 
 
 def main() -> None:
     """Fuzz, beginning with the seeds, until the options say so or a promise is broken."""
+    lines = seeds()
     if mutant := os.environ.get("PRODLENSD_MUTANT"):
-        MUTANTS[mutant]()
+        make_the_mistake, its_format = MUTANTS[mutant]
+        lines = {its_format: lines[its_format]}
+        make_the_mistake()
     _KEYS.extend(keys())
     with tempfile.TemporaryDirectory(prefix="prodlensd-fuzz-") as corpus:
-        for number, seed in enumerate(seeds()):
+        for number, seed in enumerate(chain.from_iterable(lines.values())):
             Path(corpus, f"{number:03}").write_bytes(seed)
         # libFuzzer ends its process, and would leave the folder behind.
         if (child := os.fork()) == 0:
