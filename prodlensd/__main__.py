@@ -1,8 +1,13 @@
 """`prodlensd`, and `python -m prodlensd`: where the process begins."""
 
+import gc
 import sys
+from typing import Final
 
 from prodlensd.process import Signals, occupy_standard_descriptors
+
+#: Loading modules makes many objects and no garbage: to look for it takes a thirtieth of a report.
+_OBJECTS_BETWEEN_COLLECTIONS: Final = 50_000
 
 
 class _NotInstalled:
@@ -26,6 +31,7 @@ def main() -> None:
     occupy_standard_descriptors()
     sys.meta_path.insert(0, _NotInstalled())
     if sys.argv[1:2] != ["run"]:
+        gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
         _run_command(None)
         return
     with Signals() as signals:

@@ -18,9 +18,10 @@ change, must not change the key of any other. Blank lines are not links.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import islice
 from typing import Final
+
+from msgspec.structs import replace
 
 from prodlensd.formats import Parts, parse_line
 from prodlensd.model import (

@@ -163,7 +163,7 @@ def open_calls(where: Where) -> Iterator[Calls]:
         for day in rest:
             if day.pruned:
                 _add_pruned(db, reader, day, where.snapshots)
-        paths += [day.place(where.snapshots) for day in files]
+        paths += files
         make_view(db, _parts(paths))
         yield Calls(db, paths, damaged, _extent(reader), [*_joined(days)], reader.prices.rates)
 
@@ -246,16 +246,20 @@ def _unchanged(folder: Path) -> Iterator[None]:
         yield
 
 
-def _divided(days: Iterable[Partition], folder: Path) -> tuple[list[Partition], list[Partition]]:
-    """The days whose snapshot is all there is of them; and those to be read from the ledger."""
-    files: list[Partition] = []
+def _divided(days: Iterable[Partition], folder: Path) -> tuple[list[Path], list[Partition]]:
+    """The snapshots that are all there is of their days; and the days to read from the ledger."""
+    files: list[Path] = []
     rest: list[Partition] = []
     for day in days:
+        path = day.place(folder)
         try:
-            is_there = day.is_clean and day.may_be(day.place(folder))
+            is_there = day.is_clean and day.may_be(path)
         except OSError:  # this user may not look
             is_there = False
-        (files if is_there else rest).append(day)
+        if is_there:
+            files.append(path)
+        else:
+            rest.append(day)
     return files, rest
 
 
@@ -322,12 +326,15 @@ def _empty(table: str) -> str:
 
 
 def _parts(paths: Sequence[Path]) -> str:
-    """SQL for the rows of these files and of `rest`; a column that a file lacks is NULL."""
+    """SQL for the rows of these files and of `rest`.
+
+    The files have the columns of today: a ledger of an older schema had all its days written anew.
+    """
     if not paths:
         return f"SELECT {_COLUMNS} FROM rest"
     # In a name of a file, what would be a pattern stands for itself.
     literal = [re.sub(r"([*?\[\]])", r"[\1]", str(path)) for path in paths]
-    files = f"read_parquet([{_quoted(literal)}], union_by_name = true, hive_partitioning = false)"
+    files = f"read_parquet([{_quoted(literal)}], hive_partitioning = false)"
     return f"SELECT {_COLUMNS} FROM (FROM {files} UNION ALL BY NAME FROM rest)"
 
 

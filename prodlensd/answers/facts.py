@@ -9,12 +9,12 @@ import os
 import stat
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import orjson
+from msgspec import Struct
 
 from prodlensd.ledger import (
     Copies,
@@ -53,8 +53,7 @@ class FileLag(NamedTuple):
     modified_us: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class Facts(Struct, frozen=True, kw_only=True):
     """What status and metrics report. As quick to gather from a large ledger as from a small one.
 
     `measures` is None where the daemon is of another version, which measures otherwise.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
+
+from msgspec import Struct
 
 OK: Final = "ok"
 WARNING: Final = "warning"
@@ -13,8 +14,7 @@ UNKNOWN: Final = "unknown"
 SEVERITY: Final = (CRITICAL, WARNING, UNKNOWN, OK)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(Struct, frozen=True, kw_only=True):
     """Beyond which values a check is not ok. The names and the defaults are those of `[status]`."""
 
     heartbeat_critical_s: float = 30
@@ -56,8 +56,7 @@ class Gauge(NamedTuple):
         return self.value < limit if self.is_floor else self.value > limit
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(Struct, frozen=True):
     """One thing looked at. `remedy` says what to do, and is empty when all is well."""
 
     name: str

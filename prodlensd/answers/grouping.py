@@ -1,20 +1,31 @@
 """The SQL of groups: which there are, and what the calls of each add up to.
 
 The calls are read once, into cells: what the calls add up to that are alike in all that is asked
-for. All sums are of cells. Figures that are not sums take a reading each, and so does each step of
-a question by tag, where a call may be in several groups. Sums and percentiles are exact.
+for, in their status and in the source of their cost. All sums are of cells. Figures that are not
+sums take a reading each, and so does each step of a question by tag, where a call may be in several
+groups. Sums and percentiles are exact.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
+from msgspec import Struct, field
+
 from prodlensd.answers.calls import Calls
 from prodlensd.answers.periods import Period, offsets
-from prodlensd.answers.questions import APART, BY, SORTS, SUMS, Apart, Question, sql_of_filters
+from prodlensd.answers.questions import (
+    APART,
+    BY,
+    CELL,
+    SORTS,
+    SUMS,
+    Apart,
+    Question,
+    sql_of_filters,
+)
 from prodlensd.model import US_PER_S
 
 # ruff: noqa: S608 - statements are put together from names of columns
@@ -35,8 +46,7 @@ class Source(NamedTuple):
     cost_usd: Decimal | None
 
 
-@dataclass(slots=True)
-class Sums:
+class Sums(Struct):
     """What calls add up to.
 
     `vias` are the ways in which each name of a group was found, `sums` and `apart` the figures of
@@ -49,8 +59,7 @@ class Sums:
     sources: list[Source] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """All that was asked for.
 
     `firsts` are those of the first of two names that some group is of; `rest` is of the calls in
@@ -92,7 +101,7 @@ class Grouping:
             calls.load_prices()
         self._rows = _rows(question, condition, calls.spans)
         self._keys = tuple(f"k{number}" for number in range(len(question.by)))
-        self._vias = tuple(f"via{number}" for number in range(len(question.by)))
+        self._vias = tuple(f"via{n}" if BY[by].via else "" for n, by in enumerate(question.by))
         self._by_tag = "tag" in question.by
 
     def found(self) -> Found:
@@ -106,10 +115,11 @@ class Grouping:
 
     def _cells(self, columns: Sequence[str], rows: str) -> str:
         """SQL for what the calls add up to, by these columns and by all else that divides them."""
-        by = [*columns, *self._vias]
+        by = [*columns, *filter(None, self._vias), "status", "cost_source"]
         if self._question.by_source:
-            by += ["cost_source", f"{_REASON_WORD} AS reason"]
-        sums = [f"{SUMS[name]} AS {name}" for name in self._question.sums]
+            by.append(f"{_REASON_WORD} AS reason")
+        parts = dict.fromkeys(SUMS[name].of for name in self._question.sums)
+        sums = [f"{CELL.get(part, f'sum({part})')} AS {part}" for part in parts]
         return f"SELECT {', '.join([*by, *sums])} FROM ({rows}) GROUP BY ALL"
 
     def _rank(self) -> int:
@@ -119,15 +129,17 @@ class Grouping:
             return 0
         keys = ", ".join(self._keys)
         cells = self._cells(self._keys, self._rows) if self._by_tag else "FROM cells"
+        ((groups,),) = self._do(f"SELECT count(*) FROM (SELECT DISTINCT {keys} FROM ({cells}))")
+        if groups <= question.top:
+            return 0
         names = ", ".join(f"{key} NULLS LAST" for key in self._keys)
         sort = SORTS[question.sort]
-        value = f"sum({sort}) DESC NULLS LAST, sum(calls) DESC, " if sort else ""
+        value = f"{SUMS[sort].sql} DESC NULLS LAST, sum(calls) DESC, " if sort else ""
         self._do(
             f"CREATE OR REPLACE TEMP TABLE ranked AS SELECT {keys}, row_number() OVER "
             f"(ORDER BY {value}{names}) AS place FROM ({cells}) GROUP BY {keys}"
         )
-        ((groups,),) = self._do("SELECT count(*) FROM ranked")
-        return max(0, int(groups) - question.top)
+        return int(groups) - question.top
 
     def _levels(self, *, is_cut: bool) -> list[_Level]:
         """The groups, first names where there are two, and all calls."""
@@ -176,11 +188,14 @@ class Grouping:
     def _add_up(self, levels: Sequence[_Level]) -> list[dict[_Values, Sums]]:
         """What the calls of each row of each level add up to."""
         names = self._question.sums
-        vias = [f"list({via}) FILTER (is_shown AND {via} NOT NULL)" for via in self._vias]
+        vias = [
+            f"list({via}) FILTER (is_shown AND {via} NOT NULL)" if via else "NULL"
+            for via in self._vias
+        ]
         found: list[dict[_Values, Sums]] = []
         for level in levels:
             of_level: dict[_Values, Sums] = {}
-            values = [*vias, *map(_added, names)]
+            values = [*vias, *(SUMS[name].sql for name in names)]
             for key, row in self._grouped(level.columns, values, level.cells):
                 ways = tuple(tuple(sorted(set(way or ()))) for way in row[: len(vias)])
                 of_level[key] = Sums(ways, dict(zip(names, row[len(vias) :], strict=True)))
@@ -233,11 +248,6 @@ class Grouping:
         return self._calls.rows(sql, asked)
 
 
-def _added(name: str) -> str:
-    """SQL for a sum over cells; of none, as over no calls: a count is 0, a sum is not known."""
-    return f"coalesce(sum({name}), 0)" if SUMS[name].startswith("count") else f"sum({name})"
-
-
 def _shown(level: Mapping[_Values, Sums] | None = None) -> dict[_Values, Sums]:
     """Those of names that are shown, by these names."""
     return {tuple(key): of for (is_shown, *key), of in (level or {}).items() if is_shown}
@@ -247,7 +257,7 @@ def _rows(question: Question, condition: str, spans: Sequence[tuple[int, int]]) 
     """SQL for the calls that are asked for, with the values of the names as k0 and k1."""
     by = [BY[name] for name in question.by]
     keys = [f"{one.sql} AS k{n}" for n, one in enumerate(by)]
-    vias = [f"{one.via or 'NULL'} AS via{n}" for n, one in enumerate(by)]
+    vias = [f"{one.via} AS via{n}" for n, one in enumerate(by) if one.via]
     origin = _UNNESTED if "tag" in question.by else "calls"
     if "cache_saved_picos" in question.sums:
         origin += _WITH_PRICES

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Final, NamedTuple
+
+from msgspec import Struct
 
 from prodlensd.answers.calls import Calls
 from prodlensd.answers.forecast import Forecast, forecast
@@ -26,8 +27,7 @@ class Stretch(NamedTuple):
     before: Figures
 
 
-@dataclass(frozen=True, slots=True)
-class Overview:
+class Overview(Struct, frozen=True):
     """The overview.
 
     hours            calls in each hour of today so far, by the reader's clock

@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Final, NamedTuple
+
+from msgspec import Struct
 
 from prodlensd.model import US_PER_DAY, US_PER_S
 from prodlensd.moments import moment_of, moment_us
@@ -45,8 +46,7 @@ _ACCEPTED: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Period:
+class Period(Struct, frozen=True):
     """[since_us, until_us), or without an end, and the zone of its days, weeks and months.
 
     `unit`: it begins with a whole one, and ends with one unless it still runs; None: with no unit.

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final, NamedTuple
+
+from msgspec import Struct
 
 from prodlensd.answers.periods import Period
 from prodlensd.text import none_of
@@ -92,23 +93,46 @@ _NOT_BILLED: Final = ", ".join(f"'{source}'" for source in NOT_BILLED)
 _REQUEST: Final = "coalesce(call_id, source_id || ' ' || source_offset)"
 _ALL_TOKENS: Final = "coalesce(total_tokens, tokens_in + tokens_out, tokens_in, tokens_out)"
 
-#: A figure of the report, or a part of one → SQL that adds it up: a count or a sum.
-SUMS: Final[dict[str, str]] = {
+#: What a cell has (see `grouping`) → SQL that adds it up over calls; the others are plain sums.
+CELL: Final[dict[str, str]] = {
     "calls": "count(*)",
-    "billed_calls": f"count(*) FILTER (cost_source NOT IN ({_NOT_BILLED}))",
-    "errors": "count(*) FILTER (status = 'failure')",
-    "tokens_in": "sum(tokens_in)",
-    "tokens_out": "sum(tokens_out)",
-    "cache_read_tokens": "sum(cache_read_tokens)",
-    "cache_write_tokens": "sum(cache_write_tokens)",
-    "reasoning_tokens": "sum(reasoning_tokens)",
-    "cost_usd": "sum(cost_usd)",
-    "unpriced_calls": "count(*) FILTER (cost_source = 'unpriced')",
-    "unpriced_tokens": f"sum({_ALL_TOKENS}) FILTER (cost_source = 'unpriced')",
+    "all_tokens": f"sum({_ALL_TOKENS})",
     "cache_saved_picos": "sum(cache_read_tokens * (fresh_picos - cached_picos))",
-    "accepted_lines": "sum(accepted_lines)",
     "diff_ratios": "sum(diff_ratio)",
     "with_diff_ratio": "count(diff_ratio)",
+}
+
+
+class Sum(NamedTuple):
+    """A figure of the report, or a part of one: what cells have of it, all or those `where`."""
+
+    of: str
+    where: str = ""
+
+    @property
+    def sql(self) -> str:
+        """SQL over cells. Of none, as over no calls: a count is 0, a sum is not known."""
+        added = f"sum({self.of})" + (f" FILTER ({self.where})" if self.where else "")
+        return f"coalesce({added}, 0)" if CELL.get(self.of, "").startswith("count") else added
+
+
+#: All cells are of one status and of one source of cost.
+SUMS: Final[dict[str, Sum]] = {
+    "calls": Sum("calls"),
+    "billed_calls": Sum("calls", f"cost_source NOT IN ({_NOT_BILLED})"),
+    "errors": Sum("calls", "status = 'failure'"),
+    "tokens_in": Sum("tokens_in"),
+    "tokens_out": Sum("tokens_out"),
+    "cache_read_tokens": Sum("cache_read_tokens"),
+    "cache_write_tokens": Sum("cache_write_tokens"),
+    "reasoning_tokens": Sum("reasoning_tokens"),
+    "cost_usd": Sum("cost_usd"),
+    "unpriced_calls": Sum("calls", "cost_source = 'unpriced'"),
+    "unpriced_tokens": Sum("all_tokens", "cost_source = 'unpriced'"),
+    "cache_saved_picos": Sum("cache_saved_picos"),
+    "accepted_lines": Sum("accepted_lines"),
+    "diff_ratios": Sum("diff_ratios"),
+    "with_diff_ratio": Sum("with_diff_ratio"),
 }
 
 
@@ -166,8 +190,7 @@ SORTS: Final[dict[str, str]] = {
 Filter = tuple[str, tuple[str, ...]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class Question(Struct, frozen=True, kw_only=True):
     """What a report is asked for.
 
     filters   a call passes when it passes each

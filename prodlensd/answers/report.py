@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
+
+from msgspec import Struct
 
 from prodlensd.answers.calls import Calls
 from prodlensd.answers.grouping import Grouping, Sums
@@ -18,16 +19,14 @@ from prodlensd.model import NANOUSD_PER_USD
 Key = tuple[str | None, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class SourceCost:
+class SourceCost(Struct, frozen=True):
     """Calls whose price comes from one source, and their cost; None when it is not known."""
 
     calls: int
     cost_nanousd: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Figures:
+class Figures(Struct, frozen=True):
     """What calls add up to. None: no call contributes to the sum, or it was not asked for.
 
     calls           what the gateway tried and logged; a request retried twice is three of them
@@ -72,8 +71,7 @@ class Figures:
     diff_ratio: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(Struct, frozen=True):
     """The calls with one value for each name in the report's `by`; None where they have none.
 
     `via` says for each name in which ways the values were found.
@@ -84,8 +82,7 @@ class Group:
     figures: Figures
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Struct, frozen=True):
     """The groups in order, and all of them together.
 
     `firsts` is what the groups of each value of the first of two names add up to, those that are

@@ -6,9 +6,10 @@ Read-only. Works with the daemon alive, hung or dead, and as any user who may re
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec import Struct
 
 from prodlensd.answers import checks, facts
 from prodlensd.answers.facts import Details, Facts, Follow
@@ -23,8 +24,7 @@ EXIT_CODES: Final = {OK: 0, WARNING: 1, CRITICAL: 2, UNKNOWN: 3}
 _DEFAULT_LIMITS: Final = Limits()
 
 
-@dataclass(frozen=True, slots=True)
-class Health:
+class Health(Struct, frozen=True):
     """All checks, and the figures behind them by name (None where they could not be had).
 
     `facts` are what the checks are of; None without a ledger.

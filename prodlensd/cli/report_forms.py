@@ -6,12 +6,12 @@ import csv
 import io
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, fields
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
 import click
+from msgspec.structs import asdict, fields
 
 from prodlensd.answers.forecast import Forecast
 from prodlensd.answers.periods import Period, local_time

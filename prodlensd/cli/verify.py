@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
 import click
+from msgspec.structs import asdict
 
 from prodlensd.answers.checks import balance
 from prodlensd.answers.verify import BROKEN, COMPLETE, EXIT_CODES, GAPS, Difference, Verdict

@@ -19,13 +19,13 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from socketserver import TCPServer, ThreadingMixIn
 from typing import Any, Final
 
 import structlog
+from msgspec import Struct
 
 from prodlensd.daemon.http import Answer, Routes
 from prodlensd.process import Wakeup
@@ -44,8 +44,7 @@ _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _EVERYWHERE: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, not bound
 
 
-@dataclass(slots=True)
-class _Client:
+class _Client(Struct):
     """When it got its place or its answer was begun, and whether the server waits for it."""
 
     since_s: float

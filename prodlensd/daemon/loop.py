@@ -10,11 +10,11 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import chain
 from typing import Final
 
 import orjson
+from msgspec import Struct
 from structlog.typing import FilteringBoundLogger
 
 from prodlensd import __version__
@@ -38,13 +38,15 @@ _DRAIN_S: Final = 1.0
 _SEARCH_S: Final = 0.02
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
+class Pace(Struct, frozen=True, kw_only=True):
     """The most lines of one transaction, and the time between looks at everything and jobs."""
 
     batch_max_lines: int = 10_000
     rescan_interval_s: float = 5.0
     job_interval_s: float = 300.0
+
+
+_USUAL_PACE: Final = Pace()
 
 
 class Daemon:
@@ -65,7 +67,7 @@ class Daemon:
         pricer: Pricer,
         log: FilteringBoundLogger,
         signals: Signals,
-        pace: Pace = Pace(),
+        pace: Pace = _USUAL_PACE,
         jobs: Iterable[Job] = (),
         now: Callable[[], int],
         clock: Callable[[], float] = time.monotonic,

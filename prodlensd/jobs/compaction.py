@@ -21,12 +21,12 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 from typing import IO, Final, NamedTuple, Self
 
 import pyarrow as pa
+from msgspec import Struct
 
 from prodlensd import __version__, child, snapshots
 from prodlensd.ledger import Partition, Partitions, Reader, Span
@@ -65,8 +65,7 @@ class _Old(NamedTuple):
     sha256: bytes | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Compaction:
+class Compaction(Struct, frozen=True, kw_only=True):
     """One round over the days; needs `snapshots.exclusive_lock` of all their folders around it.
 
     `directory` is the folder that all files are to be in, and the folder of files for which the

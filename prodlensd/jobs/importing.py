@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
 from itertools import compress
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from prodlensd.formats import Parts, is_document
 from prodlensd.ledger import Added, Counts, Ledger, Reader, place_of
@@ -37,8 +39,7 @@ class Place(NamedTuple):
     detail: str
 
 
-@dataclass(slots=True)
-class Imported:
+class Imported(Struct):
     """What became of one file: of each of its records, and what the new ones add.
 
     `refusal` says why nothing of it was taken, or not all of it; None when all was.

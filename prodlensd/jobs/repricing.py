@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from typing import Final, NamedTuple
+
+from msgspec import Struct, field
 
 from prodlensd.ledger import Change, Reader, Selected, Selection
 from prodlensd.pricing import Pricer
@@ -34,8 +35,7 @@ class Sum(NamedTuple):
     new_nanousd: int = 0
 
 
-@dataclass(slots=True)
-class Repriced:
+class Repriced(Struct):
     """What became of the selected calls."""
 
     seen: int = 0

@@ -6,9 +6,10 @@ Every span is [from_us, until_us), in microseconds since 1970.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
+
+from msgspec import Struct
 
 from prodlensd.ledger import earlier
 from prodlensd.ledger.connection import Database
@@ -112,8 +113,7 @@ class Snapshots(NamedTuple):
     pruned_traces: int  # those that are in snapshots only
 
 
-@dataclass(frozen=True, slots=True)
-class DayReader:
+class DayReader(Struct, frozen=True):
     """The days that have calls, what became of their snapshots, and their traces."""
 
     ledger: Database

@@ -10,8 +10,9 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Final, NamedTuple
+
+from msgspec import Struct
 
 from prodlensd.ledger.connection import BUSY_TIMEOUT_MS, Database, translated
 from prodlensd.ledger.sources import Place
@@ -44,8 +45,7 @@ _REFUSED: Final = f"SELECT {_COLUMNS} {_FROM}"
 _CHOSEN: Final = "(?1 IS NULL OR d.reason = ?1) AND d.state IN (SELECT value FROM json_each(?2))"
 
 
-@dataclass(frozen=True, slots=True)
-class LetterReader:
+class LetterReader(Struct, frozen=True):
     """The dead letters, in all three states."""
 
     ledger: Database

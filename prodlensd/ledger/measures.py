@@ -6,15 +6,15 @@ Counts since its start, with histograms as Prometheus has them. They are part of
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import asdict, dataclass, field
 from typing import Any, Final
+
+from msgspec import Struct, field, to_builtins
 
 #: Upper bounds in seconds; one more bucket counts what is above the last.
 BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
-@dataclass(slots=True)
-class Histogram:
+class Histogram(Struct):
     """How many durations fell into each bucket, and their sum in seconds."""
 
     counts: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS_S) + 1))
@@ -44,8 +44,7 @@ class Histogram:
         return None
 
 
-@dataclass(slots=True)
-class Measures:
+class Measures(Struct):
     """Since the daemon's start, but for `lines_per_s`, which is of the last minute.
 
     batches             transactions that committed lines
@@ -64,7 +63,8 @@ class Measures:
 
     def as_dict(self) -> dict[str, Any]:
         """Ready to become JSON."""
-        return asdict(self)
+        content: dict[str, Any] = to_builtins(self)
+        return content
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Measures:

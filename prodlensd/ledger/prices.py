@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
+
+from msgspec import Struct
 
 from prodlensd.ledger.connection import Database, translated
 from prodlensd.ledger.days import Span
@@ -231,8 +232,7 @@ def _kept(price: Price) -> tuple[int | None, str, int | None]:
     return price.nanousd, price.source, price.price_id
 
 
-@dataclass(frozen=True, slots=True)
-class PriceReader:
+class PriceReader(Struct, frozen=True):
     """The prices that are kept, the calls to price again, and those whose price is in doubt."""
 
     ledger: Database

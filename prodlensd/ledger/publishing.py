@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final, NamedTuple
+
+from msgspec import Struct
 
 from prodlensd.ledger.connection import Database
 from prodlensd.ledger.days import Partition
@@ -36,8 +37,7 @@ _DUE: Final = """
 _FAILED: Final = "SELECT failures, since_us, next_us, fault FROM publishing"
 
 
-@dataclass(frozen=True, slots=True)
-class PublishingReader:
+class PublishingReader(Struct, frozen=True):
     """What was copied, and what is yet to be."""
 
     ledger: Database

@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from prodlensd.ledger.connection import Database
 from prodlensd.ledger.sums import exact_sums, joined
@@ -114,8 +116,7 @@ _TAILS: Final = """
 """
 
 
-@dataclass(frozen=True, slots=True)
-class SourceReader:
+class SourceReader(Struct, frozen=True):
     """How far each source is read, and what it counts."""
 
     ledger: Database

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from operator import add
 from typing import Any, Final, NamedTuple
+
+from msgspec import Struct
 
 from prodlensd.ledger.connection import Database
 from prodlensd.ledger.rows import Row, value_of
@@ -45,8 +46,7 @@ class CountedTraces(NamedTuple):
     nanousd: int
 
 
-@dataclass(frozen=True, slots=True)
-class TallyReader:
+class TallyReader(Struct, frozen=True):
     """The ledger's tallies and totals, as they are kept and as they are counted again."""
 
     ledger: Database

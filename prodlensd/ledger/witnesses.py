@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Final, NamedTuple
+
+from msgspec import Struct
 
 from prodlensd.ledger.connection import Database, key_digest
 from prodlensd.ledger.rows import CALL_ID, KEY, Row
@@ -62,8 +63,7 @@ def is_of_spend_logs(row: Row) -> bool:
     return bool(row[1][0] == " ")
 
 
-@dataclass(frozen=True, slots=True)
-class Witnesses:
+class Witnesses(Struct, frozen=True):
     """Finds the call that another witness has told of already."""
 
     ledger: Database

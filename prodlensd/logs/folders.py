@@ -11,10 +11,11 @@ import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, field
 from fnmatch import translate
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct, field
 
 from prodlensd.access import refusal
 from prodlensd.model import Fault, Sighting, file_id
@@ -27,8 +28,7 @@ _OUR_STREAMS: Final = (1, 2)
 FileId = tuple[int, int]
 
 
-@dataclass(slots=True)
-class PassedOver:
+class PassedOver(Struct):
     """Files that one rule passes over: how many, and the first few names in order."""
 
     count: int = 0
@@ -45,8 +45,7 @@ class PassedOver:
         return some([*map(os.path.basename, self.names)], self.count)
 
 
-@dataclass(slots=True)
-class Found:
+class Found(Struct):
     """What one look at the folders found.
 
     files        by device and inode; of a file's several names (hard links) the first in order

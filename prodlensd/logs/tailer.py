@@ -14,10 +14,12 @@ import resource
 import stat
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from prodlensd.logs.folders import FileId, Folders, PassedOver
 from prodlensd.logs.source import Pause, Source
@@ -29,8 +31,7 @@ _MAX_OPEN: Final = 128
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True)
-class Survey:
+class Survey(Struct, frozen=True):
     """What a look found: files without a source, sources that moved, sources whose file is gone."""
 
     new: list[Sighting]

@@ -8,8 +8,9 @@ file leaves one behind.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from prodlensd.logs.content import Pread
 from prodlensd.logs.gunzip import Content
@@ -23,8 +24,7 @@ _BLOCK_BYTES: Final = 1 << 20
 _BLOCKS_AT_ONCE: Final = 64
 
 
-@dataclass(slots=True)
-class Zeros:
+class Zeros(Struct):
     """The zeros at or after a source's offset. They may be overwritten for `wait_ns`.
 
     The mutable state:

@@ -2,7 +2,7 @@
 
 A line's way: `Chunk` (complete lines of one source) → `Trace` (one normalised call) → `Price` →
 `Outcome` (of a chunk: rows, dead letters and the checkpoint after them) → one transaction. Traces
-are named tuples rather than dataclasses because their fields are bound to SQL as they stand.
+are named tuples rather than structs because their fields are bound to SQL as they stand.
 """
 
 from prodlensd.model.calls import (

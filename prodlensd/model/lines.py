@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final, NamedTuple
+
+from msgspec import Struct
 
 from prodlensd.model.calls import Trace
 
@@ -61,8 +62,7 @@ class Part(NamedTuple):
     found: Trace | BadLine | None
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
+class Checkpoint(Struct, frozen=True):
     """How far a source is committed, and what to find there before reading on.
 
     Only a cache: one that is lost or does not match costs reading from 0 again, never a row.
@@ -90,8 +90,7 @@ class Checkpoint:
         return self.offset > 0 and self.record_bytes == 0
 
 
-@dataclass(frozen=True, slots=True)
-class LongLine:
+class LongLine(Struct, frozen=True):
     """A line over the limit, read through but not held: its head, and its chain digest.
 
     `record_digest` is of the line with its newline.
@@ -103,8 +102,7 @@ class LongLine:
     record_digest: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(Struct, frozen=True):
     """Complete lines of one source, without their newlines, following on from `start`.
 
     `size_bytes` and the record are for the checkpoint at `end`. The file was last written to at
@@ -145,8 +143,7 @@ class DeadLetter(NamedTuple):
 PassedOver = tuple[bytes, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """What became of a chunk, or of a piece of it: its records are rows, dead letters or no calls.
 
     Only the ledger knows which rows are new. `chains` has for each row the key that a dead letter
@@ -192,8 +189,7 @@ class Fault(NamedTuple):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Sighting:
+class Sighting(Struct, frozen=True):
     """A file in a log folder, as the last scan saw it. `dev` and `inode` are those of `file_id`."""
 
     path: str
@@ -204,8 +200,7 @@ class Sighting:
     ctime_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class Gap:
+class Gap(Struct, frozen=True):
     """Bytes of a source that were seen, and destroyed before they were read.
 
     They began at `offset`, after a record of this digest, and were at least `known_bytes`. When
@@ -226,8 +221,7 @@ class Gap:
         return self.offset + self.known_bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Mismatch:
+class Mismatch(Struct, frozen=True):
     """A source whose bytes are not those that were committed: it must be read again from 0.
 
     `known_bytes` were seen and not yet read; they are gone unless a copy is found.

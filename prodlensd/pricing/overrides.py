@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+
+from msgspec import Struct
 
 from prodlensd.model import provider_in
 from prodlensd.moments import moment_us
@@ -22,8 +23,7 @@ from prodlensd.pricing.rates import (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Override:
+class Override(Struct, frozen=True, kw_only=True):
     """One [[pricing.override]]. Its price holds from `valid_from` until just before `valid_to`.
 
     `model` is the logged name, with or without its provider prefix. Dates are UTC days.

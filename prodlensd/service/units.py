@@ -13,10 +13,11 @@ import shlex
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from prodlensd.service.runner import Runner, ServiceError, ask, wait_until
 
@@ -30,8 +31,7 @@ _BOOTED: Final = Path("/run/systemd/system")  # as sd_booted(3) asks
 _RUNTIME: Final = Path("/run/user")
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(Struct, frozen=True):
     """How the service is: a word of its manager's, and details from it.
 
     `is_enabled`: whether it starts by itself.
@@ -44,8 +44,7 @@ class State:
     is_enabled: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Program:
+class Program(Struct, frozen=True):
     """What the service runs: the command, and the variables of this environment that it needs."""
 
     command: tuple[str, ...]

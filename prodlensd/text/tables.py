@@ -6,8 +6,9 @@ import textwrap
 import unicodedata
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
+
+from msgspec import Struct
 
 from prodlensd.text.plain import latency, money, printable, short_count, short_money
 
@@ -44,8 +45,7 @@ def latency_cell(ms: float) -> Both:
 Cell = str | Both | float
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(Struct, frozen=True):
     """What all cells of a column have in common.
 
     `keep`: where there is no room, columns go from the lowest to the highest; None: never.
@@ -60,8 +60,7 @@ class Column:
     cut: Literal["start", "middle", "end"] = "middle"
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True):
     """A line of a table, where more than its cells is to be said.
 
     `indent`: how many cells the first one is moved in, as below a subtotal.
@@ -118,8 +117,7 @@ def fitted(
 # How wide ----------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True, eq=False)
-class _Shape:
+class _Shape(Struct, eq=False):
     """A column with its texts, and the mutable state of fitting it: how it is to be shown."""
 
     column: Column

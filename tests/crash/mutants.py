@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 from unittest.mock import patch
+
+from msgspec.structs import replace
 
 from prodlensd import snapshots
 from prodlensd.jobs import compaction, publishing

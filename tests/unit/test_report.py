@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import re
-from dataclasses import replace
 from datetime import UTC, datetime, tzinfo
 from itertools import pairwise
 from typing import Any
@@ -15,6 +14,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from prodlensd.answers.forecast import Forecast
 from prodlensd.answers.periods import Period, read_period, span_around
@@ -79,7 +79,7 @@ def test_money_is_right_to_four_digits_or_to_the_cent(nanousd: int) -> None:
 
 
 def figures(**known: Any) -> Figures:
-    nothing: dict[str, Any] = dict.fromkeys(Figures.__dataclass_fields__)
+    nothing: dict[str, Any] = dict.fromkeys(Figures.__struct_fields__)
     counts = ("requests", "failed_requests", "calls", "billed_calls", "errors", "unpriced_calls")
     by_kind: dict[str, Any] = {"cost_by_source": {}, "unpriced_reasons": {}}
     return Figures(**nothing | dict.fromkeys(counts, 0) | by_kind | known)

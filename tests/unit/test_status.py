@@ -11,7 +11,6 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from socketserver import BaseRequestHandler, ThreadingTCPServer
@@ -20,6 +19,7 @@ from typing import Any
 
 import apsw
 import pytest
+from msgspec.structs import asdict
 
 from prodlensd import __version__, config
 from prodlensd.answers import facts, metrics, proxy, status

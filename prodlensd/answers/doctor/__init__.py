@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from prodlensd.access import nearest
 from prodlensd.answers.doctor import checks, facts
@@ -38,8 +39,7 @@ class SampleCall(NamedTuple):
     then: str
 
 
-@dataclass(frozen=True, slots=True)
-class Examination:
+class Examination(Struct, frozen=True):
     """All checks, and a call to try; None where that makes no sense yet."""
 
     checks: tuple[Check, ...]

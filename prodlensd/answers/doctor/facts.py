@@ -8,9 +8,10 @@ import pwd
 import shutil
 import stat
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
+
+from msgspec import Struct
 
 from prodlensd.access import nearest
 from prodlensd.ledger import LedgerError, Reader, sqlite_version
@@ -41,8 +42,7 @@ class Installed(NamedTuple):
     fault: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setup:
+class Setup(Struct, frozen=True, kw_only=True):
     """How this machine is set up: what the configuration and the service manager say.
 
     `parquet` None: snapshots are off. `follow` makes a tailer of the logs that begins anew.

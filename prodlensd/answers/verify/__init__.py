@@ -14,9 +14,10 @@ takes it for another source as well.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from prodlensd.answers.facts import Follow
 from prodlensd.answers.verify.differences import Difference, Differences
@@ -45,8 +46,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """What was proven, and what does not hold."""
 
     sources: int

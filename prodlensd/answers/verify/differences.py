@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct, field
 
 #: This many differences are named, the others are only counted.
 MAX_NAMED: Final = 20
@@ -11,8 +12,7 @@ MAX_NAMED: Final = 20
 NOTHING: Final = "nothing"
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(Struct, frozen=True):
     """One thing that does not hold: in which file, at which byte of it (None: not at one)."""
 
     path: str
@@ -22,8 +22,7 @@ class Difference:
     found: str
 
 
-@dataclass(slots=True)
-class Differences:
+class Differences(Struct):
     """The first MAX_NAMED differences, and the number of all."""
 
     named: list[Difference] = field(default_factory=list)

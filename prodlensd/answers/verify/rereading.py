@@ -5,11 +5,13 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from prodlensd.answers.facts import Follow
 from prodlensd.answers.verify.differences import NOTHING, Difference, Differences
@@ -33,8 +35,7 @@ _UNREADABLE: Final = "unreadable"
 Find = Callable[[Checkpoint], Sighting | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Unread:
+class Unread(Struct, frozen=True):
     """A source that was not read again, and why not."""
 
     source_id: int
