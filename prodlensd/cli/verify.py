@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 import click
-from msgspec.structs import asdict
+from msgspec import to_builtins
 
 from prodlensd.answers.checks import balance
 from prodlensd.answers.verify import BROKEN, COMPLETE, EXIT_CODES, GAPS, Difference, Verdict
@@ -52,7 +52,7 @@ def command(config_path: Path | None, as_json_: bool, quiet: bool, acknowledge_g
         with bar("reading the logs again", shown=not quiet) as progress:
             verdict = verify(config, progress)
     if as_json_:
-        content = asdict(verdict) | {"totals": verdict.totals._asdict()}
+        content = to_builtins(verdict) | {"totals": verdict.totals._asdict()}
         click.echo(as_json("verify", {"state": verdict.state, **content}))
     elif not quiet:
         _print(verdict)
