@@ -6,7 +6,9 @@ SOAK_MINUTES ?= 30
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -q -o cache_dir=.cache/pytest
-PARALLEL := -n 2 --dist loadgroup
+# More than two at a time on two cores: many of them wait for a process, those of `make test-all` longer.
+PARALLEL := -n 3 --dist loadgroup
+PARALLEL_ALL := -n 4 --dist loadgroup
 PIP_INSTALL := $(BIN)/python -m pip install -qq --constraint constraints.txt
 
 # .venv grows in three steps, each on top of the one before: the program, what `make test` needs, and the
@@ -43,7 +45,7 @@ test: lint ## check style and types, and run the tests (ARGS="tests/unit -x" for
 	@$(PYTEST) $(PARALLEL) --hypothesis-profile=quick $(ARGS)
 
 test-all: programs lint ## the same with long tests, and those that ask real programs, which it installs first
-	@$(PYTEST) $(PARALLEL) -m "not soak" $(ARGS)
+	@$(PYTEST) $(PARALLEL_ALL) -m "not soak" $(ARGS)
 
 lint: $(DEV) ## check style and types
 	@$(BIN)/ruff check --quiet --output-format concise .

@@ -1,7 +1,8 @@
 """Runs commands in processes of their own, forked from one that has imported all of the program.
 
 Left out of `python -m prodlensd` are the interpreter's start with its imports, a third of a second,
-and its tearing down. What these do and load is the matter of tests that start an interpreter.
+and its tearing down; of the processes that a command starts itself, a price book or a job, the
+same. What these do and load is the matter of tests that start an interpreter.
 """
 
 from __future__ import annotations
@@ -23,27 +24,14 @@ from collections.abc import Mapping
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from subprocess import CompletedProcess, TimeoutExpired
+from subprocess import DEVNULL, PIPE, CompletedProcess, TimeoutExpired
 from tempfile import TemporaryFile
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
+from prodlensd import child
 from prodlensd.__main__ import _NotInstalled
 
 _TIMEOUT_S = 100
-#: `run --once` waits for its jobs one after the other: run before it, this has them run within it.
-JOBS_WITHIN = """
-from prodlensd.app import daemon
-from prodlensd.cli import main
-
-class Job:
-    def __init__(self, command):
-        self._command = command
-
-    def wait(self):
-        return main([self._command, "--quiet"], standalone_mode=False) or 0
-
-daemon._start = lambda config_path, command: Job(command)
-"""
 
 
 def forked(
@@ -65,17 +53,13 @@ def forked_raw(
     first: str = "",
 ) -> CompletedProcess[bytes]:
     """The same, with the very bytes of its output."""
-    begin = {
-        "arguments": arguments,
-        "environment": dict(env or os.environ),
-        "folder": str(cwd or Path.cwd()),
-        "umask": umask(),
-        "first": first,
-    }
-    with TemporaryFile() as request, TemporaryFile() as stdout, TemporaryFile() as stderr:
-        request.write(json.dumps(begin).encode())
-        request.seek(0)
-        code = _ask(request.fileno(), stdout.fileno(), stderr.fileno())
+    with TemporaryFile() as stdout, TemporaryFile() as stderr:
+        process = Forked(*arguments, stdout=stdout, stderr=stderr, env=env, cwd=cwd, first=first)
+        try:
+            code = process.wait(_TIMEOUT_S)
+        except TimeoutExpired:
+            process.kill()
+            raise
         for file in (stdout, stderr):
             file.seek(0)
         return CompletedProcess(["prodlensd", *arguments], code, stdout.read(), stderr.read())
@@ -88,26 +72,101 @@ def umask() -> int:
     return before
 
 
-def _ask(*descriptors: int) -> int:
-    """The exit code of the process, or minus the signal that killed it."""
-    answer, answering = os.pipe()
-    with os.fdopen(answer, "rb", buffering=0) as answered:
+class Forked:
+    """`python -m module arguments` after the Python code `first`, to be used as a `Popen`."""
+
+    def __init__(
+        self,
+        *arguments: str,
+        module: str = "prodlensd",
+        stdin: int = DEVNULL,
+        stdout: int | IO[bytes] | None = None,
+        stderr: int | IO[bytes] | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        first: str = "",
+        is_own_session: bool = False,
+    ) -> None:
+        begin = {
+            "module": module,
+            "arguments": arguments,
+            "environment": dict(os.environ if env is None else env),
+            "folder": str(cwd or Path.cwd()),
+            "umask": umask() if _BEGUN is None else _BEGUN["umask"],  # never set beside threads
+            "first": first,
+            "is_own_session": is_own_session,
+        }
+        self.stdin: IO[bytes] | None = None
+        self.stdout: IO[bytes] | None = None
+        if stdin == PIPE:
+            given_in, ours = os.pipe()
+            self.stdin = os.fdopen(ours, "wb")
+        else:
+            given_in = os.open(os.devnull, os.O_RDONLY)
+        if stdout == PIPE:
+            ours, given_out = os.pipe()
+            self.stdout = os.fdopen(ours, "rb")
+        else:
+            given_out = _dup(stdout, 1)
+        answer, answering = os.pipe()
+        self._answers = os.fdopen(answer, "rb", buffering=0)
+        given = [given_in, given_out, _dup(stderr, 2), answering]
         try:
-            with _STARTING:
+            with TemporaryFile() as request, _STARTING:
+                request.write(json.dumps(begin).encode())
+                request.seek(0)
                 server = _server()
-            socket.send_fds(server, [b"?"], [*descriptors, answering])
+                socket.send_fds(server, [b"?"], [request.fileno(), *given, server.fileno()])
         finally:
-            os.close(answering)
-        pid = int(answered.readline())
-        if not select.select([answered], [], [], _TIMEOUT_S)[0]:
-            os.kill(pid, signal.SIGKILL)
-            raise TimeoutExpired("prodlensd", _TIMEOUT_S)
-        return int(answered.readline())
+            for descriptor in given:
+                os.close(descriptor)
+        self.pid = int(self._answers.readline())
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        """The exit code, or minus the signal that killed it; None while it runs."""
+        with suppress(TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The same, once it has ended. Raises TimeoutExpired."""
+        if self.returncode is None:
+            if not select.select([self._answers], [], [], timeout)[0]:
+                raise TimeoutExpired("prodlensd", timeout or 0)
+            self.returncode = int(self._answers.readline())
+            self._answers.close()
+        return self.returncode
+
+    def communicate(self) -> None:
+        """Closes its pipes, and waits for its end."""
+        for pipe in filter(None, (self.stdin, self.stdout)):
+            with suppress(BrokenPipeError):
+                pipe.close()
+        self.wait()
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+def _dup(output: int | IO[bytes] | None, own: int) -> int:
+    if output == DEVNULL:
+        return os.open(os.devnull, os.O_WRONLY)
+    return os.dup(own if output is None else output if isinstance(output, int) else output.fileno())
 
 
 _STARTING = threading.Lock()
 #: Without what any test has set.
 _ENVIRONMENT = dict(os.environ)
+#: In a forked process: as what it began.
+_BEGUN: dict[str, Any] | None = None
 
 
 @functools.cache
@@ -117,6 +176,7 @@ def _server() -> socket.socket:
     with theirs:
         process = subprocess.Popen(
             [sys.executable, "-m", __name__, str(theirs.fileno())],
+            stdin=DEVNULL,
             env=_ENVIRONMENT,
             pass_fds=[theirs.fileno()],
             cwd=Path(__file__).parents[1],
@@ -146,8 +206,8 @@ def _serve(asked: socket.socket) -> None:
 
     signal.signal(signal.SIGCHLD, answer)
     gc.freeze()  # what is shared stays so
-    while descriptors := socket.recv_fds(asked, 1, 4)[1]:
-        *given, answering = descriptors
+    while descriptors := socket.recv_fds(asked, 1, 6)[1]:
+        *given, answering, asking = descriptors
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
         if (pid := os.fork()) == 0:
             asked.close()
@@ -155,32 +215,39 @@ def _serve(asked: socket.socket) -> None:
                 os.close(descriptor)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
-            _become_command(*given)
+            _become_command(socket.socket(fileno=asking), *given)
         answers[pid] = answering
         with suppress(BrokenPipeError):
             os.write(answering, b"%d\n" % pid)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
-        for descriptor in given:
+        for descriptor in (*given, asking):
             os.close(descriptor)
 
 
-def _become_command(request: int, stdout: int, stderr: int) -> NoReturn:
+def _become_command(server: socket.socket, request: int, *standard: int) -> NoReturn:
+    global _BEGUN, _server
     begin: dict[str, Any] = json.loads(os.read(request, os.fstat(request).st_size))
     os.close(request)
-    for descriptor, number in ((os.open(os.devnull, os.O_RDONLY), 0), (stdout, 1), (stderr, 2)):
+    for number, descriptor in enumerate(standard):
         os.dup2(descriptor, number)
         os.close(descriptor)
+    _BEGUN, _server = begin, functools.cache(lambda: server)
+    child.start = Forked  # type: ignore[assignment]
+    if begin["is_own_session"]:
+        os.setsid()
     os.environ.clear()
     os.environ.update(begin["environment"])
     time.tzset()
     os.chdir(begin["folder"])
     os.umask(begin["umask"])
-    del sys.modules["prodlensd.__main__"]  # where the finder is from: it is loaded anew
+    # Those it has are from where nothing of the request was known: it is loaded anew.
+    sys.modules.pop("prodlensd.__main__", None)
+    sys.modules.pop(begin["module"], None)
     sys.argv[1:] = begin["arguments"]
     code: Any = 0
     try:
         exec(begin["first"], {})  # noqa: S102 - a test's own code
-        runpy.run_module("prodlensd", run_name="__main__", alter_sys=True)
+        runpy.run_module(begin["module"], run_name="__main__", alter_sys=True)
     except SystemExit as end:
         code = end.code
     except BaseException:  # noqa: BLE001 - as the interpreter does
@@ -193,11 +260,13 @@ def _become_command(request: int, stdout: int, stderr: int) -> NoReturn:
 
 def _import_all() -> None:
     from prodlensd.cli import COMMANDS, module_of
+    from prodlensd.pricing import Question, builtin
 
     for name in COMMANDS:
         import_module(module_of(name))
-    for name in ("prodlensd.answers.report", "prodlensd.answers.verify", "duckdb", "genai_prices"):
+    for name in ("prodlensd.answers.report", "prodlensd.answers.verify", "duckdb"):
         import_module(name)
+    builtin.BuiltinBook().quote(Question("anthropic", "claude-sonnet-4-5", 0))
 
 
 if __name__ == "__main__":

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from functools import partial
 from hashlib import blake2b
 from importlib.metadata import version
 from typing import Final, Self
 
 from prodlensd import __version__
 from prodlensd import config as configuration
-from prodlensd.pricing import ChildBook, Override, Pins, Pricer, flat_rates
+from prodlensd.pricing import HUNG_S, ChildBook, Override, Pins, Pricer, flat_rates
 
 _LITELLM_FILE: Final = "prodlensd.pricing.litellm_file"
 
@@ -18,14 +19,21 @@ _LITELLM_FILE: Final = "prodlensd.pricing.litellm_file"
 class Books:
     """The pricer of a configuration and its price books, each in a child process.
 
-    A context manager: the processes end with it. `pins` are the prices that the ledger keeps.
+    A context manager: the processes end with it. `pins` are the prices that the ledger keeps, and
+    `patience_s` is how long an answer is waited for.
     """
 
-    def __init__(self, pricing: configuration.Pricing, pins: Pins | None = None) -> None:
-        self._children = [ChildBook(now_s=time.monotonic)]
+    def __init__(
+        self,
+        pricing: configuration.Pricing,
+        pins: Pins | None = None,
+        patience_s: float = HUNG_S,
+    ) -> None:
+        child_book = partial(ChildBook, now_s=time.monotonic, patience_s=patience_s)
+        self._children = [child_book()]
         if pricing.litellm_prices is not None:
             file = str(pricing.litellm_prices)
-            self._children.append(ChildBook(_LITELLM_FILE, file, now_s=time.monotonic))
+            self._children.append(child_book(_LITELLM_FILE, file))
         fallback = pricing.fallback
         self.pricer = Pricer(
             prefer=pricing.prefer,

@@ -8,7 +8,7 @@ import subprocess
 from contextlib import ExitStack, closing, suppress
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import structlog
 from structlog.typing import FilteringBoundLogger
@@ -26,7 +26,12 @@ from prodlensd.ledger import Ledger, Prices
 from prodlensd.logs import ZEROS_WAIT_NS, Bell
 from prodlensd.model import OperationalError
 from prodlensd.moments import now_us
+from prodlensd.pricing import HUNG_S
 from prodlensd.process import InstanceLock, Signals
+
+#: How long a daemon waits for a price: less than the five seconds in which it has to stop. It asks
+#: again later; `run --once` ends with an error, so that waits for as long as there is hope.
+_BOOK_PATIENCE_S: Final = 4.0
 
 
 def run(
@@ -136,7 +141,8 @@ def _run(
         )
         bell = Bell(config.logs.directories, recursive=config.logs.recursive)
         prices = Prices(ledger, now_us)
-        books = stack.enter_context(Books(config.pricing, prices))
+        patience_s = _BOOK_PATIENCE_S if once is None else HUNG_S
+        books = stack.enter_context(Books(config.pricing, prices, patience_s))
         if once is None:
             stack.enter_context(bell)
             stack.enter_context(http_server(config, log))

@@ -24,7 +24,7 @@ from prodlensd.cli.zone import time_zone
 from prodlensd.moments import now_us
 from prodlensd.text import Column, counted
 
-_PATIENCE_S: Final = 20.0
+_PATIENCE_S: Final = 60.0
 _LEDGER: Final = "prodlens.db"
 _NEXT: Final = """\
 To see your own calls:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prodlensd.pricing.child import BookUnavailableError, ChildBook
+from prodlensd.pricing.child import HUNG_S, BookUnavailableError, ChildBook
 from prodlensd.pricing.litellm_map import known_models, newest_day
 from prodlensd.pricing.overrides import Override
 from prodlensd.pricing.pricer import Pins, Pricer, provider_of
@@ -24,6 +24,7 @@ from prodlensd.pricing.rates import (
 __all__ = [
     "ALWAYS",
     "FOREVER",
+    "HUNG_S",
     "Billed",
     "BookUnavailableError",
     "ChildBook",

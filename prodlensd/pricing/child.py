@@ -19,11 +19,9 @@ from typing import IO, Any, Final
 from prodlensd import child
 from prodlensd.pricing.rates import Origin, PriceBook, Question, Quote, from_list
 
-#: Less than the five seconds in which a daemon has to stop.
-_PATIENCE_S: Final = 4.0
 #: A child that has not answered for so long will not. On a busy machine it may well take half of
 #: it to start, and one that is ended whenever it is late never would.
-_HUNG_S: Final = 60.0
+HUNG_S: Final = 60.0
 _IDLE_S: Final = 60.0
 #: Far fewer than can be answered while we are patient.
 _QUESTIONS_AT_ONCE: Final = 500
@@ -36,8 +34,9 @@ class BookUnavailableError(OSError):
 class ChildBook(PriceBook):
     """The price book that a module serves (see `serve`), asked through a pipe.
 
-    `now_s` is a clock in seconds that never goes back. The mutable state: the child, the answers
-    that were asked for ahead, when it was last asked, and whether it has yet to answer.
+    `now_s` is a clock in seconds that never goes back. An answer that takes longer than
+    `patience_s` can be had by asking again. The mutable state: the child, the answers that were
+    asked for ahead, when it was last asked, and whether it has yet to answer.
     """
 
     def __init__(
@@ -45,10 +44,12 @@ class ChildBook(PriceBook):
         module: str = "prodlensd.pricing.builtin",
         *arguments: str,
         now_s: Callable[[], float],
+        patience_s: float = HUNG_S,
     ) -> None:
         self._module, self._arguments = module, arguments
         self._child: subprocess.Popen[bytes] | None = None
         self._now_s = now_s
+        self._patience_s = patience_s
         self._expected: dict[Question, Quote] = {}
         self._asked_at_s = now_s()
         self._is_late = False
@@ -80,7 +81,7 @@ class ChildBook(PriceBook):
                 process.stdin.flush()
             answers = json.loads(self._answer(process.stdout))
         except (OSError, ValueError) as error:
-            if not self._is_late or self._now_s() - self._asked_at_s > _HUNG_S:
+            if not self._is_late or self._now_s() - self._asked_at_s > HUNG_S:
                 self.close()
             raise BookUnavailableError(f"the price book gave no answer: {error}") from error
         if isinstance(answers, str):
@@ -90,10 +91,10 @@ class ChildBook(PriceBook):
 
     def _answer(self, answers: IO[bytes]) -> bytes:
         """The next answer. Raises TimeoutError while there is none."""
-        ready, _, _ = select.select([answers], [], [], _PATIENCE_S)
+        ready, _, _ = select.select([answers], [], [], self._patience_s)
         self._is_late = not ready
         if not ready:
-            raise TimeoutError(f"not within {_PATIENCE_S:.0f} s")
+            raise TimeoutError(f"not within {self._patience_s:.0f} s")
         return answers.readline()
 
     def close(self) -> None:

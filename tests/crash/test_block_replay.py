@@ -160,6 +160,7 @@ def all_cases(recorded: Recorded) -> Iterator[tuple[int, str]]:
     return product(range(len(recorded.ops) + 1), HOWS)
 
 
+@pytest.mark.long
 @pytest.mark.scenario(71)
 @pytest.mark.parametrize("states", [50, pytest.param(150, marks=pytest.mark.long)])
 def test_a_power_loss_between_any_two_writes_loses_nothing_and_doubles_nothing(

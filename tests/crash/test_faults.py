@@ -112,6 +112,7 @@ _FAULTS = [
 ]
 
 
+@pytest.mark.sampled(8)
 @pytest.mark.scenario(61, 74)
 @pytest.mark.parametrize(("name", "fault"), _FAULTS)
 @pytest.mark.parametrize("sparsely", [5, pytest.param(1, marks=pytest.mark.long)])
@@ -172,6 +173,7 @@ def failing_calls(
     raise AssertionError(f"more than {_MOST_CALLS} calls of {name}")
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.scenario(73, 74)
 @pytest.mark.parametrize(("owner", "name"), [(os, "fsync"), (Path, "replace"), (os, "open")])
 @pytest.mark.parametrize("fault", [errno.ENOSPC, errno.EIO])
@@ -215,6 +217,7 @@ def test_a_snapshot_that_cannot_be_written_leaves_the_old_one_and_comes_later(
     assert struck >= days
 
 
+@pytest.mark.long
 @pytest.mark.scenario(72)
 def test_a_database_that_is_full_at_any_page_loses_nothing(worlds: Iterator[Rotated]) -> None:
     full = 0
@@ -236,6 +239,7 @@ def test_a_database_that_is_full_at_any_page_loses_nothing(worlds: Iterator[Rota
     assert full > 0
 
 
+@pytest.mark.long
 @pytest.mark.scenario(72)
 def test_a_disk_that_is_full_loses_nothing(driver: Any, tmp_path: Path) -> None:
     disk = tmp_path / "disk"

@@ -85,6 +85,7 @@ def import_again(_home: Any, _paths: list[str]) -> int:
     return 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("then", [daemon_first, import_again])
 def test_a_kill_at_an_sql_statement_of_an_import_doubles_nothing_and_opens_no_gap(
     driver: Any, then: Callable[[Any, list[str]], int]

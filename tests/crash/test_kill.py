@@ -15,7 +15,7 @@ from tests.crash.kills import Kill, outcome, sweep
 OF_SNAPSHOTS = ("Partitions.announce", "Partitions.mark_clean", "Path.replace", "os.fsync")
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(18)
 @pytest.mark.scenario(70, 75)
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("seam", SEAMS)
@@ -26,7 +26,7 @@ def test_a_kill_at_a_seam_loses_nothing_and_doubles_nothing(
     assert outcome(driver, kill) == (True, [])
 
 
-@pytest.mark.sampled(5)
+@pytest.mark.sampled(40)
 @pytest.mark.parametrize("nth", [1, 2])
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("seam", [*RETENTION_SEAMS, *OF_SNAPSHOTS])
@@ -37,7 +37,7 @@ def test_a_kill_while_rows_are_pruned_logs_deleted_or_snapshots_copied_loses_not
     assert outcome(driver, kill) == (True, [])
 
 
-@pytest.mark.sampled(5)
+@pytest.mark.sampled(25)
 @pytest.mark.scenario(103)
 @pytest.mark.parametrize("nth", [1, 2])
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -65,6 +65,7 @@ def test_a_kill_at_an_sql_statement_of_them_loses_nothing(driver: Any, second_ru
     assert died > 3
 
 
+@pytest.mark.long
 @pytest.mark.scenario(70)
 @pytest.mark.parametrize("second_run", [False, True])
 def test_a_kill_at_an_sql_statement_loses_nothing_and_doubles_nothing(

@@ -21,6 +21,7 @@ def torn(home: Any, main: bytes, wal: bytes) -> None:
     Path(f"{home.ledger}-wal").write_bytes(wal)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.scenario(71, 76)
 @pytest.mark.parametrize("second_run", [False, True])
 def test_any_part_of_the_wal_leads_to_the_same_ledger(driver: Any, second_run: bool) -> None:
@@ -42,6 +43,7 @@ def test_any_part_of_the_wal_leads_to_the_same_ledger(driver: Any, second_run: b
         assert home.wrong() == [], cut
 
 
+@pytest.mark.long
 @pytest.mark.scenario(76)
 def test_a_database_cut_short_is_refused_and_left_as_it_is(driver: Any) -> None:
     home = driver.home()

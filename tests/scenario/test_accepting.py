@@ -197,6 +197,7 @@ def test_a_transaction_is_kept_to_a_number_of_bytes_too(
     assert seen == [2, 3, 4, 6, 7]
 
 
+@pytest.mark.long
 def test_the_room_goes_back_to_the_system(world: World) -> None:
     world.append("a.jsonl", *(b"x" * 20_000 + b"\n" for _ in range(500)))
     world.step()
@@ -210,6 +211,7 @@ def test_the_room_goes_back_to_the_system(world: World) -> None:
     assert verdict(world) == PROVEN
 
 
+@pytest.mark.long
 def test_where_room_cannot_be_given_back_it_is_used_again(world: World) -> None:
     world.store.db.execute("PRAGMA auto_vacuum = NONE; VACUUM")
     line = b"x" * 20_000 + b"\n"

@@ -106,6 +106,7 @@ def test_what_does_not_fit_is_written_beside_the_ledger_and_gone_after(
     assert before == {path.name for path in tmp_path.iterdir()}
 
 
+@pytest.mark.long
 def test_what_fits_nowhere_is_said_in_words(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -68,6 +68,7 @@ def as_in_the_view(value: Any) -> Any:
     return float(value) if isinstance(value, Decimal) else value
 
 
+@pytest.mark.long
 def test_helpers_read_what_we_would_read_ourselves(
     world_of_a_day: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -68,6 +68,7 @@ def test_a_renamed_file_compressed_bit_by_bit_adds_nothing(world: Any, make_line
     assert verdict(world) == PROVEN
 
 
+@pytest.mark.long
 @pytest.mark.scenario(41)
 @pytest.mark.parametrize("filler", [b"\0", b"x"])
 def test_a_gzip_file_that_would_fill_all_memory_is_read_in_little(
@@ -89,6 +90,7 @@ def test_a_gzip_file_that_would_fill_all_memory_is_read_in_little(
     assert world.query("SELECT reason, length FROM dead_letters") == told
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.scenario(42)
 @pytest.mark.parametrize("suffix", FOREIGN)
 def test_a_file_compressed_with_what_is_not_read_is_said_and_gives_no_line(

@@ -79,6 +79,7 @@ def test_a_read_may_end_anywhere_in_a_line(
     ]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.scenario(53)
 @pytest.mark.parametrize("size_bytes", [64 << 10, 16 << 20, 256 << 20])
 def test_a_long_line_is_read_in_little_memory(world: Any, make_line: Any, size_bytes: int) -> None:

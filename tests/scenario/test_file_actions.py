@@ -28,6 +28,7 @@ _HARMLESS = (
 _HARMFUL = [*_HARMLESS, "deletions", "holes", "moved out", "restored backups"]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.scenario(90)
 @pytest.mark.parametrize("number", [20, pytest.param(60, marks=pytest.mark.long)])
 @pytest.mark.parametrize(

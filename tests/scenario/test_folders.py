@@ -257,6 +257,7 @@ def test_a_folder_moved_out_and_back_while_the_daemon_was_down_adds_nothing(
     assert deep.sessions() == names(1, 2)
 
 
+@pytest.mark.long
 @pytest.mark.scenario(64)
 def test_a_running_daemon_reads_what_is_moved_in_and_what_is_written_there_later(
     home: Path, make_line: Any, wait_until: Callable[..., Any], tmp_path: Path

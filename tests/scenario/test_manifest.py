@@ -133,6 +133,7 @@ DAMAGES = [(delete_folder, 3), (delete_a_file, 1), (cut_a_file, 1)]
 # What can be written again ------------------------------------------------------------------------
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.scenario(101)
 @pytest.mark.parametrize(("damage", "files"), DAMAGES)
 def test_what_is_missing_is_written_again(
@@ -161,6 +162,7 @@ def test_a_late_line_is_not_all_that_is_written_after_a_loss(
     days.check()
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.scenario(101)
 @pytest.mark.parametrize("damage", [delete_folder, delete_a_file, cut_a_file])
 def test_what_cannot_be_written_again_is_named_and_the_rest_is_written(
@@ -227,7 +229,7 @@ PRUNED: dict[str, Callable[[Days], None]] = {
 }
 
 
-@pytest.mark.sampled(5)
+@pytest.mark.sampled(10)
 @pytest.mark.scenario(102)
 @pytest.mark.parametrize("late", ["before", "after", "never"])
 @pytest.mark.parametrize("pruned", PRUNED)
@@ -365,7 +367,7 @@ SEAMS: list[tuple[Any, str]] = [
 ]
 
 
-@pytest.mark.sampled(5)
+@pytest.mark.sampled(15)
 @pytest.mark.scenario(103)
 @pytest.mark.parametrize("then", ["goes on", "goes back", "goes elsewhere"])
 @pytest.mark.parametrize("when", ["before", "after"])

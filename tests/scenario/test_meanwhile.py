@@ -61,6 +61,7 @@ def reprice(world: World, day: int, cost: int) -> None:
         Prices(world.store, lambda: 1).repricing("test", everything, cost).write(day, changes)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("answers", [4, pytest.param(8, marks=pytest.mark.long)])
 def test_a_report_never_sees_a_torn_or_a_double_day_and_never_fails(
     world: World, folder: Path, answers: int

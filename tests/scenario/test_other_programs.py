@@ -53,6 +53,7 @@ def make_gap(world: Any, make_line: Any) -> None:
 # Gaps, and where their bytes may be
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.scenario(106)
 @pytest.mark.parametrize("compressed", [True, False])
 def test_an_open_gap_is_searched_for_once_in_each_file_and_not_again(
@@ -325,6 +326,7 @@ def test_thousands_of_moved_or_vanished_files_are_one_transaction(
     assert world.query("SELECT DISTINCT state FROM sources") == ["gone"]
 
 
+@pytest.mark.long
 def test_faults_without_number_are_said_in_a_few_words(world: Any) -> None:
     for number in range(3000):
         (world.logs / f"service-{number:04}.jsonl.zst").write_bytes(b"\x28\xb5\x2f\xfd" + b"x" * 20)

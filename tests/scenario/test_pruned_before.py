@@ -202,6 +202,7 @@ def upgraded(
     upgraded.world.stop()
 
 
+@pytest.mark.sampled(3)
 def test_what_was_kept_of_pruned_calls_is_in_their_new_snapshots_and_nowhere_else(
     upgraded: Upgraded,
 ) -> None:
@@ -224,7 +225,7 @@ def test_each_of_the_facts_is_there_to_be_lost(upgraded: Upgraded) -> None:
     assert [name for name, values in columns if set(values) == {None}] == []
 
 
-@pytest.mark.sampled(7)
+@pytest.mark.long
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize(
     ("owner", "name"),

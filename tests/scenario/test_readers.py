@@ -28,6 +28,7 @@ def counted(reader: apsw.Connection) -> Any:
     ).get
 
 
+@pytest.mark.long
 @pytest.mark.scenario(79)
 def test_under_a_long_reader_the_wal_grows_and_after_it_shrinks_and_all_rows_are_right(
     world: Any, make_line: Any
@@ -65,6 +66,7 @@ def test_under_a_long_reader_the_wal_grows_and_after_it_shrinks_and_all_rows_are
     assert world.counts() == (number + garbage, number, 0, garbage, 0)
 
 
+@pytest.mark.long
 @pytest.mark.scenario(79)
 def test_readers_that_come_and_go_let_the_wal_be_used_again(world: Any, make_line: Any) -> None:
     pages = 50
@@ -123,6 +125,7 @@ def test_a_ledger_taken_away_without_its_wal_is_not_begun_anew_over_that(
     assert world.counts() == (301, 301, 0, 0, 0)
 
 
+@pytest.mark.long
 @pytest.mark.scenario(83)
 def test_a_daemon_that_was_stopped_still_holds_its_ledger(
     home: Path, make_line: Any, wait_until: Callable[..., Any]

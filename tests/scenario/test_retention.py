@@ -154,6 +154,7 @@ def test_a_pruned_call_leaves_nothing_but_what_tells_it_from_others_and_where_it
     assert days.query(left) == [], "only earlier versions wrote there"
 
 
+@pytest.mark.long
 def test_reading_an_old_log_again_adds_nothing_that_was_pruned(days: World, folder: Path) -> None:
     before = reports(days, folder)
     days.prune(folder)
@@ -168,6 +169,7 @@ def test_reading_an_old_log_again_adds_nothing_that_was_pruned(days: World, fold
     assert verdict(days, folder) == ("complete", [], 3)
 
 
+@pytest.mark.long
 def test_a_late_row_of_a_pruned_day_joins_the_others(days: World, folder: Path) -> None:
     days.prune(folder)
     late = [call(50, day=2, hour=3), call(51, day=2, hour=0, ids=False)]
@@ -187,6 +189,7 @@ def test_a_late_row_of_a_pruned_day_joins_the_others(days: World, folder: Path) 
     assert times == sorted(times)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("rows_at_once", [20, pytest.param(7, marks=pytest.mark.long)])
 def test_a_day_that_is_pruned_halfway_is_whole_for_every_reader(
     days: World, folder: Path, monkeypatch: pytest.MonkeyPatch, rows_at_once: int
@@ -208,6 +211,7 @@ def test_a_day_that_is_pruned_halfway_is_whole_for_every_reader(
     assert verdict(days, folder) == ("complete", [], 3)
 
 
+@pytest.mark.long
 def test_a_half_pruned_day_that_gets_late_rows_is_written_whole(days: World, folder: Path) -> None:
     partitions = Partitions(days.store)
     proof = partitions.get(NEW_YEAR).sha256
@@ -285,7 +289,7 @@ def test_a_restored_ledger_does_not_write_over_what_it_has_forgotten(
     assert content == path.read_bytes()
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.long
 @pytest.mark.parametrize("damage", ["gone", "changed", "cut"])
 def test_a_snapshot_that_is_not_the_one_written_is_written_again_before_its_day_is_pruned(
     days: World, folder: Path, damage: str
@@ -315,7 +319,7 @@ def test_a_half_pruned_day_whose_snapshot_is_gone_is_pruned_no_further(
         days.compact(folder)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.long
 @pytest.mark.parametrize("damage", ["changed", "gone", "cut"])
 def test_a_damaged_snapshot_of_a_pruned_day_is_never_written_over(
     days: World, folder: Path, damage: str
@@ -383,6 +387,7 @@ def test_a_day_keeps_the_name_of_its_file_when_the_host_is_called_otherwise(
     ]
 
 
+@pytest.mark.long
 def test_pruning_gives_the_pages_back_to_the_system(world: World, folder: Path) -> None:
     for hour in range(20):
         sessions = (f"{hour}-{n}-{'s' * 200}" for n in range(500))
@@ -427,6 +432,7 @@ def delete(
         return list(verdicts)
 
 
+@pytest.mark.long
 def test_a_log_that_is_wholly_ingested_and_old_is_deleted(days: World, folder: Path) -> None:
     log = days.logs / "a.jsonl"
     (days.logs / "b.jsonl.gz").write_bytes(gzip.compress(call(1) + call(2, ids=False)))

@@ -76,6 +76,7 @@ def test_three_rotations_between_two_looks_lose_nothing(world: Any, make_line: A
     assert world.sessions() == names(1, 4)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.scenario(11)
 @pytest.mark.parametrize(("rotations_a_look", "all_seen"), [(3, True), (8, False)])
 def test_many_files_rotated_fast_lose_only_what_no_look_could_see(
@@ -202,6 +203,7 @@ def test_a_copy_seen_half_done_adds_nothing_and_tears_nothing(world: Any, make_l
     assert world.query("SELECT count(*) FROM dead_letters") == [0]
 
 
+@pytest.mark.long
 @pytest.mark.scenario(22)
 def test_fifty_one_truncations(world: Any, make_line: Any) -> None:
     path = world.logs / "a.jsonl"
@@ -272,6 +274,7 @@ def test_an_inode_given_to_another_file_is_not_taken_for_the_old_one(
     assert world.sessions() == names(1, 3)
 
 
+@pytest.mark.long
 @pytest.mark.scenario(35)
 def test_deleted_and_made_again_a_hundred_times(world: Any, make_line: Any) -> None:
     for number in range(100):

@@ -45,6 +45,7 @@ def test_a_database_locked_by_another_program_is_waited_for(world: Any, make_lin
     assert world.sessions() == ["s1", "s2"]
 
 
+@pytest.mark.long
 @pytest.mark.scenario(79)
 def test_a_reader_that_never_ends_keeps_nobody_from_writing(world: Any, make_line: Any) -> None:
     world.append("a.jsonl", make_line(1))

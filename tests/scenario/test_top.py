@@ -118,7 +118,7 @@ def folder(tmp_path: Path) -> Path:
 # Which groups
 
 
-@pytest.mark.sampled(7)
+@pytest.mark.long
 @pytest.mark.parametrize("some", TOP_BY_PARTS, ids=str)
 @pytest.mark.parametrize("seed", range(3))
 def test_the_dearest_groups_and_the_rest_are_those_that_python_finds(
@@ -133,7 +133,7 @@ def test_the_dearest_groups_and_the_rest_are_those_that_python_finds(
                 assert_right(world.ledger, folder, by, rows, calls, top=top)
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.long
 @pytest.mark.parametrize("some", TOP_BY_PARTS, ids=str)
 def test_a_report_of_no_more_groups_than_asked_for_leaves_nothing_out(
     world: World, folder: Path, some: list[tuple[str, ...]]
@@ -148,7 +148,7 @@ def test_a_report_of_no_more_groups_than_asked_for_leaves_nothing_out(
         assert (0, None) == (exactly.more_groups, exactly.rest)
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.long
 @pytest.mark.parametrize("some", TOP_BY_PARTS, ids=str)
 def test_what_is_shown_stands_in_the_order_of_the_whole_report(
     world: World, folder: Path, some: list[tuple[str, ...]]
@@ -160,6 +160,7 @@ def test_what_is_shown_stands_in_the_order_of_the_whole_report(
         assert all(before < after for before, after in pairwise(places)), by
 
 
+@pytest.mark.long
 def test_times_alone_are_all_shown(world: World, folder: Path) -> None:
     ledger_of(world, folder, seed=3)
     rows = rows_of(world.ledger, folder)
@@ -184,6 +185,7 @@ def test_by_every_name_the_report_is_what_python_counts(
             assert_right(world.ledger, folder, (by,), rows, calls, period=period)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "pairs",
     [SOME_PAIRS, *(pytest.param(PAIRS[n::6], marks=pytest.mark.long) for n in range(6))],
@@ -199,7 +201,7 @@ def test_by_every_two_names_the_report_is_what_python_counts(
             assert_right(world.ledger, folder, by, rows, calls, top=number % 3 * 4)
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.long
 @pytest.mark.parametrize("sort", SORTS)
 def test_groups_stand_in_the_order_that_is_asked_for(world: World, folder: Path, sort: str) -> None:
     mixed(world, folder, seed=3)
@@ -210,6 +212,7 @@ def test_groups_stand_in_the_order_that_is_asked_for(world: World, folder: Path,
             assert_right(world.ledger, folder, by, rows, calls, sort=sort, top=top)
 
 
+@pytest.mark.long
 def test_a_period_has_its_first_moment_and_not_its_last(world: World, folder: Path) -> None:
     mixed(world, folder, seed=4)
     rows = rows_of(world.ledger, folder)
@@ -240,7 +243,7 @@ FILTERS: list[tuple[Filter, ...]] = [
 ]
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(16)
 @pytest.mark.parametrize("filters", FILTERS, ids=str)
 def test_of_one_filter_any_pattern_is_enough_and_each_filter_must_pass(
     world: World, folder: Path, filters: tuple[Filter, ...]
@@ -318,6 +321,7 @@ def test_hours_and_weekdays_are_those_of_the_readers_clock(world: World, folder:
     assert [*days.items()] == [("Mon", 1), ("Sun", 5)]
 
 
+@pytest.mark.long
 def test_a_call_in_the_year_9999_does_no_harm_in_any_zone(world: World, folder: Path) -> None:
     at = ["9999-12-31T23:59:59Z", "2026-03-29T01:00:00Z", "5000-07-01T12:00:00Z"]
     world.append("a.jsonl", *lines(*({"at": moment} for moment in at)))

@@ -48,6 +48,7 @@ def machine(home: Path, wait_until: Callable[..., Any]) -> Iterator[Machine]:
 # Too many events
 
 
+@pytest.mark.long
 @pytest.mark.scenario(65)
 def test_more_events_than_the_queue_holds_cost_no_line(
     machine: Machine, make_line: Any, wait_until: Callable[..., Any]
@@ -89,6 +90,7 @@ def start_limited(machine: Machine, wait_until: Callable[..., Any]) -> subproces
     return daemon
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.scenario(66)
 @pytest.mark.parametrize("recursive", [False, True])
 def test_more_folders_than_watches_are_all_read_and_the_watcher_is_called_degraded(
@@ -224,6 +226,7 @@ def test_what_is_written_through_memory_rings_no_bell_and_is_found_by_looking(
     assert world.query("SELECT count(*) FROM dead_letters") == [0]
 
 
+@pytest.mark.long
 @pytest.mark.scenario(68)
 def test_a_running_daemon_finds_what_was_written_through_memory(
     machine: Machine, make_line: Any, wait_until: Callable[..., Any]

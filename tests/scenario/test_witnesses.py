@@ -224,6 +224,7 @@ def test_the_price_is_of_one_of_them_and_not_of_both_mixed(world: Any) -> None:
     assert [(10, 4, 0.5)] == world.query(known)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("seed", range(8))
 def test_whatever_is_read_in_whatever_order_each_call_is_there_once(
     world: Any, tmp_path: Path, seed: int

@@ -51,6 +51,7 @@ class Preallocated:
         self._file.close()
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.scenario(92)
 @pytest.mark.parametrize("sparse", [True, False])
 @pytest.mark.parametrize("ids", ["mixed", "none"])
@@ -72,6 +73,7 @@ def test_a_log_that_has_its_size_before_its_bytes_is_read_line_by_line(
     assert verdict(world) == PROVEN
 
 
+@pytest.mark.long
 @pytest.mark.scenario(92)
 def test_lines_in_a_preallocated_log_cost_what_they_cost_elsewhere(
     world: Any, make_line: Any, monkeypatch: pytest.MonkeyPatch
@@ -226,6 +228,7 @@ def test_zeros_that_nobody_fills_are_a_hole_after_their_time(
     assert verdict(world) == PROVEN
 
 
+@pytest.mark.long
 @pytest.mark.scenario(93)
 def test_a_growing_file_full_of_zeros_is_not_held_up_at_each_of_them(
     world: Any, patient: Callable[[int], None]

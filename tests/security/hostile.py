@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.forked import JOBS_WITHIN, forked_raw
+from tests.forked import forked_raw
 
 #: As the installed command starts: with nothing of the current folder in its path.
 COMMAND = (sys.executable, "-P", "-m", "prodlensd")
@@ -202,7 +202,7 @@ class House:
 
     def ingest(self) -> bytes:
         """What `run --once` logs; its jobs run within it."""
-        done = forked_raw("run", "--once", env=self.environment, cwd=self.work, first=JOBS_WITHIN)
+        done = forked_raw("run", "--once", env=self.environment, cwd=self.work)
         assert done.returncode == 0, done.stderr
         return done.stderr
 

@@ -233,6 +233,7 @@ def test_a_daemon_started_with_the_current_folder_in_its_path_does_not_hand_it_o
     assert not (house.work / "SPRUNG").exists()
 
 
+@pytest.mark.long
 def test_a_program_of_that_name_in_the_search_path_is_never_run(house: House) -> None:
     programs = house.work / "bin"
     programs.mkdir()

@@ -124,7 +124,7 @@ REPORTS: Final = [
 ]
 
 
-@pytest.mark.sampled(9)
+@pytest.mark.sampled(63)
 @pytest.mark.parametrize("arguments", REPORTS, ids=" ".join)
 def test_no_report_of_a_hostile_ledger_steers_a_terminal(
     told: tuple[House, bytes], arguments: tuple[str, ...]
@@ -137,6 +137,7 @@ def test_no_report_of_a_hostile_ledger_steers_a_terminal(
         assert json.loads(said)["schema"].startswith("prodlensd.")
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("arguments", OUTPUTS, ids=" ".join)
 def test_no_output_of_a_hostile_ledger_steers_a_terminal(
     told: tuple[House, bytes], arguments: tuple[str, ...]
@@ -151,6 +152,7 @@ def test_no_output_of_a_hostile_ledger_steers_a_terminal(
         assert all(json.loads(line)["id"] for line in said.splitlines())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [20, pytest.param(60, marks=pytest.mark.long)])
 def test_each_dead_letter_is_shown_and_steers_nothing(
     told: tuple[House, bytes], number: int
@@ -178,6 +180,7 @@ def test_what_the_daemon_says_is_one_object_a_line_and_forges_nothing(
     assert len(events) > len(NAMES)
 
 
+@pytest.mark.long
 def test_on_a_terminal_what_the_daemon_says_steers_nothing(house: House) -> None:
     fill(house)
     ours, theirs = pty.openpty()
@@ -210,6 +213,7 @@ def _read(terminal: int) -> bytes:
         return b""
 
 
+@pytest.mark.long
 def test_what_a_damaged_ledger_says_of_hostile_paths_steers_nothing(house: House) -> None:
     fill(house)
     house.ingest()
@@ -223,7 +227,7 @@ def test_what_a_damaged_ledger_says_of_hostile_paths_steers_nothing(house: House
         assert "differences" in said_harmlessly(found.stdout_bytes)
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("name", ["title", "bidi", "sql", "format", "c1"])
 def test_a_hostile_model_is_asked_for_and_steers_nothing(house: House, name: str) -> None:
     text = HOSTILE[name]
@@ -333,6 +337,7 @@ def test_an_error_quotes_a_path_harmlessly(house: House, name: str) -> None:
         assert said_harmlessly(found.stdout_bytes + found.stderr_bytes)
 
 
+@pytest.mark.long
 def test_a_bug_says_a_hostile_path_harmlessly_and_no_secret(house: House, wait_until: Any) -> None:
     fill(house)
     house.environment |= {"OPENAI_API_KEY": CANARY, "LITELLM_MASTER_KEY": CANARY}

@@ -34,7 +34,7 @@ def deep(tmp_path: Path) -> Path:
     return tmp_path / "new" / "deep" / "home"
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.long
 @pytest.mark.parametrize("umask", [0o000, 0o022])
 def test_all_that_a_daemon_makes_is_its_users_alone(
     deep: Path, wait_until: Any, umask: int

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import apsw
 import pytest
 
-from tests.forked import JOBS_WITHIN, forked
+from tests.forked import Forked, forked
 
 _GRACE_S = 10
 
@@ -28,7 +27,7 @@ class Machine:
         self.config = home / "config.toml"
         self.log = home.with_suffix(".log")
         self._wait_until = wait_until
-        self._started: list[subprocess.Popen[bytes]] = []
+        self._started: list[subprocess.Popen[bytes] | Forked] = []
         self.logs.mkdir(parents=True)
 
     def command(self, *arguments: str, first: str = "") -> subprocess.CompletedProcess[str]:
@@ -41,17 +40,15 @@ class Machine:
             log.write(b'{"timestamp": "2026-11-22T18:00:00Z", "cost_usd": 0.1, "usage": {}}\n')
 
     def ingest(self, first: str = "") -> subprocess.CompletedProcess[str]:
-        """Runs `run --once`, and its jobs within it, to have a ledger and its snapshots."""
-        done = self.command("run", "--once", first=JOBS_WITHIN + first)
+        """Runs `run --once`, to have a ledger and its snapshots."""
+        done = self.command("run", "--once", first=first)
         assert done.returncode == 0, done.stderr
         return done
 
-    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+    def start(self, *arguments: str) -> Forked:
         """Starts a daemon and waits for its first heartbeat."""
         with self.log.open("ab") as log:
-            daemon = subprocess.Popen(
-                [sys.executable, "-m", "prodlensd", "run", *arguments], stderr=log
-            )
+            daemon = Forked("run", *arguments, stderr=log)
         self._started.append(daemon)
         self._wait_until(
             lambda: self.query("SELECT pid FROM daemon WHERE phase = 'running'") == [daemon.pid],
@@ -85,7 +82,7 @@ class Machine:
                     daemon.wait(_GRACE_S)
                 except subprocess.TimeoutExpired:
                     daemon.kill()
-                    daemon.wait(_GRACE_S)
+                    daemon.wait()
 
 
 @pytest.fixture

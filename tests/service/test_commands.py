@@ -25,6 +25,7 @@ def test_help_names_every_command(machine: Any) -> None:
         assert f"\n  {name}" in done.stdout
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_explains_itself_and_takes_a_configuration(name: str) -> None:
     command = [sys.executable, "-m", "prodlensd", name, "--help"]  # which imports what it needs
@@ -149,6 +150,7 @@ def test_the_callback_cannot_be_installed_where_it_cannot_be_written(
     assert "cannot write" in done.stderr
 
 
+@pytest.mark.long
 def test_demo_shows_the_samples_at_their_cost_and_a_month_and_leaves_nothing(
     machine: Any,
 ) -> None:

@@ -112,6 +112,7 @@ def call(number: int, developer: str, repo: str) -> str:
     return json.dumps(line) + "\n"
 
 
+@pytest.mark.long
 def test_a_shell_completes_commands_options_and_names(shell: Shell) -> None:
     for begun, completed in (
         ("prodlensd stat", "prodlensd status"),

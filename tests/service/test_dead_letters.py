@@ -424,6 +424,7 @@ def test_retry_can_be_kept_to_one_reason(machine: Any) -> None:
     assert check(machine.ledger) == (1, 1)
 
 
+@pytest.mark.long
 def test_retry_beside_a_running_daemon_loses_and_doubles_nothing(
     machine: Any, wait_until: Callable[..., Any]
 ) -> None:
@@ -494,6 +495,7 @@ def purged_says(length: int) -> list[list[str]]:
     return [f"{length} bytes of them are gone".split()]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(("command", "state"), ACCEPTING)
 def test_what_is_accepted_is_said_and_no_longer_warned_of(
     machine: Any, command: str, state: str
@@ -535,6 +537,7 @@ def test_one_unknown_id_and_nothing_is_accepted(machine: Any, command: str, _sta
     assert listed(machine)["total"] == 1
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(("command", "_state"), ACCEPTING)
 @pytest.mark.parametrize(
     "chosen", [[], ["ab", "--all"], ["ab", "--reason", "too_long"], ["--all", "--reason=too_long"]]
@@ -598,6 +601,7 @@ def test_a_purged_letter_is_shown_without_its_bytes_and_not_exported(machine: An
     assert [(letter["raw"], letter["state"]) for letter in exported] == [("one", "dismissed")]
 
 
+@pytest.mark.long
 def test_a_purge_makes_the_ledger_small_again_while_the_daemon_runs(
     machine: Any, wait_until: Callable[..., Any]
 ) -> None:

@@ -222,6 +222,7 @@ class TestAnotherUser:
         machine.logs.chmod(0o700)
         assert "may not list it" in examined(machine).said("folders")[1]
 
+    @pytest.mark.long
     def test_who_may_not_read_the_ledger_is_told_whom_to_ask(self, machine: Any) -> None:
         wired(machine)
         with tempfile.TemporaryDirectory(prefix="prodlensd-test-") as folder:
@@ -305,6 +306,7 @@ def test_a_proxy_that_is_not_there_and_a_test_call_without_its_password(machine:
 # The test call
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("setting", ["", '[logs]\ninclude = ["x[0-9]", "call-*.txt"]\n'])
 def test_the_line_to_copy_makes_a_call_and_the_command_shows_it(machine: Any, setting: str) -> None:
     machine.logs.rmdir()

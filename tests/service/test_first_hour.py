@@ -94,6 +94,7 @@ class TestStatus:
             "          → let the daemon's user list it, or correct logs.directories\n"
         ) in machine.command("status").stdout
 
+    @pytest.mark.sampled(2)
     @pytest.mark.parametrize("line", [b"INFO: Uvicorn running\n", b'{"event": "start"}\n', b"\n"])
     def test_lines_come_and_none_of_them_is_a_call(self, machine: Any, line: bytes) -> None:
         machine.config.write_text("[status]\ndead_letters_warning_count = 9\n")
@@ -148,6 +149,7 @@ class TestOnce:
 
 
 class TestBars:
+    @pytest.mark.long
     def test_on_a_terminal_long_work_has_a_bar_and_the_sum_stays(self, machine: Any) -> None:
         folder = machine.home / "team"
         folder.mkdir()

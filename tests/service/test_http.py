@@ -186,6 +186,7 @@ def test_it_listens_on_the_newer_internet_too(host: str) -> None:
         assert status_of(answer) == 200
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     "request_",
     [
@@ -286,7 +287,7 @@ def test_a_slow_trickle_does_not_buy_more_time(monkeypatch: Any) -> None:
         listening() as port,
         socket.create_connection(("127.0.0.1", port), timeout=0.05) as client,
     ):
-        for _ in range(200):
+        for _ in range(2000):
             try:
                 client.send(b"x")
                 if client.recv(1) == b"":
@@ -295,7 +296,7 @@ def test_a_slow_trickle_does_not_buy_more_time(monkeypatch: Any) -> None:
                 continue
             except OSError:
                 return
-        pytest.fail("let on for ten seconds")
+        pytest.fail("let on for a hundred seconds")
 
 
 def test_clients_that_break_off_harm_nobody(port: int) -> None:
@@ -404,6 +405,7 @@ def test_looking_does_not_take_the_daemons_lock(machine: Any, serve: Callable[[]
     assert machine.command("run", "--once").returncode == 75
 
 
+@pytest.mark.long
 def test_scrapes_while_lines_come_in_see_every_moment_whole(
     machine: Any, serve: Callable[[], int], wait_until: Callable[..., Any]
 ) -> None:

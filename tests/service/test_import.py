@@ -72,6 +72,7 @@ def written(folder: Path, name: str, content: bytes) -> Path:
     return path
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_rows_come_in_from_every_shape_of_file_once(

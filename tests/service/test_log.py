@@ -147,6 +147,7 @@ def reloaded(machine: Any, daemon: subprocess.Popen[bytes], wait_until: Callable
     wait_until(logs.exists, "the new configuration")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stderr", ["unread", "full", "closed"])
 @pytest.mark.scenario(98)
 def test_a_daemon_that_nobody_can_hear_goes_on(
@@ -165,6 +166,7 @@ def test_a_daemon_that_nobody_can_hear_goes_on(
     assert 0 == daemon.wait(100)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="looks at /proc")
 def test_no_file_of_the_daemon_gets_the_number_of_a_closed_stream(
     machine: Any, wait_until: Callable[..., Any]

@@ -40,6 +40,7 @@ def test_a_collectors_file_is_calls_and_what_was_passed_over_and_nothing_else(on
     assert verified.returncode == 0, verified.stdout + verified.stderr
 
 
+@pytest.mark.long
 def test_the_report_has_its_calls_tokens_and_cost(once: Any) -> None:
     by_model = report(once, "model")
     claude, codex = by_model["claude-opus-4-8"], by_model["gpt-5.1-codex"]

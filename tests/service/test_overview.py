@@ -57,6 +57,7 @@ def overview(desk: Desk, *arguments: str, code: int = 0) -> list[str]:
     return [" ".join(text.split()) for text in done.output.splitlines()]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("is_compacted", [False, True])
 def test_a_stretch_stands_beside_the_same_part_of_the_one_before(
     desk: Desk, is_compacted: bool

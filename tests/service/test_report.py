@@ -133,7 +133,7 @@ def test_the_ledger_has_what_the_tests_are_about(rows: list[dict[str, Any]]) -> 
     assert {by: 1 for by in BY if len(counted(rows, by)) < 3} == {"status": 1, "host": 1}
 
 
-@pytest.mark.sampled(5)
+@pytest.mark.sampled(10)
 @pytest.mark.parametrize("by", ONE_OR_TWO)
 def test_json_is_what_python_counts(rows: Any, report: Any, by: str) -> None:
     expected, said = counted(rows, by), json.loads(report(by, "json", *ALWAYS))
@@ -156,7 +156,7 @@ def test_json_is_what_python_counts(rows: Any, report: Any, by: str) -> None:
         assert_same(of, subtotals[name])
 
 
-@pytest.mark.sampled(5)
+@pytest.mark.sampled(10)
 @pytest.mark.parametrize("by", ONE_OR_TWO)
 def test_csv_is_what_python_counts(rows: Any, report: Any, by: str) -> None:
     expected = counted(rows, by)
@@ -274,6 +274,7 @@ def test_markdown_is_what_python_counts(rows: Any, report: Any, by: str) -> None
     assert {(name, str({head: line[head] for head in titles})) for name, line in found} == expected
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("options", "first", "end"),
     [
@@ -320,6 +321,7 @@ def test_names_come_with_the_ways_in_which_they_were_found(report: Any) -> None:
     assert {way for group in said for way in group["session_via"]} >= {"trace_id", "header"}
 
 
+@pytest.mark.long
 def test_nothing_from_the_log_steers_a_terminal(report: Any) -> None:
     for form, by in itertools.product(("table", "md", "csv"), ("developer", "session,model")):
         printed = report(by, form, *ALWAYS)
@@ -383,6 +385,7 @@ def test_a_wrong_question_is_a_usage_error_that_says_what_is_accepted(
     assert said in " ".join(done.stderr.split())
 
 
+@pytest.mark.long
 def test_a_hundred_groups_are_shown_unless_told_and_programs_are_told_on_stderr(
     ledger: Path, rows: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -440,6 +443,7 @@ ASKING = [
 ]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("command", ASKING)
 def test_what_answers_a_question_is_loaded_when_it_is_asked(command: str) -> None:
     heavy = {"duckdb", "pyarrow", "rich", "genai_prices", "structlog"}
@@ -448,6 +452,7 @@ def test_what_answers_a_question_is_loaded_when_it_is_asked(command: str) -> Non
     assert done.stdout == "set()\n"
 
 
+@pytest.mark.long
 def test_days_that_are_in_their_snapshots_are_answered_without_pyarrow(machine: Any) -> None:
     (machine.logs / "a.jsonl").write_text(line(1, "2026-03-08T06:59:59Z") + "\n")
     assert machine.command("run", "--once").returncode == 0
@@ -493,6 +498,7 @@ def on_a_terminal(cells: int, *arguments: str) -> str:
 QUICK = {"day", "session", "developer,model"}
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "by",
     [
@@ -518,6 +524,7 @@ def test_every_report_fits_a_terminal_of_80_cells_and_no_number_is_cut(
     assert cells[6] in {f"≥ {money(usd)}", f"≥ {short_money(usd)}"}
 
 
+@pytest.mark.long
 def test_wide_shows_all_in_full_and_a_file_has_neither_colours_nor_a_width(
     report: Any, tmp_path: Path
 ) -> None:
@@ -603,6 +610,7 @@ def damaged(home: Path, name: str, damage: str) -> None:
         path.write_bytes(content[:4] + b"\0" * (end - 4) + content[end:])
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("damage", ["gone", "cut", "zeros", "half zeros"])
 def test_a_lost_pruned_day_is_named_in_one_sentence(machine: Any, damage: str) -> None:
     lines = [line(n, f"2026-01-0{n}T12:00:00Z") for n in (1, 2, 3)]

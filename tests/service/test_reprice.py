@@ -58,8 +58,10 @@ def line(number: int, model: str = "ours/model", **more: Any) -> bytes:
 class InProcess(ChildBook):
     """A price book of this process, where a process of its own would only take time."""
 
-    def __init__(self, module: str = "", *arguments: str, now_s: Callable[[], float]) -> None:
-        super().__init__(module, *arguments, now_s=now_s)
+    def __init__(
+        self, module: str = "", *arguments: str, now_s: Callable[[], float], patience_s: float
+    ) -> None:
+        super().__init__(module, *arguments, now_s=now_s, patience_s=patience_s)
         self._book: PriceBook | None = None
         if not module:
             self._book = BuiltinBook()
@@ -341,6 +343,7 @@ def test_the_snapshots_follow_those_days_only(desk: Any) -> None:
     assert desk.command("verify").returncode == 0
 
 
+@pytest.mark.long
 def test_progress_is_shown_on_a_terminal_only(desk: Any) -> None:
     ingest(desk, line(1))
     assert "pricing again" in on_terminal("reprice")
@@ -400,6 +403,7 @@ def test_beside_a_daemon_under_load_it_loses_and_doubles_nothing(
 FAST = "[parquet]\ninterval_s = 0.2\n[logs]\nrescan_interval_s = 0.2\n"
 
 
+@pytest.mark.long
 def test_the_daemon_does_it_by_itself_after_new_prices_and_only_then(
     machine: Any, wait_until: Callable[..., Any]
 ) -> None:

@@ -99,6 +99,7 @@ def test_ten_thousand_signals_at_any_pace_do_a_waiting_process_no_harm(
     assert int(said) > 0
 
 
+@pytest.mark.long
 @pytest.mark.scenario(105)
 def test_ten_thousand_sighups_do_a_daemon_no_harm(
     machine: Any, wait_until: Callable[..., Any]
@@ -118,6 +119,7 @@ def test_ten_thousand_sighups_do_a_daemon_no_harm(
     assert machine.query("SELECT sum(lines), sum(traces) FROM sources") == [(10, 10)]
 
 
+@pytest.mark.long
 @pytest.mark.scenario(105)
 def test_a_sighup_while_the_daemon_starts_is_no_end(
     machine: Any, wait_until: Callable[..., Any]

@@ -177,6 +177,7 @@ def test_a_job_runs_at_the_lowest_priority_and_may_ask_to_be_tried_later() -> No
     assert [(entry["log_level"], entry["exit_code"]) for entry in said] == [("warning", 3)]
 
 
+@pytest.mark.long
 def test_the_daemon_prunes_by_itself_and_every_question_is_answered_as_before(
     machine: Any, wait_until: Any
 ) -> None:
@@ -260,6 +261,7 @@ def test_a_lost_snapshot_is_a_warning_keeps_the_logs_and_holds_up_no_other_day(
     assert (machine.logs / "a.jsonl").exists(), "it may be all that is left of them"
 
 
+@pytest.mark.long
 def test_another_folder_is_asked_like_the_first_before_and_after_it_is_filled(machine: Any) -> None:
     machine.config.write_text("[retention]\nstore_days = 1\n")
     write(machine, 1, "a", "b")

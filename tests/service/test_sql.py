@@ -260,6 +260,7 @@ def test_a_published_folder_is_no_more_in_reach_than_the_ledger(place: Path) -> 
             queries._db.execute(f"FROM '{snapshot}'").fetchall()
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("query", "said"),
     [
@@ -513,6 +514,7 @@ def test_the_prompt_takes_queries_of_many_lines_and_keeps_no_history(
     assert before == content(place)
 
 
+@pytest.mark.long
 def test_an_interrupt_ends_a_query_and_leaves_nothing_behind(
     place: Path, wait_until: Callable[..., Any]
 ) -> None:
@@ -619,6 +621,7 @@ def damaged(file: Path) -> None:
     file.write_bytes(content)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [

@@ -234,6 +234,7 @@ class TestAnotherUser:
             if file.suffix != ".lock":
                 file.chmod(0o644)
 
+    @pytest.mark.long
     def test_who_may_not_read_the_ledger_is_told_so_and_not_that_it_is_down(
         self, machine: Any
     ) -> None:
@@ -253,6 +254,7 @@ class TestAnotherUser:
                 in as_nobody("status", "--line", "-c", str(config)).stdout
             )
 
+    @pytest.mark.long
     def test_who_may_only_read_sees_the_daemon_run_hang_and_stop(self, machine: Any) -> None:
         daemon = start_after_a_call(machine)
         self.share(machine)

@@ -47,6 +47,7 @@ def test_its_log_is_in_columns_there() -> None:
     assert not printed.startswith("{")
 
 
+@pytest.mark.long
 def test_a_hostile_file_name_cannot_send_escape_sequences(machine: Any) -> None:
     hostile = machine.logs / "\x1b]0;owned\x07.jsonl"
     hostile.write_bytes(b"one\n")
@@ -64,7 +65,7 @@ def test_colour_is_for_terminals_and_can_be_refused(machine: Any) -> None:
     assert "\x1b[" not in machine.command("status").stdout
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.long
 @pytest.mark.parametrize("encoding", ["ascii", "iso8859-1", "euc_jp"])
 def test_a_terminal_of_another_encoding_has_a_log_and_a_bar_too(
     machine: Any, encoding: str
@@ -86,7 +87,7 @@ def test_a_terminal_of_another_encoding_has_a_log_and_a_bar_too(
 LONG = "azure/the-deployment-of-a-team-in-frankfurt-日本語-with-a-name-of-its-own"
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.long
 @pytest.mark.parametrize("command", ["prices check", "dead-letters list", "reprice --dry-run"])
 def test_a_table_fits_the_terminal_and_only_there_is_anything_left_out(
     machine: Any, monkeypatch: pytest.MonkeyPatch, command: str

@@ -42,6 +42,7 @@ def ledger(machine: Any) -> Any:
     return machine
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize(
     ("arguments", "at_least"),
     [

@@ -182,6 +182,7 @@ def test_a_trace_that_nobody_logged_is_noticed(ledger: Any) -> None:
     assert ("prodlens.db", None, "partition of 1970-01-01", "there", "nothing") in found
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("table", ["trace", "dead_letter"])
 def test_a_row_of_a_source_that_nobody_knows_is_named(ledger: Any, table: str) -> None:
     damage(
@@ -219,6 +220,7 @@ def test_a_line_that_is_both_a_trace_and_a_dead_letter_is_named(ledger: Any) -> 
     assert ("a.jsonl", OFFSETS[8], "line", *expected) in differences(ledger)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("counter", "other"),
     [("lines", "blanks"), ("traces", "duplicates"), ("dead_letters", "blanks")],
@@ -247,6 +249,7 @@ def test_a_tally_that_is_wrong_is_named(ledger: Any) -> None:
     ]
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("number", [0, 5, 8, 9, 10, 20, len(LINES) - 1])
 def test_a_byte_of_the_log_edited_in_place_is_found(ledger: Any, number: int) -> None:
     path = ledger.logs / "a.jsonl"
@@ -304,6 +307,7 @@ def test_a_snapshot_that_is_missing_is_named(ledger: Any) -> None:
     assert differences(ledger) == [("laptop.parquet", None, "snapshot", "there", "nothing")]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("size", [0, 3, 200])
 def test_a_snapshot_that_is_cut_short_is_named(ledger: Any, size: int) -> None:
     os.truncate(snapshot(ledger, "2026-01-02"), size)
@@ -392,6 +396,7 @@ def test_a_compressed_file_that_was_damaged_is_no_proof(ledger: Any) -> None:
 # Nothing wrong
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("ids", [True, False])
 def test_dead_letters_that_can_be_read_now_hold_before_and_after_they_are_retried(
     machine: Any, ids: bool
@@ -408,6 +413,7 @@ def test_dead_letters_that_can_be_read_now_hold_before_and_after_they_are_retrie
     assert (before, after[0]) == (0, 0), after[1]["differences"]
 
 
+@pytest.mark.long
 def test_an_open_gap_is_exit_3(machine: Any) -> None:
     path = append(machine, "a.jsonl", line(1), line(2)[:50])
     machine.ingest()
@@ -421,6 +427,7 @@ def test_an_open_gap_is_exit_3(machine: Any) -> None:
     assert verify(machine)[0] == 1
 
 
+@pytest.mark.long
 def test_a_gap_that_was_acknowledged_is_spoken_of_no_more(machine: Any) -> None:
     path = append(machine, "a.jsonl", line(1), line(2)[:50])
     machine.ingest()
@@ -449,6 +456,7 @@ def test_a_folder_that_is_gone_is_no_failure(ledger: Any) -> None:
     assert (code, found["reread"]) == (0, 0)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("content", [b"", line(40), line(40) * 100])
 def test_a_file_that_was_rewritten_is_said_and_is_no_failure(ledger: Any, content: bytes) -> None:
     (ledger.logs / "a.jsonl").write_bytes(content)
@@ -490,6 +498,7 @@ def test_without_snapshots_none_are_asked_for(machine: Any) -> None:
     assert (code, found["snapshots"]) == (0, 0)
 
 
+@pytest.mark.long
 def test_it_holds_while_a_daemon_ingests_compacts_and_files_rotate(
     machine: Any, wait_until: Callable[..., Any]
 ) -> None:
@@ -511,6 +520,7 @@ def test_it_holds_while_a_daemon_ingests_compacts_and_files_rotate(
     assert (code, found["reread"], found["totals"]["lines"]) == (0, 2, written)
 
 
+@pytest.mark.long
 def test_on_a_terminal_a_bar_goes_to_stderr_and_only_there(ledger: Any) -> None:
     ours, theirs = pty.openpty()
     try:

@@ -38,6 +38,7 @@ def test_a_folder_removed_and_made_again_is_read_and_watched_again(
     wait_until(lambda: machine.query("SELECT count(*) FROM traces") == [1], "the line, by rescan")
 
 
+@pytest.mark.long
 @pytest.mark.scenario(85)
 def test_a_thousand_files_made_while_the_daemon_was_stopped_are_all_read(
     machine: Any, wait_until: Callable[..., Any]

@@ -228,6 +228,7 @@ NAMES: list[tuple[str, list[str]]] = [
 ]
 
 
+@pytest.mark.long
 def test_a_filter_that_nothing_passes_is_answered_with_the_names_there_are(machine: Any) -> None:
     (machine.logs / "a.jsonl").write_text(f"{call(1)}\n{call(2)}\n")
     assert 0 == machine.command("run", "--once").returncode
@@ -287,6 +288,7 @@ class TestAnotherUser:
         machine.home.chmod(0o755)
         return path
 
+    @pytest.mark.long
     def test_who_may_not_read_the_ledger_is_told_so_by_every_command(
         self, machine: Any, config: Path
     ) -> None:
@@ -306,6 +308,7 @@ class TestAnotherUser:
             assert said in status
             assert remedy in status
 
+    @pytest.mark.long
     def test_logs_in_a_folder_that_may_not_be_listed_are_not_said_to_be_gone(
         self, machine: Any, config: Path
     ) -> None:
@@ -330,6 +333,7 @@ class TestAnotherUser:
             else:
                 assert 0 == done.returncode, done.stdout
 
+    @pytest.mark.long
     def test_a_lock_that_may_not_be_opened_names_its_folder_and_whose_that_is(
         self, machine: Any, config: Path
     ) -> None:

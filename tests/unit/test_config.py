@@ -477,6 +477,7 @@ TREES = st.dictionaries(NAMES, VALUES | st.dictionaries(NAMES, VALUES, max_size=
 class TestAnything:
     """Whatever a file holds, the answer is a Config or a ConfigError."""
 
+    @pytest.mark.long
     @given(tree=TREES)
     def test_any_tree(self, tree: dict[str, Any]) -> None:
         try:
@@ -487,6 +488,7 @@ class TestAnything:
             assert isinstance(found, Config)
             assert all(path.is_absolute() for path in found.logs.directories)
 
+    @pytest.mark.long
     @given(content=st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
     def test_any_bytes(self, content: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
         file = tmp_path_factory.getbasetemp() / "any.toml"

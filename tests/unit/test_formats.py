@@ -560,6 +560,7 @@ CHANGES = st.lists(
 )
 
 
+@pytest.mark.long
 @settings(max_examples=20 * settings().max_examples)
 @given(PARTS["top"], PARTS["attributes"], PARTS["metadata"], CHANGES, st.data())
 def test_what_is_recognised_is_what_would_have_been_read(

@@ -32,6 +32,7 @@ def without_time(call: dict[str, Any]) -> str:
     return json.dumps({name: value for name, value in call.items() if name != "timestamp"})
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("now", MOMENTS, ids=str)
 def test_the_calls_are_the_same_on_any_day_and_all_over_by_now(now: datetime) -> None:
     expected = sorted(map(without_time, calls(MOMENTS[0])))
@@ -49,6 +50,7 @@ def test_each_line_is_in_the_log_of_its_utc_day(now: datetime) -> None:
         assert {name.removeprefix("litellm-traces-").removesuffix(".jsonl")} == days
 
 
+@pytest.mark.long
 def test_every_line_is_a_trace_line_with_an_id_of_its_own() -> None:
     found = calls(MOMENTS[0])
     schema = json.loads(files("prodlensd").joinpath(SCHEMA).read_text("utf-8"))

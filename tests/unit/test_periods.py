@@ -240,6 +240,7 @@ def test_the_days_over_and_left_are_all_days_of_the_month(zone: str) -> None:
 # The clock of a zone
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("zone", [*ZONES, "Africa/Casablanca", "America/Noronha", "Asia/Gaza"])
 def test_every_moment_has_the_offset_of_the_last_change_before_it(zone: str) -> None:
     there = ZoneInfo(zone)

@@ -918,6 +918,7 @@ def test_any_question_has_an_answer_that_holds_at_its_time_and_at_its_edges(
             assert asked(*sold, moment, tier).rates == rates
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("tokens", [(1000, 300, 100), (300_000, 200_000, 5000)])
 def test_every_price_of_the_book_is_charged_as_the_book_itself_would(
     tokens: tuple[int, int, int],
@@ -957,6 +958,7 @@ def test_every_call_gets_a_price_that_fits_the_ledger(trace: Trace, cost: float)
 PRICER = Pricer(books=[BOOK])
 
 
+@pytest.mark.long
 def test_the_child_answers_as_the_book_itself_does_and_comes_back_after_a_rest() -> None:
     child = ChildBook(now_s=time.monotonic)
     questions = [
@@ -983,6 +985,7 @@ class Counted(ChildBook):
         return super()._ask(questions)
 
 
+@pytest.mark.long
 def test_what_is_expected_is_asked_for_at_once_and_had_once() -> None:
     child = Counted()
     questions = [question("gemini", f"gemini-2.5-pro@x{n}", OCTOBER_2025) for n in range(1100)]
@@ -1044,7 +1047,7 @@ def test_a_name_that_is_nothing_but_a_version_has_no_price(name: str) -> None:
         assert asked(provider, f"{provider}/{name}", NOVEMBER_2026, None).rates is None
 
 
-@pytest.mark.sampled(8)
+@pytest.mark.long
 @pytest.mark.parametrize("part", range(8))
 def test_a_name_is_found_as_if_every_clause_of_the_book_were_asked(part: int) -> None:
     found = 0
@@ -1085,20 +1088,19 @@ def test_a_child_that_is_late_is_waited_for_and_its_late_answer_is_to_its_own_qu
         return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     monkeypatch.setattr("prodlensd.child.start", start)
-    monkeypatch.setattr("prodlensd.pricing.child._PATIENCE_S", 0.01)
     now_s = [0.0]
-    book = ChildBook("late_book", str(let_go), now_s=lambda: now_s[0])
+    book = ChildBook("late_book", str(let_go), now_s=lambda: now_s[0], patience_s=0.01)
     try:
         for _ in range(3):
             with pytest.raises(BookUnavailableError, match="not within"):
                 book.quote(question("acme", "first", 1))
         late = book._child
-        monkeypatch.setattr("prodlensd.pricing.child._PATIENCE_S", 60)
+        book._patience_s = 60
         let_go.touch()
         assert book.quote(question("acme", "second", 2)).until_us == 2
         assert book._child is late is not None
         let_go.unlink()
-        monkeypatch.setattr("prodlensd.pricing.child._PATIENCE_S", 0.01)
+        book._patience_s = 0.01
         now_s[0] = 100.0
         with pytest.raises(BookUnavailableError):
             book.quote(question("acme", "third", 3))

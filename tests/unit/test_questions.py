@@ -5,6 +5,7 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 
 import duckdb
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -24,6 +25,7 @@ def passes(name: str, value: str | None, *patterns: str) -> bool:
     return bool(found)
 
 
+@pytest.mark.long
 @given(TEXTS, TEXTS)
 @example("böb", "b?b")
 @example("a\nb", "a*b")
