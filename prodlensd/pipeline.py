@@ -110,16 +110,15 @@ def _read(
 ) -> Iterator[tuple[bytes, bytes, Trace | Parts | BadLine | None]]:
     """Each line, the same without leading zeros, and what it holds (see `read_line`)."""
     is_first = chunk.start.offset == 0
-    lines = iter(chunk.lines)
-    while some := list(islice(lines, _AHEAD)):
-        read = []
-        for line in some:
-            # Zeros before a line are a hole and not part of it, however they happened to be read.
-            content = line.lstrip(b"\0") if line[:1] == b"\0" else line
-            read.append((line, content, read_line(content, is_first=is_first)))
-            is_first = False
-        pricer.expect([trace for *_, trace in read if type(trace) is Trace])
-        yield from read
+    for begin in range(0, len(chunk.lines), _AHEAD):
+        lines = chunk.lines[begin : begin + _AHEAD]
+        # Zeros before a line are a hole and not part of it, however they happened to be read.
+        contents = [line.lstrip(b"\0") if line[:1] == b"\0" else line for line in lines]
+        found = [read_line(content, is_first=is_first) for content in contents[:1]]
+        found += [read_line(content, is_first=False) for content in contents[1:]]
+        is_first = False
+        pricer.expect([trace for trace in found if type(trace) is Trace])
+        yield from zip(lines, contents, found, strict=True)
 
 
 def read_line(content: bytes, *, is_first: bool) -> Trace | Parts | BadLine | None:

@@ -53,7 +53,7 @@ def parse(line: bytes) -> Trace:
     if not line.isascii():
         check_utf8(line)  # the typed decoders do not look into what they skip
     # A trace line usually begins with its time. A wrong guess costs time and nothing else.
-    looks_like_trace_line = b'"timestamp"' in line[:64]
+    looks_like_trace_line = line.find(b'"timestamp"', 0, 64) > 0
     trace = None if looks_like_trace_line else litellm_payload.parse_strict(line)
     if trace is None:
         trace = trace_line.parse_strict(line)

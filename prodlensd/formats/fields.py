@@ -58,15 +58,14 @@ def text(value: object) -> str | None:
 
     A whole number becomes its digits, 12.0 too: pandas writes 12 so in a column with gaps.
     """
+    if type(value) is str:
+        trimmed = value.strip()
+        is_name = 0 < len(trimmed) <= MAX_TEXT_CHARS and (trimmed.isascii() or _storable(trimmed))
+        return trimmed if is_name else None
     if type(value) is int and abs(value) <= INT64_MAX:
         return str(value)
     if type(value) is float and value.is_integer() and abs(value) <= MAX_EXACT_FLOAT:
         return str(int(value))
-    if type(value) is not str:
-        return None
-    trimmed = value.strip()
-    if 0 < len(trimmed) <= MAX_TEXT_CHARS and (trimmed.isascii() or _storable(trimmed)):
-        return trimmed
     return None
 
 

@@ -52,7 +52,7 @@ _REQUESTS: Final = {
 
 def holds_parts(line: bytes) -> bool:
     """Whether it begins as a line that holds many records does."""
-    return _BEGINS.match(line) is not None or is_table(line)
+    return _BEGINS.match(line) is not None or (line[:1] != b"{" and is_table(line))
 
 
 class Parts:

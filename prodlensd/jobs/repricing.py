@@ -82,7 +82,7 @@ def reprice(
     for done, day in enumerate(days):
         progress(done, len(days))
         for calls in reader.prices.calls(day, selection, CALLS_AT_ONCE):
-            pricer.expect(trace for trace, *_ in calls)
+            pricer.expect([trace for trace, *_ in calls])
             if changes := _changes(calls, pricer, repriced):
                 with turn:
                     made = write(day, changes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from hashlib import blake2b
 from typing import Final, Literal, NamedTuple, Protocol
@@ -127,17 +127,13 @@ class Pricer:
                 return Price(flat, "fallback", None, flat_id)
         return Price(None, "unpriced", reason=reason)
 
-    def questions(self, traces: Iterable[Trace]) -> list[Question]:
+    def questions(self, traces: Sequence[Trace]) -> list[Question]:
         """What `price` will ask the price books about these calls, but for rare cases."""
-        return [
-            question
-            for question in self._table.questions(
-                trace for trace in traces if not trace.cache_hit and trace.status != "failure"
-            )
-            if not self._is_free(question.provider)
-        ]
+        asked_of = [trace for trace in traces if not trace.cache_hit and trace.status != "failure"]
+        questions = self._table.questions(asked_of)
+        return [question for question in questions if not self._is_free(question.provider)]
 
-    def expect(self, traces: Iterable[Trace]) -> None:
+    def expect(self, traces: Sequence[Trace]) -> None:
         """Has the price books look up at once what `price` will ask about these calls.
 
         A book in a process of its own answers many questions in little more time than one. Raises
@@ -239,13 +235,13 @@ class _ByRates:
             price_id = part_id if number == 0 else price_id
         return total, price_id, None
 
-    def questions(self, traces: Iterable[Trace]) -> list[Question]:
+    def questions(self, traces: Sequence[Trace]) -> list[Question]:
         """What `price` will ask the book: one question for each kind of call not yet answered."""
-        first: dict[_Kind, Trace] = {}
-        for trace in traces:
-            first.setdefault(_kind(trace), trace)
-        new = [first[kind] for kind in first.keys() - self._held.keys()]
-        return list(filter(None, map(_question, new)))
+        new = set(map(_kind, traces)) - self._held.keys()
+        if not new:
+            return []
+        first = {_kind(trace): trace for trace in reversed(traces)}
+        return list(filter(None, (_question(first[kind]) for kind in new)))
 
     def expect(self, questions: Collection[Question]) -> None:
         """See `PriceBook.expect`."""

@@ -245,18 +245,44 @@ def cost(rates: Rates, trace: Trace) -> Cost:
     # Where output is not billed there must be none; otherwise its count must be known.
     if trace.tokens_in is None or (trace.tokens_out is None and rates.output is not None):
         return _USAGE_MISSING
-    picos = 0
-    for unit, quantity, rate in billed(rates, trace):
-        if not quantity:
-            continue
-        if quantity < 0:
-            return _USAGE_MISMATCH
-        if rate is None:
-            return Cost(None, f"unit_without_rate:{unit}")
-        picos += int(quantity * rate)  # only seconds have fractions
+    if (picos := _plain_picos(rates, trace)) is None:
+        picos = 0
+        for unit, quantity, rate in billed(rates, trace):
+            if not quantity:
+                continue
+            if quantity < 0:
+                return _USAGE_MISMATCH
+            if rate is None:
+                return Cost(None, f"unit_without_rate:{unit}")
+            picos += int(quantity * rate)  # only seconds have fractions
     nano, rest = divmod(picos, PICO_PER_NANO)
     nano += rest > _HALF or (rest == _HALF and nano % 2)
-    return Cost(nano) if nano <= MAX_NANOUSD else Cost(None, "cost_too_large")
+    return _new(Cost, (nano, None)) if nano <= MAX_NANOUSD else Cost(None, "cost_too_large")
+
+
+_new: Final = tuple.__new__  # makes a NamedTuple in half its constructor's time, once a call
+#: The counts of a `Usage` within a trace.
+_USAGE: Final = slice(Trace._fields.index("tokens_in"), Trace._fields.index("audio_out_tokens") + 1)
+
+
+def _plain_picos(rates: Rates, trace: Trace) -> int | None:
+    """What most calls cost, in a third of the time that `billed` takes; None: ask `billed`."""
+    usage: Any = trace[_USAGE]
+    tokens_in, tokens_out, _, read, write, hour, reasoning, audio_in, audio_out = usage
+    if audio_in or audio_out or trace.bill is not None or rates.above:
+        return None
+    read, write, hour, reasoning = read or 0, write or 0, hour or 0, reasoning or 0
+    out = (tokens_out or 0) - reasoning
+    # In the order of the fields of Rates, which has more of them.
+    quantities = (tokens_in - read - write, out, read, write - hour, hour, reasoning)
+    each: tuple[Any, ...] = rates
+    picos = 0
+    for quantity, rate in zip(quantities, each, strict=False):
+        if quantity:
+            if rate is None or quantity < 0:
+                return None
+            picos += quantity * rate
+    return picos
 
 
 def billed(rates: Rates, trace: Trace) -> list[Billed]:

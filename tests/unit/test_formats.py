@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import pytest
@@ -578,6 +579,52 @@ def test_what_is_recognised_is_what_would_have_been_read(
     )
     line = json.dumps(whole, ensure_ascii=False).encode()
     assert outcome(quickly, line) == outcome(carefully, line)
+
+
+#: As LiteLLM writes it most, by the path of each key.
+USUAL: dict[str, Any] = {
+    "prompt_tokens": 8,
+    "completion_tokens": 4,
+    "total_tokens": 12,
+    "prompt_tokens_details.cached_tokens": 3,
+    "prompt_tokens_details.cache_creation_tokens": 2,
+    "prompt_tokens_details.cache_write_tokens": 2,
+    "prompt_tokens_details.cache_creation_token_details.ephemeral_5m_input_tokens": 1,
+    "prompt_tokens_details.cache_creation_token_details.ephemeral_1h_input_tokens": 1,
+    "prompt_tokens_details.audio_tokens": 0,
+    "completion_tokens_details.reasoning_tokens": 1,
+    "completion_tokens_details.audio_tokens": 0,
+    "cache_creation_input_tokens": 2,
+    "cache_read_input_tokens": 3,
+    "service_tier": "standard",
+}
+ABSENT = object()
+INSTEAD = [ABSENT, None, 0, 1, 3, 9, 3.0, -1, 1.5, 10**12 + 1, "2", True, {}, [], "", "a b", "flex"]
+MORE = ["cost", "other", "prompt_tokens_details.image_tokens", "completion_tokens_details.other"]
+
+
+def usage_of(values: dict[str, Any]) -> dict[str, Any]:
+    """The object of these values by path."""
+    usage: dict[str, Any] = {}
+    for path, value in values.items():
+        *outer, name = path.split(".")
+        inner = usage
+        for key in outer:
+            inner = inner.setdefault(key, {})
+        if value is not ABSENT:
+            inner[name] = value
+    return usage
+
+
+@pytest.mark.parametrize("changed", [*USUAL, *MORE])
+def test_a_usage_that_is_usual_is_read_as_any_other(changed: str) -> None:
+    calls = list(product(["openai", "openrouter"], ["acompletion", "aspeech"], ["", "claude-"]))
+    for value, other, of_other in product(INSTEAD, USUAL, [ABSENT, 0, 9, USUAL]):
+        also = {} if of_other is USUAL else {other: of_other}
+        provider, call_type, family = calls[len(str(value) + other) % len(calls)]
+        names = {"provider": provider, "call_type": call_type, "llm.model_name": f"{family}x"}
+        sent = line(attributes=names, usage=usage_of(USUAL | also | {changed: value}))
+        assert outcome(quickly, sent) == outcome(carefully, sent)
 
 
 @pytest.mark.parametrize("names", [("provider", "llm.model_name"), ("llm.model_name", "provider")])
