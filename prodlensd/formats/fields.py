@@ -219,7 +219,12 @@ def key_hash(value: object) -> str | None:
 
     Where LiteLLM could not hash, it logs the key itself, which must not be kept or shown.
     """
-    return value if type(value) is str and _KEY_HASH.match(value) else None
+    return value if type(value) is str and _is_key_hash(value) else None
+
+
+@lru_cache(maxsize=4096)
+def _is_key_hash(value: str) -> bool:
+    return _KEY_HASH.match(value) is not None
 
 
 #: Other spellings of providers, by OpenTelemetry's GenAI convention, OpenInference and SDKs →
@@ -267,9 +272,13 @@ _REGIONAL_HOST: Final = re.compile(
 
 def region_of(address: object) -> str | None:
     """The region that a provider's host or address names, where the price depends on it."""
-    if type(address) is not str or (found := _REGIONAL_HOST.match(address)) is None:
-        return None
-    return next(region for region in (*found.groups(), "global") if region)
+    return _region_of(address) if type(address) is str else None
+
+
+@lru_cache(maxsize=1024)
+def _region_of(address: str) -> str | None:
+    found = _REGIONAL_HOST.match(address)
+    return found and next(region for region in (*found.groups(), "global") if region)
 
 
 def provider_of(model: str | None) -> str | None:

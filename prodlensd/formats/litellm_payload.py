@@ -30,6 +30,7 @@ from prodlensd.formats.fields import (
     unread,
 )
 from prodlensd.formats.usage import COARSE_USAGE, Reading, modified, of_call, read_usage
+from prodlensd.formats.usage_usual import read_usual
 from prodlensd.model import BadLine, Trace, Usage, bill_json
 
 
@@ -97,7 +98,7 @@ def _trace(payload: _Payload) -> Trace | None:
     about = _dict(payload.metadata)
     model = text(payload.model)
     sold_by = provider(payload.custom_llm_provider) or provider_of(model)
-    reading = of_call(_usage(payload, about, sold_by), model, payload.status)
+    reading = _usage(payload, about, sold_by, model)
     usage, bill, tier, anomalies = reading
     bill = modified(bill, region=region_of(payload.api_base))
     headers = _headers(about)
@@ -151,22 +152,24 @@ def _dict(value: object) -> dict[str, Any]:
     return value if type(value) is dict else _NOTHING
 
 
-def _usage(payload: _Payload, about: dict[str, Any], sold_by: str | None) -> Reading:
+def _usage(
+    payload: _Payload, about: dict[str, Any], sold_by: str | None, model: str | None
+) -> Reading:
     """What the usage object says, which has cached ones apart; else the totals beside it."""
+    call_type = text(payload.call_type)
     if usage_object := _dict(about.get("usage_object")):
-        return read_usage(usage_object, sold_by, text(payload.call_type))
-    reading = read_usage(
-        {
-            name: getattr(payload, name)
-            for name in ("prompt_tokens", "completion_tokens", "total_tokens")
-        },
-        sold_by,
-        text(payload.call_type),
-    )
+        usual = read_usual(usage_object, sold_by, call_type, model)
+        if usual is not None:
+            return usual
+        return of_call(read_usage(usage_object, sold_by, call_type), model, payload.status)
+    names = ("prompt_tokens", "completion_tokens", "total_tokens")
+    totals = {name: getattr(payload, name) for name in names}
+    reading = read_usage(totals, sold_by, call_type)
     if not reading.usage.tokens_in and not reading.usage.tokens_out:
         # A rejected call logs zeros where nothing is known.
         return reading._replace(usage=Usage())
-    return reading._replace(anomalies=(*reading.anomalies, COARSE_USAGE))
+    reading = reading._replace(anomalies=(*reading.anomalies, COARSE_USAGE))
+    return of_call(reading, model, payload.status)
 
 
 def _since(started_us: int, moment: object) -> float | None:

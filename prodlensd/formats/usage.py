@@ -49,8 +49,10 @@ def read_usage(
     they mean that the counts were lost, the status tells (see `of_call`). The output of a
     `call_type` that makes pictures or speech is no text, unless the usage says that it is.
     """
+    if record is None or record == {}:
+        return _NOTHING_READ
     if not isinstance(record, dict):
-        return _NOTHING_READ if record is None else Reading(Usage(), anomalies=(USAGE_TYPE,))
+        return Reading(Usage(), anomalies=(USAGE_TYPE,))
     get = record.get
     tokens_in, tokens_out, total = get("input_tokens"), get("output_tokens"), get("total_tokens")
     if (

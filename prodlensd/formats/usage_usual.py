@@ -6,7 +6,7 @@ doubt about, `usage` reads by the whole table. So this is only quick: a test com
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
@@ -42,6 +42,7 @@ class _Output(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     text_tokens: _Count = None
     audio_tokens: _Count = None
     image_tokens: _Zero = None
+    video_tokens: _Zero = None
     accepted_prediction_tokens: _Count = None
     rejected_prediction_tokens: _Count = None
 
@@ -56,30 +57,38 @@ class _Usage(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     cache_read_input_tokens: _Count = None
     cost: float | None = None
     service_tier: str | None = None
+    iterations: None = None  # here and below: often there, and seldom with anything in it
+    inference_geo: None = None
+    speed: None = None
 
 
 _DECODER: Final = msgspec.json.Decoder(_Usage)
 _NO_INPUT: Final = _Input()
 _NO_OUTPUT: Final = _Output()
-_NOTHING: Final = Reading(Usage())
 
 _new: Final = tuple.__new__  # makes a NamedTuple in half its constructor's time, once a line
 
 
 def read_usual(
-    json: msgspec.Raw, provider: str | None, call_type: str | None, model: str | None
+    usage: msgspec.Raw | dict[str, Any],
+    provider: str | None,
+    call_type: str | None,
+    model: str | None,
 ) -> Reading | None:
-    """What a call used, as `read_usage` and `of_call` read it.
+    """What a call used, as `read_usage` and `of_call` read it, of JSON or of the decoded object.
 
     None where there is more to it: another shape, an anomaly, something that is billed by itself.
     """
     try:
-        sent = _DECODER.decode(json)
-    except msgspec.DecodeError:
+        if isinstance(usage, dict):
+            sent = msgspec.convert(usage, _Usage)
+        else:
+            sent = _DECODER.decode(usage)
+    except (msgspec.DecodeError, UnicodeEncodeError):  # the latter of half a character
         return None
     tokens_in, tokens_out, total = sent.prompt_tokens, sent.completion_tokens, sent.total_tokens
     if not total or tokens_in is None or tokens_out is None or tokens_in + tokens_out != total:
-        return _NOTHING if bytes(json) == b"{}" else None
+        return None
     into = sent.prompt_tokens_details or _NO_INPUT
     out = sent.completion_tokens_details or _NO_OUTPUT
     reasoning, tier = out.reasoning_tokens, sent.service_tier
@@ -97,8 +106,8 @@ def read_usual(
     if reasoning is not None and model is not None and "claude" in model:
         reasoning = None  # LiteLLM's own estimate
     parts = (*cached, reasoning, into.audio_tokens, out.audio_tokens)
-    usage = _new(Usage, (tokens_in, tokens_out, total, *parts))
-    return _new(Reading, (usage, NO_BILL, tier, ()))
+    counts = _new(Usage, (tokens_in, tokens_out, total, *parts))
+    return _new(Reading, (counts, NO_BILL, tier, ()))
 
 
 def _cached(sent: _Usage, into: _Input) -> tuple[int | None, int | None, int | None] | None:
