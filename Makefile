@@ -16,6 +16,8 @@ PIP_INSTALL := $(BIN)/python -m pip install -qq --constraint constraints.txt
 PROGRAM := $(VENV)/.program
 DEV := $(VENV)/.dev
 REAL_PROGRAMS := $(VENV)/.real-programs
+# Beside them, what the benchmarks compare with.
+BENCH := $(VENV)/.bench
 
 # What those tests ask besides: a systemd in a container of its own, Prometheus, strace, Spark (on Java), shells,
 # podman.
@@ -30,7 +32,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo run test test-all lint bench soak audit prices clean system-packages programs
+.PHONY: help demo run test test-all lint bench bench-smoke soak audit prices clean system-packages programs
 
 help: ## list what there is to make
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
@@ -52,8 +54,11 @@ lint: $(DEV) ## check style and types
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy --no-error-summary
 
-bench: $(PROGRAM) ## measure against the budgets
+bench: $(BENCH) ## measure against the budgets
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+bench-smoke: $(BENCH) ## the same with little of everything, in a minute: only for wrong counts
+	@$(BIN)/python -m benchmarks --smoke
 
 soak: $(REAL_PROGRAMS) ## destroy files and kill daemons for SOAK_MINUTES (30), with SOAK_SEED or any
 	@$(PYTEST) --hypothesis-profile=explore tests/unit
@@ -100,6 +105,10 @@ $(PROGRAM): pyproject.toml constraints.txt
 $(DEV): $(PROGRAM)
 	@echo "Adding the tools for style, types and tests to $(VENV), once."
 	@$(PIP_INSTALL) --group dev
+	@touch $@
+
+$(BENCH): $(PROGRAM)
+	@$(PIP_INSTALL) --group bench
 	@touch $@
 
 $(REAL_PROGRAMS): $(DEV)

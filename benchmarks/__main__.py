@@ -27,16 +27,18 @@ from benchmarks.figures import HEADING, Figure, WrongResultError
 from benchmarks.growth import growth
 from benchmarks.idle import idle
 from benchmarks.latency import latency
+from benchmarks.peers import peers
 from benchmarks.reports import reports
 from benchmarks.repricing import repricing
 from benchmarks.scale import scale
-from benchmarks.sizes import QUICK, Sizes
+from benchmarks.sizes import QUICK, SMOKE, Sizes
 from benchmarks.snapshots import snapshots
 from benchmarks.throughput import long_line, payloads, traces
 
 BENCHMARKS: Final[dict[str, Callable[[Path, Sizes], Iterator[Figure]]]] = {
     "traces": traces,
     "payloads": payloads,
+    "peers": peers,
     "long-line": long_line,
     "latency": latency,
     "idle": idle,
@@ -46,6 +48,8 @@ BENCHMARKS: Final[dict[str, Callable[[Path, Sizes], Iterator[Figure]]]] = {
     "repricing": repricing,
     "reports": reports,
 }
+#: What is quick, and finds a count that is wrong.
+_IN_SMOKE: Final = ("traces", "payloads", "peers", "long-line", "latency", "growth")
 
 
 def main() -> int:
@@ -53,13 +57,13 @@ def main() -> int:
     arguments = _arguments()
     # So that what is started and written here is also cleared away after a kill.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    sizes = QUICK if arguments.quick else Sizes()
+    sizes = SMOKE if arguments.smoke else QUICK if arguments.quick else Sizes()
     if arguments.rows:
         sizes = replace(sizes, growth_rows=arguments.rows)
     machine = _machine(arguments.dir)
     print(", ".join(f"{name} {value}" for name, value in machine.items()), HEADING, sep="\n\n")
     figures, wrong, began_s = [], 0, time.monotonic()
-    for name in arguments.names or BENCHMARKS:
+    for name in arguments.names or (_IN_SMOKE if arguments.smoke else BENCHMARKS):
         folder = Path(tempfile.mkdtemp(prefix="prodlensd-bench-", dir=arguments.dir))
         try:
             for figure in BENCHMARKS[name](folder, sizes):
@@ -81,6 +85,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=" ".join(BENCHMARKS))
     parser.add_argument("--quick", action="store_true", help="small sizes, a minute")
+    parser.add_argument("--smoke", action="store_true", help="smaller ones, of some: for CI")
     parser.add_argument("--rows", type=int, default=0, help="how large the ledger is to grow")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     parser.add_argument("--dir", type=Path, help="a folder on the disk to measure on")

@@ -12,6 +12,7 @@ import gzip
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -47,12 +48,15 @@ _OTHERS: Final = (
 
 
 class Truth(NamedTuple):
-    """What is in a log: its lines, the calls they tell of, and what those add up to."""
+    """What is in a log: the calls, the lines that tell of one again, and what the calls add up to.
 
-    lines: int
+    The cost is what the proxy says.
+    """
+
     calls: int
+    duplicates: int
     tokens_in: int
-    cost_usd: float
+    cost_nanousd: int
 
 
 def callback_lines(count: int, *, duplicate_every: int = 0) -> Iterator[bytes]:
@@ -66,16 +70,17 @@ def callback_lines(count: int, *, duplicate_every: int = 0) -> Iterator[bytes]:
 
 def truth_of(log: Path) -> Truth:
     """What the lines say when each is read by itself, a call's first line counting."""
-    lines, calls, tokens_in, cost_usd = 0, set(), 0, 0.0
+    calls: set[str] = set()
+    duplicates = tokens_in = cost_nanousd = 0
     with log.open("rb") as file:
-        for line in file:
-            lines += 1
-            record = orjson.loads(line)
-            if (call := record["litellm_call_id"]) not in calls:
-                calls.add(call)
-                tokens_in += record["usage"].get("prompt_tokens", 0)
-                cost_usd += record.get("cost_usd") or 0.0
-    return Truth(lines, len(calls), tokens_in, cost_usd)
+        for record in map(orjson.loads, file):
+            if record["litellm_call_id"] in calls:
+                duplicates += 1
+                continue
+            calls.add(record["litellm_call_id"])
+            tokens_in += record["usage"].get("prompt_tokens", 0)
+            cost_nanousd += round(Decimal(repr(record.get("cost_usd", 0.0))) * 1_000_000_000)
+    return Truth(len(calls), duplicates, tokens_in, cost_nanousd)
 
 
 @cache

@@ -23,7 +23,7 @@ def growth(folder: Path, sizes: Sizes) -> Iterator[Figure]:
     for number in range(sizes.growth_steps):
         log = home.logs / f"step-{number:04}.jsonl"
         lines.write(log, lines.trace_lines(step, start=number * step, gateway_only=True))
-        rates.append(step / home.timed_s("prodlensd"))
+        rates.append(step / home.timed("prodlensd").wall_s)
     rows = step * sizes.growth_steps
     home.expect(traces=rows, gateway=rows)
     yield Figure(f"growth: first {step:,} rows", rates[0], "lines/s", step, "lines, one run")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import apsw
 
@@ -35,10 +35,17 @@ class Run:
     printed: bytes
 
 
+class Timed(NamedTuple):
+    """What something cost without the start of the interpreter that ran it."""
+
+    wall_s: float
+    cpu_s: float
+
+
 class Home:
     """A home in this folder, made where it is missing."""
 
-    def __init__(self, folder: Path, *, parquet: bool = False) -> None:
+    def __init__(self, folder: Path, *, parquet: bool = False, config: str = "") -> None:
         self.logs = folder / "logs"
         self.ledger = folder / "prodlens.db"
         self._log = folder / "stderr.log"
@@ -47,7 +54,7 @@ class Home:
         } | {"PRODLENSD_HOME": str(folder)}
         self.logs.mkdir(parents=True, exist_ok=True)
         if not parquet:
-            (folder / "config.toml").write_text("[parquet]\nenabled = false\n")
+            (folder / "config.toml").write_text(f"[parquet]\nenabled = false\n{config}")
 
     def take(self, file: Path) -> None:
         """Puts a log that lies elsewhere into this home as well."""
@@ -70,12 +77,12 @@ class Home:
             )
         return Run(wall_s, cpu_s, peak.own_mb, peak.all_mb, printed)
 
-    def timed_s(self, *arguments: str, lines: int | None = None) -> float:
-        """The seconds that `benchmarks.timed` measured; `lines` is how many it must have read."""
+    def timed(self, *arguments: str, lines: int | None = None) -> Timed:
+        """What `benchmarks.timed` measured; `lines` is how many it must have read."""
         told = json.loads(self.run("benchmarks.timed", *arguments).printed)
         if lines is not None and told["lines"] != lines:
             raise WrongResultError(f"{arguments[0]} read {told['lines']} lines of {lines}")
-        return float(told["wall_s"])
+        return Timed(told["wall_s"], told["cpu_s"])
 
     @contextmanager
     def process(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
@@ -109,7 +116,16 @@ class Home:
         finally:
             db.close()
 
-    def expect(self, *, traces: int, dead_letters: int = 0, **sources: int) -> None:
+    def expect(
+        self,
+        *,
+        traces: int,
+        dead_letters: int = 0,
+        duplicates: int = 0,
+        tokens_in: int | None = None,
+        gateway_nanousd: int | None = None,
+        **sources: int,
+    ) -> None:
         """Compares the ledger with what was logged. Raises WrongResultError.
 
         `sources` are how many traces there must be of a `cost_source`.
@@ -120,15 +136,23 @@ class Home:
             )
             counted = next(
                 db.execute(
-                    "SELECT sum(lines), sum(traces), sum(dead_letters), sum(duplicates) "
+                    "SELECT sum(records), sum(traces), sum(dead_letters), sum(duplicates) "
                     "FROM sources"
                 )
             )
-        expected = (traces + dead_letters, traces, dead_letters, 0)
+            tokens, nanousd = next(
+                db.execute("SELECT sum(tokens_in), sum(gateway_nanousd) FROM trace")
+            )
+        expected = (traces + dead_letters + duplicates, traces, dead_letters, duplicates)
         if counted != expected or sum(found.values()) != traces:
             raise WrongResultError(
-                f"lines, traces, dead letters and duplicates are {counted}, with "
+                f"records, traces, dead letters and duplicates are {counted}, with "
                 f"{sum(found.values())} rows; they should be {expected}"
+            )
+        if tokens_in not in (None, tokens) or gateway_nanousd not in (None, nanousd):
+            raise WrongResultError(
+                f"input tokens and nano-dollars of the gateway add up to {(tokens, nanousd)}; "
+                f"they should to {(tokens_in, gateway_nanousd)}"
             )
         if any(found.get(source, 0) != number for source, number in sources.items()):
             raise WrongResultError(f"prices come from {found}; they should come from {sources}")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
     """The defaults are for the figures that are written down."""
 
-    trace_lines: int = 500_000
+    trace_lines: int = 300_000
+    peer_lines: int = 300_000
     payload_lines: int = 30_000
     rounds: int = 3
     appends: int = 300
@@ -29,6 +30,7 @@ class Sizes:
 
 QUICK = Sizes(
     trace_lines=50_000,
+    peer_lines=50_000,
     payload_lines=3_000,
     rounds=1,
     appends=60,
@@ -41,4 +43,16 @@ QUICK = Sizes(
     verified_files=(500, 2_000),
     sessions=50_000,
     report_rows=(100_000,),
+)
+
+#: For CI: enough to find a wrong count, and no figure that is worth writing down.
+SMOKE = replace(
+    QUICK,
+    trace_lines=20_000,
+    peer_lines=20_000,
+    payload_lines=1_000,
+    appends=20,
+    status_runs=1,
+    growth_rows=20_000,
+    growth_steps=2,
 )

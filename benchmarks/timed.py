@@ -1,7 +1,7 @@
 """Runs one thing in a process of its own and prints what it cost, without the interpreter's start.
 
 python -m benchmarks.timed prodlensd        `prodlensd run --once` in $PRODLENSD_HOME
-python -m benchmarks.timed rows FILE STORE  the bare loop: orjson.loads and a 20-column insert
+python -m benchmarks.timed rows FILE STORE  the bare loop: orjson.loads and an insert of 40 columns
 python -m benchmarks.timed loads FILE       orjson.loads of each line, and nothing else
 """
 
@@ -13,7 +13,8 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import redirect_stdout
-from typing import Any, Final
+from operator import add, sub
+from typing import Any, Final, NamedTuple
 
 import apsw
 import orjson
@@ -22,27 +23,39 @@ from prodlensd.cli.run import command as run_command
 from prodlensd.logs import READ_BYTES
 
 _COLUMNS: Final = (
-    "timestamp id litellm_call_id cost_usd model provider call_type status status_code latency_ms "
-    "ttft_ms tokens_in tokens_out total_tokens session_id developer_id repo end_user team "
+    "started id call_id session_id session_via developer_id developer_via repo model provider "
+    "call_type tokens_in tokens_out total_tokens cache_read_tokens cache_write_tokens "
+    "cache_write_1h_tokens reasoning_tokens audio_in_tokens audio_out_tokens latency_ms ttft_ms "
+    "status status_code cache_hit service_tier end_user tags error_class stream model_group "
+    "attempted_retries attempted_fallbacks team key_alias key_hash cost_usd region source_id "
     "source_offset"
 ).split()
+
+
+class Cost(NamedTuple):
+    """Seconds; those of the CPU are of this process only, and of all its threads."""
+
+    wall_s: float
+    cpu_s: float
+
+
 _NOTHING: Final[dict[str, Any]] = {}
 
 
-def prodlensd() -> float:
+def prodlensd() -> Cost:
     """The whole of the real command; what it read, its ledger says."""
-    began_s = time.perf_counter()
+    began = _now()
     with redirect_stdout(sys.stderr):  # ours is the figure
         run_command(["--once"], standalone_mode=False)
-    return time.perf_counter() - began_s
+    return _since(began)
 
 
-def rows(path: str, store: str) -> tuple[int, float]:
+def rows(path: str, store: str) -> tuple[int, Cost]:
     """As little as anybody could do who keeps the lines: as durable, in batches of the same size.
 
     No identity, no price, no checkpoint, no index: a second run would insert everything again.
     """
-    began_s = time.perf_counter()
+    began = _now()
     lines = offset = 0
     db = apsw.Connection(store)
     db.execute("PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL")
@@ -57,47 +70,79 @@ def rows(path: str, store: str) -> tuple[int, float]:
             db.executemany(insert, batch)
         lines += len(batch)
     db.close()
-    return lines, time.perf_counter() - began_s
+    return lines, _since(began)
 
 
-def loads(path: str) -> tuple[int, float]:
+def loads(path: str) -> tuple[int, Cost]:
     """Only the decoding is timed, not the reading of the file."""
-    lines, spent_s = 0, 0.0
+    lines, spent = 0, Cost(0, 0)
     decode = orjson.loads
     for chunk in _chunks(path):
-        began_s = time.perf_counter()
+        began = _now()
         for line in chunk:
             decode(line)
-        spent_s += time.perf_counter() - began_s
+        spent = Cost(*map(add, spent, _since(began)))
         lines += len(chunk)
-    return lines, spent_s
+    return lines, spent
+
+
+def _now() -> Cost:
+    return Cost(time.perf_counter(), time.process_time())
+
+
+def _since(began: Cost) -> Cost:
+    return Cost(*map(sub, _now(), began))
 
 
 def _row(record: dict[str, Any], offset: int) -> tuple[object, ...]:
     get = record.get
     attributes = get("attributes", _NOTHING).get
     usage = get("usage", _NOTHING).get
+    details = usage("prompt_tokens_details", _NOTHING).get
+    written = details("cache_creation_token_details", _NOTHING).get
+    output = usage("completion_tokens_details", _NOTHING).get
     metadata = get("metadata", _NOTHING).get
+    tags = metadata("tags")
     return (
         get("timestamp"),
         get("id"),
         get("litellm_call_id"),
-        get("cost_usd"),
+        metadata("session_id"),
+        metadata("session_via"),
+        metadata("developer_id"),
+        metadata("developer_via"),
+        metadata("repo"),
         attributes("llm.model_name"),
         attributes("provider"),
         attributes("call_type"),
-        attributes("status"),
-        attributes("status_code"),
+        usage("prompt_tokens"),
+        usage("completion_tokens"),
+        usage("total_tokens"),
+        details("cached_tokens"),
+        details("cache_write_tokens"),
+        written("ephemeral_1h_input_tokens"),
+        output("reasoning_tokens"),
+        details("audio_tokens"),
+        output("audio_tokens"),
         attributes("latency_ms"),
         attributes("ttft_ms"),
-        usage("input_tokens"),
-        usage("output_tokens"),
-        usage("total_tokens"),
-        metadata("session_id"),
-        metadata("developer_id"),
-        metadata("repo"),
+        attributes("status"),
+        attributes("status_code"),
+        attributes("cache_hit"),
+        attributes("service_tier"),
         metadata("end_user"),
+        None if tags is None else ",".join(tags),
+        attributes("error_class"),
+        attributes("stream"),
+        attributes("model_group"),
+        attributes("attempted_retries"),
+        attributes("attempted_fallbacks"),
         metadata("team"),
+        metadata("key_alias"),
+        metadata("key_hash"),
+        get("cost_usd"),
+        attributes("region"),
+        1,
         offset,
     )
 
@@ -116,15 +161,15 @@ def _chunks(path: str) -> Iterator[list[bytes]]:
 
 
 def _main() -> None:
-    """Prints how many lines it read (0: not known) and in how many seconds, as JSON."""
+    """Prints how many lines it read (0: not known) and what that cost, as JSON."""
     what, *arguments = sys.argv[1:]
     if what == "prodlensd":
-        lines, wall_s = 0, prodlensd()
+        lines, cost = 0, prodlensd()
     elif what == "rows":
-        lines, wall_s = rows(*arguments)
+        lines, cost = rows(*arguments)
     else:
-        lines, wall_s = loads(*arguments)
-    print(json.dumps({"lines": lines, "wall_s": wall_s}))
+        lines, cost = loads(*arguments)
+    print(json.dumps({"lines": lines, **cost._asdict()}))
 
 
 if __name__ == "__main__":

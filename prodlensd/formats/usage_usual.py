@@ -80,10 +80,8 @@ def read_usual(
     None where there is more to it: another shape, an anomaly, something that is billed by itself.
     """
     try:
-        if isinstance(usage, dict):
-            sent = msgspec.convert(usage, _Usage)
-        else:
-            sent = _DECODER.decode(usage)
+        is_decoded = isinstance(usage, dict)
+        sent = msgspec.convert(usage, _Usage) if is_decoded else _DECODER.decode(usage)  # type: ignore[arg-type]
     except (msgspec.DecodeError, UnicodeEncodeError):  # the latter of half a character
         return None
     tokens_in, tokens_out, total = sent.prompt_tokens, sent.completion_tokens, sent.total_tokens
