@@ -88,15 +88,23 @@ class LongRead:
         return proof_of(self._first[:_PROOF_BYTES] + (self._last + b"\n")[-_PROOF_BYTES:])
 
 
-def read_lines(pread: Pread, offset: int, block_bytes: int, max_line_bytes: int) -> bytes:
-    """Bytes from `offset` on: with a newline among them, or to the end, or over the limit."""
-    data = pread(block_bytes, offset)
-    while b"\n" not in data and 0 < len(data) <= max_line_bytes:
-        more = pread(block_bytes, offset + len(data))
-        if not more:
+def read_line(
+    pread: Pread, offset: int, block_bytes: int, max_line_bytes: int
+) -> tuple[bytes, bool]:
+    """The long line at `offset`, without its newline; False: it has none yet, or is over the limit.
+
+    Its end is found first, and then it is read in one piece: memory holds it once.
+    """
+    length, newline = 0, -1
+    while length <= max_line_bytes and (block := pread(block_bytes, offset + length)):
+        newline = block.find(b"\n")
+        if newline >= 0:
+            length += newline
             break
-        data += more
-    return data
+        length += len(block)
+    line = pread(length, offset)
+    # The file may have changed meanwhile.
+    return line, newline >= 0 and len(line) == length and b"\n" not in line
 
 
 def lines_of(data: bytes, max_line_bytes: int) -> list[bytes]:
@@ -120,6 +128,13 @@ def proof_of(record: bytes) -> bytes:
     if len(record) > 2 * _PROOF_BYTES:
         record = record[:_PROOF_BYTES] + record[-_PROOF_BYTES:]
     return blake2b(record, digest_size=DIGEST_BYTES).digest()
+
+
+def proof_of_line(line: bytes) -> bytes:
+    """The digest of a line as a record, with its newline. A long line is not copied for it."""
+    if len(line) >= 2 * _PROOF_BYTES:
+        line = line[:_PROOF_BYTES] + line[1 - _PROOF_BYTES :]
+    return proof_of(line + b"\n")
 
 
 def proof_of_zeros(count: int) -> bytes:

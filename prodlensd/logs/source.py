@@ -21,8 +21,9 @@ from prodlensd.logs.content import (
     lines_of,
     proof_at,
     proof_of,
+    proof_of_line,
     proof_of_zeros,
-    read_lines,
+    read_line,
 )
 from prodlensd.logs.folders import sighting_of
 from prodlensd.logs.gunzip import Content, Unzipped, gzip_proof, is_gzip
@@ -273,11 +274,16 @@ class Source:
             return self._next_hole(content, final=final)
         # Where zeros are known to follow, little is read: most of it would be these.
         block_bytes = _BEFORE_ZEROS_BYTES if self._zeros.end > offset else READ_BYTES
-        data = read_lines(settled, offset, block_bytes, self._max_line_bytes)
-        if lines := lines_of(data, self._max_line_bytes):
+        data = settled(block_bytes, offset)
+        if b"\n" in data:
+            lines = lines_of(data, self._max_line_bytes)
+        else:
+            data, is_whole = read_line(settled, offset, block_bytes, self._max_line_bytes)
+            lines = [data] if is_whole and len(data) <= self._max_line_bytes else []
+        if lines:
             end = offset + sum(map(len, lines)) + len(lines)
-            record = lines[-1] + b"\n"
-            return Chunk(start, lines, end, *content.mark(end, len(record), proof_of(record)))
+            last = lines[-1]
+            return Chunk(start, lines, end, *content.mark(end, len(last) + 1, proof_of_line(last)))
         if len(data) > self._max_line_bytes:
             return self._next_long_line(content, settled)
         if final and data:

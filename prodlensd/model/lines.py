@@ -18,7 +18,9 @@ CHAIN_ROOT: Final = bytes(DIGEST_BYTES)
 
 def link(chain: bytes, line: bytes = b"") -> blake2b:
     """The hash whose digest is the line's chain digest; `update` adds the rest of a longer line."""
-    return blake2b(chain + line, digest_size=DIGEST_BYTES)
+    linked = blake2b(chain, digest_size=DIGEST_BYTES)
+    linked.update(line)
+    return linked
 
 
 def digest_of(content: bytes) -> bytes:
