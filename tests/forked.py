@@ -270,6 +270,6 @@ def _import_all() -> None:
 
 
 if __name__ == "__main__":
-    sys.meta_path.insert(0, _NotInstalled())
+    sys.meta_path.insert(0, _NotInstalled("numpy", "pandas"))
     _import_all()
     _serve(socket.socket(fileno=int(sys.argv[1])))

@@ -34,6 +34,8 @@ from prodlensd.text import counted
 BEAT_INTERVAL_S: Final = 10.0
 #: How long one ingest step may drain before the loop gets to beat and to look at the signals.
 _DRAIN_S: Final = 1.0
+#: The share of a core that looks at everything may take, where the bell tells of changes.
+_LOOKING_SHARE: Final = 0.002
 #: How long one step may search for lost bytes.
 _SEARCH_S: Final = 0.02
 
@@ -54,8 +56,8 @@ class Daemon:
 
     `now` is the time in microseconds since 1970, `clock` one in seconds that never goes back.
     `lost_messages` counts those that the daemon's log could not write. The mutable state: the
-    faults, what the service manager was shown, whether the open gaps are known, and the times of
-    the next look at everything, heartbeat and status.
+    faults, what the service manager was shown, whether the open gaps are known, what the last look
+    at everything took, and the times of the next one, of the next heartbeat and status.
     """
 
     def __init__(  # noqa: PLR0913 - it wires all the parts
@@ -92,6 +94,7 @@ class Daemon:
         self._are_gaps_known = False
         self._faults = Faults(log)
         self._next_scan_s = 0.0
+        self._look_cpu_s = 0.0
         self._next_beat_s = 0.0
         self._notifier = notifier or Notifier({})
         self._is_caught_up = False
@@ -140,7 +143,9 @@ class Daemon:
         changed = self._bell.take()
         if changed is not None and self._clock() < self._next_scan_s:
             return changed
-        self._next_scan_s = self._clock() + self._pace.rescan_interval_s
+        # Looks at very many files are rarer: what they would find, the bell mostly has told.
+        pause_s = self._look_cpu_s / _LOOKING_SHARE if self._bell.state == "ok" else 0.0
+        self._next_scan_s = self._clock() + max(self._pace.rescan_interval_s, pause_s)
         return None
 
     def ingest(self, paths: Collection[str] | None = None) -> bool:
@@ -163,7 +168,12 @@ class Daemon:
     def _survey(self, paths: Collection[str] | None = None) -> None:
         """Brings the sources up to date with the files in the log folders."""
         now_ns = int(self._clock() * 1e9)
-        survey = self._tailer.scan(now_ns) if paths is None else self._tailer.glance(paths, now_ns)
+        if paths is None:
+            began_s = time.thread_time()
+            survey = self._tailer.scan(now_ns)
+            self._look_cpu_s = time.thread_time() - began_s
+        else:
+            survey = self._tailer.glance(paths, now_ns)
         if survey.moved:
             self._ledger.sources.relocate(survey.moved)
             for checkpoint in survey.moved:

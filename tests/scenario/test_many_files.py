@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,33 @@ def idle_cpu_s(world: Any) -> float:
 def linux() -> None:
     if not Path("/proc/self/statm").exists():
         pytest.skip("memory and descriptors are counted in /proc")
+
+
+def looks_s(world: Any, seconds: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The seconds at which the daemon looks at everything, when a look takes 0.125 s of CPU."""
+    spent_s, clock_s = count(0.0, 0.125), [0]
+    monkeypatch.setattr("prodlensd.daemon.loop.time.thread_time", lambda: next(spent_s))
+    monkeypatch.setattr(world.daemon, "_clock", lambda: clock_s[0])
+    found = []
+    for second in range(seconds):
+        clock_s[0] = second
+        where = world.daemon._where_to_look()
+        world.daemon.ingest(where)
+        found += [second] if where is None else []
+    return found
+
+
+def test_looks_at_very_many_files_are_rarer_where_the_bell_tells_of_changes(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with world.daemon._bell:
+        assert looks_s(world, 140, monkeypatch) == [0, 5, 68, 131]
+
+
+def test_looks_are_as_frequent_as_configured_where_no_bell_tells_of_changes(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert looks_s(world, 20, monkeypatch) == [0, 5, 10, 15]
 
 
 @pytest.mark.long
