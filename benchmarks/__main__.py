@@ -23,6 +23,7 @@ from typing import Any, Final
 import apsw
 import orjson
 
+from benchmarks.capacity import capacity
 from benchmarks.figures import HEADING, Figure, WrongResultError
 from benchmarks.growth import growth
 from benchmarks.idle import idle
@@ -39,6 +40,7 @@ BENCHMARKS: Final[dict[str, Callable[[Path, Sizes], Iterator[Figure]]]] = {
     "traces": traces,
     "payloads": payloads,
     "peers": peers,
+    "capacity": capacity,
     "long-line": long_line,
     "latency": latency,
     "idle": idle,
@@ -49,7 +51,7 @@ BENCHMARKS: Final[dict[str, Callable[[Path, Sizes], Iterator[Figure]]]] = {
     "reports": reports,
 }
 #: What is quick, and finds a count that is wrong.
-_IN_SMOKE: Final = ("traces", "payloads", "peers", "long-line", "latency", "growth")
+_IN_SMOKE: Final = ("traces", "payloads", "peers", "long-line", "latency")
 
 
 def main() -> int:

@@ -48,11 +48,10 @@ QUICK = Sizes(
 #: For CI: enough to find a wrong count, and no figure that is worth writing down.
 SMOKE = replace(
     QUICK,
-    trace_lines=20_000,
-    peer_lines=20_000,
-    payload_lines=1_000,
-    appends=20,
+    trace_lines=10_000,
+    peer_lines=10_000,
+    payload_lines=500,
+    appends=10,
     status_runs=1,
-    growth_rows=20_000,
-    growth_steps=2,
+    long_line_bytes=16 << 20,
 )
