@@ -12,7 +12,7 @@ import re
 import socket
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args
@@ -30,6 +30,7 @@ SYSTEM_FILE: Final = Path("/etc/prodlensd/config.toml")
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Days = Annotated[int, Meta(ge=0, le=36_500)]
 Usd = Annotated[float, Meta(ge=0, le=1_000_000)]
+Limit = Annotated[float, Meta(gt=0, le=1_000_000_000)]
 Bytes = Annotated[int, Meta(ge=0, le=1 << 62)]
 Duration = Annotated[float, Meta(ge=0, le=31_536_000)]
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -41,7 +42,7 @@ FileNames = Annotated[tuple[FileName, ...], Meta(min_length=1)]
 # A host becomes a file name; readers of Parquet folders skip names that begin with a dot or `_`.
 _HOST = r"(?#a letter or digit, then also any of . _ -)\A([A-Za-z0-9][A-Za-z0-9._-]{0,199})?\Z"
 _LISTEN = r"(?#host:port)\A(([^\s:/\[\]]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5})?\Z"
-_PROXY = r"(?#an http:// or https:// address)\A(https?://[^\s/]\S*)?\Z"
+_WEB = r"(?#an http:// or https:// address)\A(https?://[^\s/]\S*)?\Z"
 # Before an @ only `anonymous`, with which pyarrow looks for no credentials.
 _PUBLISH = (
     r"(?#a file://, s3:// or gs:// address, with no name or password in it)"
@@ -152,16 +153,72 @@ class Http(_Table, frozen=True, kw_only=True):
 
 
 class Proxy(_Table, frozen=True, kw_only=True):
-    url: Annotated[str, Meta(pattern=_PROXY)] = ""
+    url: Annotated[str, Meta(pattern=_WEB)] = ""
 
     def __post_init__(self) -> None:
-        try:
-            address = urlsplit(self.url)
-            usable = not self.url or (bool(address.hostname) and address.port != 0)
-        except ValueError:  # from the port, or from brackets that do not match
-            usable = False
-        if not usable:
-            raise ValueError("url: expected a host, and a port up to 65535 where there is one")
+        _check_web("url", self.url)
+
+
+class Budget(_Table, frozen=True, kw_only=True):
+    name: Text
+    team: Text | None = None
+    developer: Text | None = None
+    repo: Text | None = None
+    model: Text | None = None
+    host: Text | None = None
+    daily_usd: Limit | None = None
+    weekly_usd: Limit | None = None
+    monthly_usd: Limit | None = None
+    warn_at: Annotated[float, Meta(gt=0, le=1)] = 0.8
+
+    def __post_init__(self) -> None:
+        _, *others = self._given(SCOPES) or [""]
+        if others:
+            raise ValueError(f"{others[0]}: a budget is of one of {', '.join(SCOPES)}, or of all")
+        limits = self._given(LIMITS)
+        if len(limits) != 1:
+            wrong = limits[1] if limits else "monthly_usd"
+            raise ValueError(f"{wrong}: expected exactly one of {', '.join(LIMITS)}")
+
+    @property
+    def scope(self) -> str | None:
+        """The one of SCOPES that it is of; None: all calls."""
+        return next(iter(self._given(SCOPES)), None)
+
+    @property
+    def limit(self) -> str:
+        """The one of LIMITS that it has."""
+        return self._given(LIMITS)[0]
+
+    def _given(self, keys: Iterable[str]) -> list[str]:
+        return [key for key in keys if getattr(self, key) is not None]
+
+
+#: What a budget may be of, and the period of its limit.
+SCOPES: Final = ("team", "developer", "repo", "model", "host")
+LIMITS: Final[dict[str, Literal["day", "week", "month"]]] = {
+    "daily_usd": "day",
+    "weekly_usd": "week",
+    "monthly_usd": "month",
+}
+
+
+class Notify(_Table, frozen=True, kw_only=True):
+    webhook: Annotated[str, Meta(pattern=_WEB)] = ""
+
+    def __post_init__(self) -> None:
+        _check_web("webhook", self.webhook)
+
+
+def _check_web(key: str, url: str) -> None:
+    """Raises ValueError for an address of no host, or of an impossible port."""
+    try:
+        address = urlsplit(url)
+        usable = not url or (bool(address.hostname) and address.port != 0)
+    except ValueError:  # from the port, or from brackets that do not match
+        usable = False
+    if not usable:
+        raise ValueError(f"{key}: expected a host, and a port up to 65535 where there is one")
 
 
 class Status(_Table, frozen=True, kw_only=True):
@@ -193,6 +250,8 @@ class Settings(_Table, frozen=True, kw_only=True):
     pricing: Pricing = Pricing()
     publish: Publish = Publish()
     http: Http = Http()
+    budget: tuple[Budget, ...] = ()
+    notify: Notify = Notify()
     proxy: Proxy = Proxy()
     status: Status = Status()
     log: Log = Log()
@@ -204,6 +263,10 @@ class Settings(_Table, frozen=True, kw_only=True):
         ):
             if is_asked_for and not self.parquet.enabled:
                 raise ValueError(f"{name}: needs snapshots, and parquet.enabled is false")
+        names = [budget.name for budget in self.budget]
+        for number, name in enumerate(names):
+            if name in names[:number]:
+                raise ValueError(f"budget[{number}].name: another budget has this name, {name!r}")
 
 
 class Config(Settings, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from prodlensd import __version__
+from prodlensd.answers.budgets import Standing
 from prodlensd.answers.facts import Details, Facts, Missing
 from prodlensd.answers.gauges import (
     CRITICAL,
@@ -22,7 +23,7 @@ from prodlensd.answers.gauges import (
 )
 from prodlensd.ledger import Copies, Counts, Heartbeat, Measures
 from prodlensd.model import US_PER_S
-from prodlensd.text import counted, duration, size, some
+from prodlensd.text import counted, duration, money, size, some
 
 
 def without_ledger(
@@ -67,6 +68,8 @@ def with_ledger(
     if details.published is not None:
         yield _publishing(details.published, limits, facts.now_us)
     yield _pricing(facts, price_book, limits)
+    if facts.budgets:
+        yield _budgets(facts.budgets)
 
 
 def heartbeat(beat: Heartbeat, now_us: int, critical_s: float) -> Gauge:
@@ -295,6 +298,25 @@ def _pricing(facts: Facts, price_book: str | None, limits: Limits) -> Check:
     remedy = "" if unpriced.state == OK else "see prodlensd prices check"
     gauges = (unpriced, Gauge("disputed", facts.disputed_calls))
     return Check("pricing", unpriced.state, value, remedy, gauges)
+
+
+def _budgets(standings: list[Standing]) -> Check:
+    """A budget that is over is a warning: nothing is wrong with the daemon, which a restart mends.
+
+    One that is unknowable says so, and is ok until what is known is beyond its line.
+    """
+    said = [
+        f"{each.budget.name} {each.state}: {'' if each.is_exact else '≥ '}"
+        f"{money(each.spent.cost_nanousd)} of {money(each.budget.limit_nanousd)} in {each.period}"
+        for each in standings
+    ]
+    is_beyond = any(each.share >= each.budget.warn_at for each in standings)
+    state, remedy = (WARNING, "see prodlensd budget") if is_beyond else (OK, "")
+    gauges = tuple(
+        Gauge(f"budget_{number}", 100 * each.share, "%", 100 * each.budget.warn_at, 100.0)
+        for number, each in enumerate(standings, 1)
+    )
+    return Check("budgets", state, "; ".join(said), remedy, gauges)
 
 
 def proxy(

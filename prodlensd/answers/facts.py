@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 import orjson
 from msgspec import Struct
 
+from prodlensd.answers.budgets import NO_BUDGETS, Budgets, Standing, standings
 from prodlensd.ledger import (
     Copies,
     Counts,
@@ -80,6 +81,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     ledger_bytes: int  # without its write-ahead log
     wal_bytes: int
     free_bytes: int
+    budgets: list[Standing]
 
     @property
     def has_seen_no_line(self) -> bool:
@@ -139,10 +141,17 @@ class Details(NamedTuple):
     published: Copies | None
 
 
-def gather(reader: Reader, ledger_path: Path, now_us: int, follow: Follow | None = None) -> Facts:
+def gather(
+    reader: Reader,
+    ledger_path: Path,
+    now_us: int,
+    follow: Follow | None = None,
+    budgets: Budgets = NO_BUDGETS,
+) -> Facts:
     """The facts; with `follow`, files that the daemon has not found yet count too.
 
-    Raises LedgerError or OSError. Does not ask for the lock, which the daemon itself must not.
+    To be asked within one moment of the reader. Raises LedgerError or OSError. Does not ask for the
+    lock, which the daemon itself must not.
     """
     beat, tails = reader.heartbeat(), reader.sources.tails()
     found = _Found(tails, [], [], {}) if follow is None else _find(tails, follow)
@@ -169,6 +178,7 @@ def gather(reader: Reader, ledger_path: Path, now_us: int, follow: Follow | None
         ledger_bytes=ledger_path.stat().st_size,
         wal_bytes=_wal_bytes(ledger_path),
         free_bytes=disk.f_bavail * disk.f_frsize,
+        budgets=standings(reader, budgets, now_us),
     )
 
 

@@ -26,6 +26,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from prodlensd import __version__
+from prodlensd.answers.budgets import NO_BUDGETS, STATES, Budgets, Standing
 from prodlensd.answers.checks import heartbeat
 from prodlensd.answers.facts import Facts, gather
 from prodlensd.answers.gauges import OK
@@ -67,14 +68,16 @@ _TOKENS: Final = {
 _MAX_SERIES: Final = 100
 
 
-def exposition(ledger_path: Path, *, now_us: int, stalled_s: float) -> bytes:
+def exposition(
+    ledger_path: Path, *, now_us: int, stalled_s: float, budgets: Budgets = NO_BUDGETS
+) -> bytes:
     """All metrics of a ledger; a daemon that is silent for longer than `stalled_s` is down.
 
     Costs as much on a large ledger as on a small one. Where the ledger cannot be read, what is left
     is that prodlensd is not up.
     """
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Ready(_collect(ledger_path, now_us, stalled_s)))
+    registry.register(_Ready(_collect(ledger_path, now_us, stalled_s, budgets)))
     return generate_latest(registry)
 
 
@@ -109,13 +112,13 @@ class _Ready(Collector):
         return self._metrics
 
 
-def _collect(ledger_path: Path, now_us: int, stalled_s: float) -> list[Metric]:
+def _collect(ledger_path: Path, now_us: int, stalled_s: float, budgets: Budgets) -> list[Metric]:
     metrics: list[Metric] = [
         InfoMetricFamily("prodlensd_build", "The program.", {"version": __version__})
     ]
     try:
         with Reader(ledger_path) as reader, reader.one_moment():
-            facts = gather(reader, ledger_path, now_us)
+            facts = gather(reader, ledger_path, now_us, budgets=budgets)
             failed_calls = reader.tallies.tally("status").get("failure", 0)
             totals = reader.tallies.totals_by_source()
     except (LedgerError, OSError):
@@ -127,6 +130,7 @@ def _collect(ledger_path: Path, now_us: int, stalled_s: float) -> list[Metric]:
         *_lines(facts),
         *_calls(facts, failed_calls),
         *_sums(totals),
+        *_budgets(facts.budgets),
         *_files(facts),
         *_snapshots(facts),
         *_store(facts),
@@ -257,6 +261,35 @@ def _sums(totals: TotalsBySource) -> Iterator[Metric]:
     for column, (name, meaning) in _TOKENS.items():
         index = TOTALLED.index(column)
         yield _gauge(name, meaning, sum(sums[index] for sums in totals.values()))
+
+
+def _budgets(found: list[Standing]) -> Iterator[Metric]:
+    """Labelled with the names that the configuration gives them."""
+    if not found:
+        return
+
+    def each(name: str, meaning: str, values: Iterable[float | None]) -> Metric:
+        names = [standing.budget.name for standing in found]
+        of_each = zip(names, values, strict=True)
+        known = {name: value for name, value in of_each if value is not None}
+        return _labelled(f"budget_{name}", meaning, "budget", known)
+
+    said = [standing.as_dict() for standing in found]
+    for name, meaning in {
+        "limit_usd": "What may be spent in each period of a budget.",
+        "spent_usd": "What is spent in the running one, at least.",
+        "expected_usd": "What it will be at its end, if it goes on like this.",
+        "unpriced_calls": "Calls in it whose price nobody knows.",
+        "unknown_calls": "Calls in it that are not added up.",
+    }.items():
+        yield each(name, meaning, (standing[name] for standing in said))
+    states = GaugeMetricFamily(
+        "prodlensd_budget_state", "1 for the state of a budget.", labels=["budget", "state"]
+    )
+    for standing in found:
+        for state in STATES:
+            states.add_metric([standing.budget.name, state], state == standing.state)
+    yield states
 
 
 def _files(facts: Facts) -> Iterator[Metric]:

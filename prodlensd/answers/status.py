@@ -12,6 +12,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from prodlensd.answers import checks, facts
+from prodlensd.answers.budgets import NO_BUDGETS, Budgets
 from prodlensd.answers.facts import Details, Facts, Follow
 from prodlensd.answers.gauges import CRITICAL, OK, UNKNOWN, WARNING, Check, Limits, worst_of
 from prodlensd.answers.proxy import Liveliness
@@ -40,7 +41,7 @@ class Health(Struct, frozen=True):
         return worst_of(*self.checks)
 
 
-def check_health(
+def check_health(  # noqa: PLR0913 - who asks for less leaves it out
     ledger_path: Path,
     *,
     parquet_interval_s: float | None,
@@ -50,6 +51,7 @@ def check_health(
     proxy_url: str = "",
     publish_url: str = "",
     parquet: Path | None = None,
+    budgets: Budgets = NO_BUDGETS,
 ) -> Health:
     """The health of the daemon on this ledger; `parquet_interval_s` None: snapshots are off.
 
@@ -63,8 +65,8 @@ def check_health(
     try:
         if not facts.may_read(ledger_path):
             raise PermissionError(ledger_path)
-        with Reader(ledger_path) as reader:
-            known = facts.gather(reader, ledger_path, now_us, follow)
+        with Reader(ledger_path) as reader, reader.one_moment():
+            known = facts.gather(reader, ledger_path, now_us, follow, budgets)
             details = facts.gather_details(reader, now_us, publish_url, parquet)
     except (LedgerError, OSError) as error:
         found: Iterable[Check] = checks.without_ledger(
@@ -99,7 +101,7 @@ _NO_FIGURES: Final[dict[str, Any]] = dict.fromkeys(
         *("unpriced_traces", "unpriced_reasons", "disputed_traces", "cost_sources", "price_book"),
         *("snapshot_days", "dirty_days", "last_compacted_at", "pruned_traces"),
         *("published_days", "unpublished_days", "last_published_at", "publish_fault"),
-        *("store_bytes", "wal_bytes", "free_bytes", "last_commit_at", "proxy"),
+        *("store_bytes", "wal_bytes", "free_bytes", "last_commit_at", "proxy", "budgets"),
     )
 )
 
@@ -144,6 +146,7 @@ def _figures(known: Facts, details: Details) -> dict[str, Any]:
         "wal_bytes": known.wal_bytes,
         "free_bytes": known.free_bytes,
         "last_commit_at": _time(known.last_commit_us),
+        "budgets": [standing.as_dict() for standing in known.budgets],
     }
 
 

@@ -56,6 +56,9 @@ def compact(config: Config) -> Iterator[Step]:
     """
     configure_log(config.log.level)
     with _durable(config) as ledger, reading(config) as reader:
+        give_turns = _give_turns()
+        while ledger.spending.sum_up(now_us()):
+            give_turns()
         if config.parquet.enabled:
             yield from _write_and_prune(config, Partitions(ledger), reader)
         if config.retention.log_days:

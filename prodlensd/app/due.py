@@ -14,7 +14,9 @@ LOG_PATIENCE_US: Final = US_PER_DAY
 
 
 def has_to_compact(config: Config, ledger: Ledger) -> bool:
-    """Whether snapshots are behind, days are to be pruned, or logs to be deleted."""
+    """Whether snapshots are behind, sums too, days are to be pruned, or logs to be deleted."""
+    if ledger.spending.is_behind(now_us()):
+        return True
     if config.parquet.enabled and Partitions(ledger).has_work(
         config.parquet.directory, prune_before(config.retention)
     ):

@@ -11,6 +11,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from prodlensd.app.budgets import budgets
 from prodlensd.config import Config
 from prodlensd.durable import replacing
 from prodlensd.moments import now_us
@@ -23,8 +24,12 @@ def exposition(config: Config) -> bytes:
     """All metrics in Prometheus' text format."""
     from prodlensd.answers import metrics  # noqa: PLC0415 - loads prometheus_client
 
-    stalled_s = config.status.heartbeat_critical_s
-    return metrics.exposition(config.store.path, now_us=now_us(), stalled_s=stalled_s)
+    return metrics.exposition(
+        config.store.path,
+        now_us=now_us(),
+        stalled_s=config.status.heartbeat_critical_s,
+        budgets=budgets(config),
+    )
 
 
 def write_textfile(path: Path, text: bytes) -> None:

@@ -6,6 +6,7 @@ from functools import partial
 
 from prodlensd.answers.gauges import Limits
 from prodlensd.answers.status import Health, check_health
+from prodlensd.app.budgets import budgets
 from prodlensd.app.following import follow
 from prodlensd.config import Config
 from prodlensd.moments import now_us
@@ -23,6 +24,7 @@ def health(config: Config) -> Health:
         proxy_url=config.proxy.url,
         publish_url=config.publish.url,
         parquet=parquet.directory if parquet.enabled else None,
+        budgets=budgets(config),
     )
 
 

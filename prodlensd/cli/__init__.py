@@ -36,6 +36,7 @@ GROUPS: Final = {
         "sql": "Ask with SQL: one table, calls, of all calls there are.",
     },
     "Money": {
+        "budget": "What is spent of each budget, and what it will be.",
         "prices": "Which price a model has and why; which models have none.",
         "reprice": "Price calls again, by default those without a price.",
     },

@@ -18,9 +18,9 @@ from prodlensd import child
 from prodlensd.answers.periods import local_time
 from prodlensd.app.demo import COLUMNS, count_lines, sample_calls
 from prodlensd.app.made_up import month
+from prodlensd.app.zone import time_zone
 from prodlensd.cli import config_option, fail
 from prodlensd.cli.tables import NAME_CELLS, drawn
-from prodlensd.cli.zone import time_zone
 from prodlensd.moments import now_us
 from prodlensd.text import Column, counted
 

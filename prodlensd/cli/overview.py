@@ -9,15 +9,17 @@ from typing import Final
 
 import click
 
+from prodlensd.answers.budgets import Standing
 from prodlensd.answers.overview import Overview, Stretch
 from prodlensd.answers.periods import local_time
 from prodlensd.answers.questions import NONE
 from prodlensd.answers.report import Figures, Group
 from prodlensd.app import overview as overviews
+from prodlensd.app.zone import time_zone
 from prodlensd.cli import errors_end_it, load_config, say_behind
+from prodlensd.cli.budget import table as budget_table
 from prodlensd.cli.report_columns import COLUMNS, cost
 from prodlensd.cli.tables import NAME_CELLS, drawn
-from prodlensd.cli.zone import time_zone
 from prodlensd.moments import now_us
 from prodlensd.text import Cell, Column, counted, money, percent, printable
 
@@ -33,13 +35,15 @@ def show(config_path: Path | None, url: str | None) -> None:
     """Prints the overview, of this machine or of what is published at the address."""
     config, zone, at_us = load_config(config_path), time_zone(None), now_us()
     with errors_end_it():
-        found, behind = overviews.overview(config, at_us, zone, url)
-    lines = _lines(url or config.host, found, at_us, zone)
+        found, budgets, behind = overviews.overview(config, at_us, zone, url)
+    lines = _lines(url or config.host, found, budgets, at_us, zone)
     click.echo("\n".join(lines))
     say_behind(behind)
 
 
-def _lines(place: str, found: Overview, at_us: int, zone: tzinfo) -> list[str]:
+def _lines(
+    place: str, found: Overview, budgets: list[Standing], at_us: int, zone: tzinfo
+) -> list[str]:
     now = local_time(at_us, zone)
     title = f"AI usage on {printable(place)}"
     moment = f"{now.day} {now:%b %Y, %H:%M} {zone}"
@@ -53,6 +57,7 @@ def _lines(place: str, found: Overview, at_us: int, zone: tzinfo) -> list[str]:
         _line("this week", found.week.now, _change(found.week, "last week")),
         _line(f"{now:%B}", found.month.now, _change(found.month, "the month before")),
         *_notes(found),
+        *(["", budget_table(budgets)] if budgets else []),
         "",
         *_tops(found),
     ]

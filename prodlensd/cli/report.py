@@ -22,6 +22,7 @@ from prodlensd.answers.questions import (
 )
 from prodlensd.app import report as reports
 from prodlensd.app.report import Asked
+from prodlensd.app.zone import time_zone
 from prodlensd.cli import (
     completing,
     config_option,
@@ -33,7 +34,6 @@ from prodlensd.cli import (
 from prodlensd.cli.report_columns import COLUMNS, read_columns
 from prodlensd.cli.report_forms import csv_of, in_json, markdown, rows_of, table
 from prodlensd.cli.typed import Choice
-from prodlensd.cli.zone import time_zone
 from prodlensd.durable import replacing
 from prodlensd.moments import now_us
 from prodlensd.text import printable

@@ -10,11 +10,11 @@ import click
 
 from prodlensd.answers.periods import read_period
 from prodlensd.app.repricing import ALWAYS, FOREVER, Repriced, Selection, reprice
+from prodlensd.app.zone import time_zone
 from prodlensd.cli import as_json, completing, config_option, errors_end_it, load_config
 from prodlensd.cli.bar import bar
 from prodlensd.cli.report import time_options
 from prodlensd.cli.tables import NAME_CELLS, drawn, wide_option
-from prodlensd.cli.zone import time_zone
 from prodlensd.config import Config
 from prodlensd.moments import now_us
 from prodlensd.text import Cell, Column, count_cell, money, money_cell, none_of

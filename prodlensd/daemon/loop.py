@@ -117,7 +117,7 @@ class Daemon:
         while not self._signals.stop_asked and not is_new:
             self._notifier.alive()
             try:
-                found_work = self.ingest(self._where_to_look())
+                found_work = self.ingest(self._where_to_look()) or self._sum_up()
                 self.do_jobs()
                 self.beat("running")
                 self._faults.succeed()
@@ -233,6 +233,10 @@ class Daemon:
         for gap in self._search.work(_SEARCH_S):
             self._ledger.sources.resolve(gap)
         return True
+
+    def _sum_up(self) -> bool:
+        """Adds up what quarters of an hour have cost; True when there are more of them."""
+        return self._ledger.spending.sum_up(self._now())
 
     def _begin_again(self, mismatch: Mismatch) -> None:
         self._log.info(

@@ -59,8 +59,8 @@ class Repriced(Struct):
 #: How many calls are priced at once, and so the most changes of one transaction: it takes
 #: milliseconds, and the daemon commits in between.
 CALLS_AT_ONCE: Final = 200
-#: Writes changes of one day (days since 1970) in one transaction; returns those that were made.
-Write = Callable[[int, Sequence[Change]], Sequence[Change]]
+#: Writes changes in one transaction; returns those that were made.
+Write = Callable[[Sequence[Change]], Sequence[Change]]
 
 
 def reprice(
@@ -85,7 +85,7 @@ def reprice(
             pricer.expect([trace for trace, *_ in calls])
             if changes := _changes(calls, pricer, repriced):
                 with turn:
-                    made = write(day, changes)
+                    made = write(changes)
                 for change in made:
                     repriced.add(change)
     progress(len(days), len(days))
@@ -103,6 +103,6 @@ def _changes(calls: list[Selected], pricer: Pricer, repriced: Repriced) -> list[
     return changes
 
 
-def write_nothing(_day: int, changes: Sequence[Change]) -> Sequence[Change]:
+def write_nothing(changes: Sequence[Change]) -> Sequence[Change]:
     """Stands in for writing in a dry run: what would change."""
     return changes

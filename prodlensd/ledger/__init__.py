@@ -26,6 +26,7 @@ from prodlensd.ledger.publishing import Copies, FailedAttempts, Publishing
 from prodlensd.ledger.reading import Reader
 from prodlensd.ledger.rows import place_of
 from prodlensd.ledger.sources import Added, Counts, OpenGaps, Place, Source, Sources, Tail
+from prodlensd.ledger.spent import Spent, SpentReader, Sums
 from prodlensd.ledger.tallies import TOTALLED, TotalsBySource
 from prodlensd.ledger.turns import Turns
 from prodlensd.ledger.writing import Ledger, Redeemed
@@ -69,6 +70,9 @@ __all__ = [
     "Source",
     "Sources",
     "Span",
+    "Spent",
+    "SpentReader",
+    "Sums",
     "Tail",
     "TotalsBySource",
     "Turns",

@@ -24,7 +24,7 @@ LOADED: Final = (
     "model provider "
     "tokens_in tokens_out total_tokens cache_read_tokens cache_write_tokens reasoning_tokens "
     "latency_ms status cost_nanousd cost_source unpriced_reason gateway_nanousd table_nanousd "
-    "anomalies"
+    "anomalies team"
 ).split()
 #: The pruned calls that are loaded, with these columns of `trace`.
 PRUNED_CALLS: Final = "temp.pruned_call"
@@ -36,7 +36,8 @@ _CREATE: Final = f"""
         WITHOUT ROWID;
     CREATE TEMP TABLE pruned_call ({_COLUMNS}, PRIMARY KEY (started_us, key)) WITHOUT ROWID;
     CREATE TEMP VIEW call AS
-        SELECT {_COLUMNS} FROM trace UNION ALL SELECT {_COLUMNS} FROM temp.pruned_call;
+        SELECT {_COLUMNS.replace("team", "details ->> 'team' AS team")} FROM trace
+        UNION ALL SELECT {_COLUMNS} FROM temp.pruned_call;
 """
 _LOAD: Final = f"INSERT OR IGNORE INTO temp.loaded VALUES ({','.join('?' * len(LOADED))})"
 _WHOLE: Final = ", ".join(

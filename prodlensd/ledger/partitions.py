@@ -12,7 +12,7 @@ from typing import Final
 
 from prodlensd.ledger import earlier
 from prodlensd.ledger.connection import translated
-from prodlensd.ledger.days import DayReader
+from prodlensd.ledger.days import DayReader, span_of
 from prodlensd.ledger.writing import Ledger
 from prodlensd.model import SnapshotFile
 
@@ -90,6 +90,8 @@ class Partitions:
         0 also when its snapshot is behind the ledger, or has another SHA-256 than `proven`.
         """
         db = self._ledger.db
+        while self._ledger.spending.sum_up(span_of(day)[1]):  # before the rows are gone
+            pass
         with self._ledger.transaction():
             partition = self.get(day)
             if not partition.is_clean or partition.sha256 != proven:

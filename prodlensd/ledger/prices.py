@@ -6,7 +6,6 @@ The cost of a call changes by repricing only, and each change is kept.
 from __future__ import annotations
 
 import json
-from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -15,15 +14,9 @@ from msgspec import Struct
 from prodlensd.ledger.connection import Database, translated
 from prodlensd.ledger.days import Span
 from prodlensd.ledger.pins import FIND
-from prodlensd.ledger.rows import LOGGED, PRICE
+from prodlensd.ledger.rows import COLUMNS, KEY, LOGGED, PRICE, Row, at_the_price
 from prodlensd.ledger.sums import exact_sums, joined
-from prodlensd.ledger.tallies import (
-    TOTALLED,
-    TallyReader,
-    TotalsBySource,
-    count_disputed,
-    count_words,
-)
+from prodlensd.ledger.tallies import TallyReader
 from prodlensd.ledger.writing import Ledger
 from prodlensd.model import US_PER_DAY, PinnedPrice, Price, Trace
 
@@ -39,12 +32,12 @@ _CALLS: Final = f"""
 """
 #: Sorts before every key: SQLite orders numbers before texts, and texts before blobs.
 _BEFORE_ANY_KEY: Final = 0
-# Returns what the tallies and totals need: the call may have changed since it was read.
+# Returns the rows as they are now: a call may have changed since it was read.
 _CHANGE: Final = f"""
     UPDATE trace SET {", ".join(f"{column} = ?" for column in PRICE)}
     WHERE started_us = ? AND key = ?
         AND cost_nanousd IS ? AND cost_source = ? AND table_nanousd IS ?
-    RETURNING started_us, key, gateway_nanousd, {", ".join(TOTALLED[1:])}
+    RETURNING {", ".join(COLUMNS)}
 """
 _NOTE: Final = """
     INSERT INTO repricing (version, selection, started_us) VALUES (?, ?, ?) RETURNING repricing_id
@@ -167,8 +160,8 @@ class Repricing:
         self._noted = noted
         self._id: int | None = None
 
-    def write(self, day: int, changes: Sequence[Change]) -> list[Change]:
-        """Writes changes of one day in one transaction; returns those that were made.
+    def write(self, changes: Sequence[Change]) -> list[Change]:
+        """Writes changes in one transaction; returns those that were made.
 
         A call that has changed since it was read is passed over.
         """
@@ -179,17 +172,17 @@ class Repricing:
                 return []
             noted = self._id or self._ledger.db.execute(_NOTE, self._noted).get
             self._keep(made, noted)
-            self._count(made, found)
-            self._ledger.mark_dirty([day])
+            before = [at_the_price(change.old, found[_key(change)]) for change in made]
+            self._ledger.mark(list(found.values()), before)
         self._id = noted
         return made
 
-    def _update(self, changes: Sequence[Change]) -> dict[Any, list[Any]]:
-        """Changes the calls; returns gateway cost and tokens of each that was changed, by key."""
+    def _update(self, changes: Sequence[Change]) -> dict[Any, Row]:
+        """Changes the calls; returns the row of each that was changed, by key."""
         rows = self._ledger.db.executemany(
             _CHANGE, [(*change.new, *_key(change), *change.old[:3]) for change in changes]
         )
-        return {(started_us, key): rest for started_us, key, *rest in rows}
+        return {row[KEY]: row for row in rows}
 
     def _keep(self, made: list[Change], repricing_id: int) -> None:
         """Adds to the history."""
@@ -200,28 +193,6 @@ class Repricing:
                 for change in made
             ],
         )
-
-    def _count(self, made: list[Change], found: dict[Any, list[Any]]) -> None:
-        """Brings the tallies and the totals up to date."""
-        costs: Counter[str] = Counter()
-        disputes: Counter[str] = Counter()
-        reasons: Counter[str] = Counter()
-        totals: TotalsBySource = defaultdict(lambda: [0] * len(TOTALLED))
-        for change in made:
-            gateway, *tokens = found[_key(change)]
-            for price, sign in ((change.old, -1), (change.new, 1)):
-                costs[price.source] += sign
-                disputes["yes"] += sign * count_disputed([(gateway, price.table_nanousd)])
-                for word in count_words([price.reason]):
-                    reasons[word] += sign
-                sums = totals[price.source]
-                for column, value in enumerate((price.nanousd, *tokens)):
-                    if value:
-                        sums[column] += sign * value
-        self._ledger.tallies.count("cost_source", costs)
-        self._ledger.tallies.count("disputed", disputes)
-        self._ledger.tallies.count("unpriced_reason", reasons)
-        self._ledger.tallies.add_up(totals)
 
 
 def _key(change: Change) -> tuple[int, str | bytes | None]:

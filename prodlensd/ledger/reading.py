@@ -12,6 +12,7 @@ from prodlensd.ledger.letters import LetterReader
 from prodlensd.ledger.prices import PriceReader
 from prodlensd.ledger.publishing import PublishingReader
 from prodlensd.ledger.sources import SourceReader
+from prodlensd.ledger.spent import SpentReader
 from prodlensd.ledger.tallies import TallyReader
 
 
@@ -27,6 +28,7 @@ class Reader(ReadOnly):
         self.calls = CallReader(self)
         self.tallies = TallyReader(self)
         self.prices = PriceReader(self)
+        self.spent = SpentReader(self)
 
     def heartbeat(self) -> Heartbeat | None:
         """The daemon's last sign of life; None before the first."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from operator import itemgetter
 from typing import Any, Final
 
-from prodlensd.model import Trace
+from prodlensd.model import Price, Trace
 
 Row = tuple[Any, ...]
 #: The fields of a Trace that are columns as they are.
@@ -44,6 +44,7 @@ place_of: Final = value_of(*_PLACE)
 #: What the line says of a call beside its key.
 as_logged: Final = value_of(*LOGGED[2:])
 _PRICED: Final = frozenset(map(COLUMNS.index, PRICE))
+_PLACED: Final = frozenset(map(COLUMNS.index, _PLACE))
 #: Facts of one record only, so that no two of them contradict each other: what the price depends
 #: on, and the price; a name and where it was found; the times. The first of each say who has more.
 _TOGETHER: Final = (
@@ -69,6 +70,17 @@ _DETAILS: Final = COLUMNS.index("details")
 def at_the_price_of(other: Row, row: Row) -> Row:
     """The row with what the other call costs."""
     return tuple(other[column] if column in _PRICED else value for column, value in enumerate(row))
+
+
+def at_the_price(price: Price, row: Row) -> Row:
+    """The row with this price."""
+    values = dict(zip(map(COLUMNS.index, PRICE), price, strict=True))
+    return tuple(values.get(column, value) for column, value in enumerate(row))
+
+
+def at_the_place_of(other: Row, row: Row) -> Row:
+    """The row as it is kept: where the other was read first."""
+    return tuple(other[column] if column in _PLACED else value for column, value in enumerate(row))
 
 
 def _names_session(row: Row) -> bool:

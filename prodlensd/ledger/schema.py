@@ -387,6 +387,27 @@ CREATE TABLE spend_row (
 CREATE INDEX spend_row_start ON spend_row (row_us);
 """
 
+_SPENT: Final = """
+-- What was spent in each quarter of an hour before `spent_until`: see `spent`. The cost in
+-- nano-dollars is (cost_high << 32) + cost_low. Tokens are REAL: a log may say any number.
+CREATE TABLE spent (
+    scope TEXT NOT NULL, name TEXT NOT NULL, quarter_us INTEGER NOT NULL,
+    calls INTEGER NOT NULL, unpriced INTEGER NOT NULL,
+    cost_high INTEGER NOT NULL, cost_low INTEGER NOT NULL,
+    tokens_in REAL NOT NULL, cache_read REAL NOT NULL,
+    PRIMARY KEY (scope, name, quarter_us)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE spent_until (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    until_us INTEGER NOT NULL
+) STRICT;
+INSERT INTO spent_until VALUES (1, -9223372036854775808);
+
+-- Calls that were pruned before there were these sums, and are not in them.
+ALTER TABLE partition ADD COLUMN unspent INTEGER NOT NULL DEFAULT 0;
+UPDATE partition SET unspent = pruned;
+"""
+
 #: MIGRATIONS[n] leads from schema version n to n + 1. Published ones never change.
 MIGRATIONS: Final[tuple[str, ...]] = (
     _TABLES,
@@ -396,5 +417,6 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     _WHOLE_SNAPSHOTS,
     _RECORDS,
     _SPEND_ROWS,
+    _SPENT,
 )
 SCHEMA_VERSION: Final = len(MIGRATIONS)

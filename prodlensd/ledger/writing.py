@@ -25,12 +25,14 @@ from prodlensd.ledger.rows import (
     UPDATE,
     Row,
     as_logged,
+    at_the_place_of,
     at_the_price_of,
     enriched,
     filled,
     priced_by,
 )
 from prodlensd.ledger.sources import Counts, Sources
+from prodlensd.ledger.spent import Spending
 from prodlensd.ledger.tallies import Tallies
 from prodlensd.ledger.transactions import Writer
 from prodlensd.ledger.witnesses import Call, Near, Witnesses, is_of_spend_logs
@@ -76,12 +78,13 @@ class Redeemed(NamedTuple):
 
 
 class Ledger(Writer):
-    """The ledger, to be written to. `sources` and `tallies` belong to it."""
+    """The ledger, to be written to. `sources`, `tallies` and `spending` belong to it."""
 
     def __init__(self, path: Path, *, host: str = "", durability: str = "full") -> None:
         super().__init__(path, host=host, durability=durability)
         self.sources = Sources(self)
         self.tallies = Tallies(self)
+        self.spending = Spending(self)
         self._witnesses = Witnesses(self)
 
     def commit(self, outcomes: Iterable[Outcome], now_us: int) -> Counts:
@@ -154,7 +157,7 @@ class Ledger(Writer):
             for letter in outcome.dead_letters
             if self._insert_dead_letter(letter, now_us)
         )
-        self._mark(changed, replaced)
+        self.mark(changed, replaced)
         self.tallies.count("reason", refused)
         new, letters = len(changed) - len(replaced), refused.total()
         others = len(outcome.passed_over)
@@ -254,19 +257,19 @@ class Ledger(Writer):
                 row = at_the_price_of(poorer, row)  # noqa: PLW2901
             self.db.execute(ENRICH, (*enriched(row), *key, as_logged(row).count(None)))
             if self.db.total_changes() > before:
-                changed.append(row)
+                changed.append(at_the_place_of(poorer, row))
                 replaced.append(poorer)
         return changed, replaced
 
-    def _mark(self, changed: list[Row], replaced: list[Row]) -> None:
-        """Marks the days of the changed rows dirty, and keeps the tallies and the totals."""
-        self.mark_dirty({row[0] // US_PER_DAY for row in changed})
-        self.tallies.add(changed)
-        self.tallies.add(replaced, -1)
+    def mark(self, changed: list[Row], replaced: list[Row]) -> None:
+        """Notes, within a transaction, that these rows are there now, in place of others.
 
-    def mark_dirty(self, days: Iterable[int]) -> None:
-        """Notes that these days' snapshots are behind, within a transaction."""
-        self.db.executemany(_MARK_DIRTY, [(day,) for day in days])
+        The snapshots of their days are behind, and tallies, totals and sums are others now.
+        """
+        self.db.executemany(_MARK_DIRTY, {(row[0] // US_PER_DAY,) for row in changed})
+        for rows, sign in ((changed, 1), (replaced, -1)):
+            self.tallies.add(rows, sign)
+            self.spending.add(rows, sign)
 
     def _insert_dead_letter(self, letter: DeadLetter, now_us: int) -> bool:
         before = self.db.total_changes()

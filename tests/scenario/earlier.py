@@ -56,6 +56,7 @@ def write_as(version: int, patch: pytest.MonkeyPatch) -> None:
     if version < RECORDS:
         patch.setattr("prodlensd.ledger.writing._INSERT_LETTER", _OLD_LETTER)
         patch.setattr("prodlensd.ledger.writing._ADVANCE", _OLD_ADVANCE)
+    patch.setattr("prodlensd.ledger.writing.Spending.add", lambda *_: None)
     patch.setattr("prodlensd.ledger.writing.Witnesses.parted", lambda _self, rows: ([], rows))
     if version < BILLS:
         patch.setattr("prodlensd.ledger.writing.INSERT", _OLD_INSERT)

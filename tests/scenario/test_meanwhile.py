@@ -58,7 +58,7 @@ def reprice(world: World, day: int, cost: int) -> None:
         batches = list(reader.prices.calls(day, everything, 1000))
     for found in batches:
         changes = [Change(*call, Price(cost, "override")) for call in found]
-        Prices(world.store, lambda: 1).repricing("test", everything, cost).write(day, changes)
+        Prices(world.store, lambda: 1).repricing("test", everything, cost).write(changes)
 
 
 @pytest.mark.long

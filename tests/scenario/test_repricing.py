@@ -513,14 +513,14 @@ def test_a_call_that_was_changed_meanwhile_is_passed_over(world: Any, at: Any) -
     upgrade(world, OLD)
     world.append("a.jsonl", *(at(DAYS[0] + n, n) for n in range(3)))
     world.step()
-    wanted, day = selection(TABLE), DAYS[0] // US_PER_DAY
+    wanted = selection(TABLE)
     pricer = Pricer(books=[NEW])
     (calls,) = selected(world, wanted)
     seen = [Change(*call, pricer.price(call[0])) for call in calls]
     nine = Book(3, m=dated(9))
     assert reprice_world(world, nine, TABLE, until=DAYS[0] + 1).total.calls == 1
     late = Prices(world.store, now_us).repricing("1", wanted, 2)
-    made = late.write(day, seen)
+    made = late.write(seen)
     world.check()
     assert [change.trace.started_us - DAYS[0] for change in made] == [1, 2]
     assert costs(world) == [(TABLE, 18_000), (TABLE, 4000), (TABLE, 4000)]
@@ -537,7 +537,7 @@ def test_a_run_whose_every_change_came_too_late_is_not_noted(world: Any, at: Any
     dirty(world)
     late = Prices(world.store, now_us).repricing("1", wanted, 2)
     change = Change(trace, old, Price(1, TABLE, 1))
-    assert late.write(DAYS[0] // US_PER_DAY, [change]) == []
+    assert late.write([change]) == []
     world.check()
     assert costs(world) == [(TABLE, 4000)]
     assert world.query("SELECT count(*) FROM repricing") == [1]
@@ -552,8 +552,7 @@ def test_two_that_see_the_same_dispute_count_it_once(world: Any, at: Any) -> Non
     (((trace, old),),) = selected(world, wanted)
     change = Change(trace, old, old._replace(table_nanousd=4_000_000))
     made = [
-        len(Prices(world.store, now_us).repricing("1", wanted, n).write(20454, [change]))
-        for n in (1, 2)
+        len(Prices(world.store, now_us).repricing("1", wanted, n).write([change])) for n in (1, 2)
     ]
     assert made == [1, 0]
     world.check()

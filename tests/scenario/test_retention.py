@@ -238,7 +238,7 @@ def test_a_repriced_row_and_an_enriched_one_make_their_day_dirty_again(
         (calls,) = reader.prices.calls(NEW_YEAR, everything, 1000)
     changes = [Change(*call, Price(77, "override")) for call in calls]
     repricing = Prices(days.store, lambda: 1).repricing("test", everything, 1)
-    assert repricing.write(NEW_YEAR, changes)
+    assert repricing.write(changes)
     richer = json.loads(call(201, day=2))
     richer["attributes"]["ttft_ms"] = 12.5
     days.append("richer.jsonl", json.dumps(richer).encode() + b"\n")

@@ -104,9 +104,7 @@ def mixed(world: World, folder: Path, seed: int) -> None:
     with Reader(world.ledger) as reader:
         (found,) = reader.prices.calls(NEW_YEAR + 3, everything, 1000)
     changes = [Change(*call, Price(77, "override")) for call in found]
-    assert (
-        Prices(world.store, lambda: 1).repricing("test", everything, 1).write(NEW_YEAR + 3, changes)
-    )
+    assert Prices(world.store, lambda: 1).repricing("test", everything, 1).write(changes)
     assert len(world.dirty_days()) > 3
 
 

@@ -335,8 +335,16 @@ def test_a_snapshot_of_other_costs_is_named(ledger: Any) -> None:
             "418000007",
             "428000000",
         ),
+        spent("host laptop", 10, 135_000_007, 145_000_000),
+        spent("session s10", 1, 7, 10_000_000),
         ("laptop.parquet", None, "sum of cost_usd", "$0.135000007", "$0.145000000"),
     ]
+
+
+def spent(whose: str, calls: int, *nanousd: int) -> tuple[Any, ...]:
+    what = f"spent of {whose} from 2026-01-02T00:00:00Z on"
+    said = (f"{calls} calls, 0 unpriced, 0 x 2^32 + {cost} nano-dollars" for cost in nanousd)
+    return ("prodlens.db", None, what, *said)
 
 
 def test_a_snapshot_that_is_behind_is_not_compared(ledger: Any) -> None:

@@ -22,6 +22,7 @@ from prodlensd.config import Config, ConfigError, Fallback, PriceOverride, Setti
 REPOSITORY = Path(__file__).parents[2]
 
 OVERRIDE = "[[pricing.override]]\nmodel = 'm'\ninput_usd_per_million = 1\n"
+BUDGET = "[[budget]]\nname = 'b'\n"
 SAME_DAY = "\nvalid_from = 2026-02-01\nvalid_to = 2026-02-01"
 
 
@@ -61,7 +62,9 @@ def fields(struct: type[_Table], prefix: str = "") -> Iterator[str]:
 def keys_of(tree: dict[str, Any], prefix: str = "") -> Iterator[str]:
     """Every dotted key that a parsed file has."""
     for name, value in tree.items():
-        table = value[0] if isinstance(value, list) and isinstance(value[0], dict) else value
+        table = value
+        if isinstance(value, list) and isinstance(value[0], dict):
+            table = {key: inner for entry in value for key, inner in entry.items()}
         if isinstance(table, dict):
             yield from keys_of(table, f"{prefix}{name}.")
         else:
@@ -331,6 +334,21 @@ class TestErrors:
                 f"{OVERRIDE}output_usd_per_million = 1{SAME_DAY}",
                 "pricing.override[0].valid_to: expected a day after valid_from, 2026-02-01, found",
             ),
+            (f"{BUDGET}", "budget[0].monthly_usd: expected exactly one of daily_usd, weekly"),
+            (f"{BUDGET}daily_usd = 1\nweekly_usd = 2", "budget[0].weekly_usd: expected exactly"),
+            (f"{BUDGET}daily_usd = 0", "budget[0].daily_usd: expected float > 0.0"),
+            (f"{BUDGET}daily_usd = 1\nwarn_at = 80", "budget[0].warn_at: expected float <= 1.0"),
+            (
+                f"{BUDGET}daily_usd = 1\nteam = 'a'\nmodel = 'b'",
+                "budget[0].model: a budget is of one of team, developer, repo, model, host",
+            ),
+            (
+                f"{BUDGET}daily_usd = 1\n{BUDGET}daily_usd = 2",
+                "budget[1].name: another budget has this name, 'b' (what the budget is called)",
+            ),
+            ("[[budget]]\ndaily_usd = 1", "budget[0].name: missing (what the budget is called)"),
+            ("notify.webhook = 'ftp://x'", "notify.webhook: expected an http:// or https:// addr"),
+            ("notify.webhook = 'http://x:0'", "notify.webhook: expected a host, and a port"),
             ("publish.url = 'http://a'", "publish.url: expected a file://, s3:// or gs:// address"),
             ("publish.url = 's3://key:secret@b'", 'in it, found "s3://…@b"'),
             ("publish.url = 'file://mnt/team'", "publish.url: expected a file://"),
@@ -398,6 +416,7 @@ class TestErrors:
             ),
             ("zzzzzz = 1", "'zzzzzz'"),
             ("logs.x = 1", "'logs.x'"),
+            (f"{BUDGET}teem = 'x'", "'budget.teem'; did you mean 'budget.team'?"),
             ("path = 'x'", "'path'; did you mean 'store.path'?"),
             ('"a\\nb" = 1', r"'a\nb'"),
             ("'a - at `$[0].host`' = 1", "'a - at `$[0].host`'"),
@@ -451,7 +470,9 @@ class TestExample:
         assert shown.pricing.fallback is not None
         assert len(shown.pricing.override) == 1
         pricing = msgspec.structs.replace(shown.pricing, fallback=None, override=())
-        assert load(env=env) == msgspec.structs.replace(shown, path=None, pricing=pricing)
+        assert {budget.scope for budget in shown.budget} == {None, *config.SCOPES}
+        expected = msgspec.structs.replace(shown, path=None, pricing=pricing, budget=())
+        assert load(env=env) == expected
 
     def test_the_one_in_the_repositorys_root_is_the_one_in_the_package(self) -> None:
         root = (REPOSITORY / "config.example.toml").read_text(encoding="utf-8")

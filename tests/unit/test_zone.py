@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from prodlensd.cli.zone import time_zone
+from prodlensd.app.zone import time_zone
 
 #: Rules of all kinds: months and weeks, days of the year, odd minutes, hours below 0 and above 24.
 RULES = (

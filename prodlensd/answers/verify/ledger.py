@@ -20,7 +20,7 @@ from prodlensd.ledger import (
     Source,
     TotalsBySource,
 )
-from prodlensd.moments import day_of
+from prodlensd.moments import day_of, short_time
 
 _NO_TOTALS: Final = [0] * len(TOTALLED)
 
@@ -73,6 +73,8 @@ class LedgerChecks:
             of_total = added_up.get(source, _NO_TOTALS)
             for name, expected, found in zip(TOTALLED, of_rows, of_total, strict=True):
                 self._expect(f"total of {name} of cost_source {source}", expected, found)
+        for whose, quarter_us, again, spent in self._reader.spent.differences(MAX_NAMED):
+            self._expect(f"spent of {whose} from {short_time(quarter_us)} on", again, spent)
         for day in sorted(self._days.keys() - self._reader.days.partitions().keys()):
             self._expect(f"partition of {day_of(day)}", "there", NOTHING)
 
@@ -97,6 +99,7 @@ class LedgerChecks:
 
     def _count(self, calls: str) -> None:
         """Adds up the rows of a table of calls."""
+        self._reader.spent.recount(calls)
         totals, tallies = self._reader.tallies.recount(calls)
         self._tallies.update(tallies)
         for source, sums in totals.items():
