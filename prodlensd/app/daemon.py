@@ -21,7 +21,7 @@ from prodlensd.app.following import follow, own_files
 from prodlensd.app.metrics import http_server
 from prodlensd.app.once import Pass
 from prodlensd.config import Config, ConfigError, build, load
-from prodlensd.daemon import Daemon, Job, Notifier, Pace, configure_log, log_outlet
+from prodlensd.daemon import BEAT_INTERVAL_S, Daemon, Job, Notifier, Pace, configure_log, log_outlet
 from prodlensd.ledger import Ledger, Prices
 from prodlensd.logs import ZEROS_WAIT_NS, Bell
 from prodlensd.model import OperationalError
@@ -101,6 +101,7 @@ class _Jobs(NamedTuple):
     repricing: Job
     compaction: Job
     publication: Job
+    notification: Job
 
 
 def _jobs(live: _Live, ledger: Ledger, prices: Prices) -> _Jobs:
@@ -120,6 +121,12 @@ def _jobs(live: _Live, ledger: Ledger, prices: Prices) -> _Jobs:
             "publication",
             partial(_start, live.path, "publish"),
             partial(due.has_to_publish, config, ledger),
+        ),
+        notification=Job(
+            "notification",
+            partial(_start, live.path, "notify"),
+            due.ToNotify(config),
+            interval_s=BEAT_INTERVAL_S,
         ),
     )
 
@@ -188,8 +195,8 @@ def _run_once(daemon: Daemon, signals: Signals, jobs: _Jobs, once: Pass) -> None
         if signals.stop_asked or not job.has_work():
             continue
         failed = job.start().wait() != 0
-        # Without a network `publish` fails and logs it; the next one tries again.
-        if failed and job is not jobs.publication:
+        # Without a network these fail and log it; the next one tries again.
+        if failed and job not in (jobs.publication, jobs.notification):
             raise OperationalError("everything is ingested, but what follows failed; see above")
 
 

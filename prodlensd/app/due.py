@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from typing import Final
 
+from prodlensd.answers.budgets import Standing, standings
+from prodlensd.app.budgets import budgets
+from prodlensd.app.ledger import reading
 from prodlensd.config import Config, Retention
-from prodlensd.ledger import Ledger, Partitions, Prices, Publishing
-from prodlensd.model import US_PER_DAY
+from prodlensd.jobs.notifying import LINES, Stand, escaped, of_budgets
+from prodlensd.ledger import Ledger, LedgerError, Partitions, Prices, Publishing
+from prodlensd.model import US_PER_DAY, US_PER_S
 from prodlensd.moments import now_us
+from prodlensd.text import money
 
 #: A log that could not be proven is not read again sooner.
 LOG_PATIENCE_US: Final = US_PER_DAY
+#: How often the health is looked at for `notify.webhook`, by a process of its own.
+_HEALTH_EVERY_US: Final = 300 * US_PER_S
 
 
 def has_to_compact(config: Config, ledger: Ledger) -> bool:
@@ -51,3 +58,43 @@ def has_to_reprice(prices: Prices, ours: str, at_start: str | None) -> bool:
         return True
     prices.note_fingerprint(ours)
     return False
+
+
+class ToNotify:
+    """Whether there is anything to tell. The mutable state: when the health is looked at next."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._next_health_us = 0
+
+    def __call__(self) -> bool:
+        """Quick, since the daemon asks it: of the health it only knows when to look."""
+        if not self._config.notify.webhook:
+            return False
+        now = now_us()
+        try:
+            with reading(self._config) as reader, reader.one_moment():
+                told, failed = reader.told.states(), reader.told.failed()
+                stands = map(stand, standings(reader, budgets(self._config), now))
+        except LedgerError:
+            return False  # whoever writes meets it too, and says so
+        if failed is not None:
+            return now >= failed.next_us
+        if now < self._next_health_us:
+            return any(of_budgets(told, stands))
+        self._next_health_us = now + _HEALTH_EVERY_US
+        return True
+
+
+def stand(standing: Standing) -> Stand:
+    """A budget by the last line that what is known has crossed, whatever other calls may cost."""
+    budget, cost_nanousd = standing.budget, standing.spent.cost_nanousd
+    under, warning, over = LINES
+    line = warning if standing.share >= budget.warn_at else under
+    line = over if cost_nanousd > budget.limit_nanousd else line
+    spent = f"{'' if standing.is_exact else '≥ '}{money(cost_nanousd)}"
+    text = (
+        f"budget {escaped(budget.name)} {line}: {spent} of {money(budget.limit_nanousd)} "
+        f"in {standing.period}"
+    )
+    return Stand(budget.name, standing.period, line, text, standing.as_dict())

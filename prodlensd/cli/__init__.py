@@ -33,10 +33,12 @@ GROUPS: Final = {
         "show": "The calls of a session, or all that is known of one call.",
         "status": "Whether the daemon and its ledger are healthy; what to do.",
         "doctor": "Whether everything is wired, and what to do if not.",
+        "statusline": "One line for Claude Code or tmux: session, today, cached.",
         "sql": "Ask with SQL: one table, calls, of all calls there are.",
     },
     "Money": {
         "budget": "What is spent of each budget, and what it will be.",
+        "notify": "Tell notify.webhook what has changed; --test tries it.",
         "prices": "Which price a model has and why; which models have none.",
         "reprice": "Price calls again, by default those without a price.",
     },

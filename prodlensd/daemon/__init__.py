@@ -3,7 +3,17 @@
 from prodlensd.daemon.http import Answer, serving
 from prodlensd.daemon.jobs import Job
 from prodlensd.daemon.log import configure_log, log_outlet
-from prodlensd.daemon.loop import Daemon, Pace
+from prodlensd.daemon.loop import BEAT_INTERVAL_S, Daemon, Pace
 from prodlensd.daemon.notify import Notifier
 
-__all__ = ["Answer", "Daemon", "Job", "Notifier", "Pace", "configure_log", "log_outlet", "serving"]
+__all__ = [
+    "BEAT_INTERVAL_S",
+    "Answer",
+    "Daemon",
+    "Job",
+    "Notifier",
+    "Pace",
+    "configure_log",
+    "log_outlet",
+    "serving",
+]

@@ -26,12 +26,14 @@ _LONGEST_WAIT_S: Final = 3600.0
 class Job(NamedTuple):
     """What is done, how its process is started, and whether there is anything to do just now.
 
+    `interval_s` is the time between two of them, where it is another than that of other jobs.
     Exit code `os.EX_TEMPFAIL` means that the job could not be done now, and is not a failure.
     """
 
     name: str
     start: Callable[[], subprocess.Popen[bytes]]
     has_work: Callable[[], bool]
+    interval_s: float | None = None
 
 
 class ScheduledJob:

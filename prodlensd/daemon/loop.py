@@ -101,7 +101,9 @@ class Daemon:
         self._shown: tuple[bool, str] | None = None  # to the service manager
         self._next_status_s = 0.0
         self._committed_us = 0
-        self._jobs = [ScheduledJob(job, pace.job_interval_s, log, clock) for job in jobs]
+        self._jobs = [
+            ScheduledJob(job, job.interval_s or pace.job_interval_s, log, clock) for job in jobs
+        ]
 
     def begin(self) -> None:
         """Takes the ledger over: no other daemon can write to it from now on."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from prodlensd import snapshots
 from prodlensd.ledger import (
@@ -19,12 +19,8 @@ from prodlensd.ledger import (
     Publishing,
     Reader,
 )
-from prodlensd.model import US_PER_S, TemporaryError
-from prodlensd.process import back_off_s
+from prodlensd.model import TemporaryError
 from prodlensd.snapshots import Destination
-
-_FIRST_WAIT_S: Final = 60
-_LONGEST_WAIT_S: Final = 3600
 
 
 class Copied(NamedTuple):
@@ -65,7 +61,7 @@ def publish(
             notes.note_copied(url, partition, now())
             yield Copied(key, partition.file_bytes or 0)
     except (OSError, ValueError) as error:
-        failed = _one_more(before, str(error), now())
+        failed = FailedAttempts.one_more(before, str(error), now())
         notes.note_failed(failed)
         raise PublishError(failed.fault) from error
     if before is not None:
@@ -79,10 +75,3 @@ def _mark_unwritten(partition: Partition, partitions: Partitions) -> None:
     """
     if partitions.get(partition.day) == partition:
         partitions.mark_unwritten(partition.day)
-
-
-def _one_more(before: FailedAttempts | None, fault: str, now_us: int) -> FailedAttempts:
-    """One more attempt that failed: the wait doubles with each in a row, up to an hour."""
-    failures, since_us = (before.failures, before.since_us) if before else (0, now_us)
-    wait_s = back_off_s(failures, first_s=_FIRST_WAIT_S, longest_s=_LONGEST_WAIT_S)
-    return FailedAttempts(failures + 1, since_us, now_us + round(wait_s * US_PER_S), fault)

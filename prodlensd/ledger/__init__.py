@@ -28,6 +28,7 @@ from prodlensd.ledger.rows import place_of
 from prodlensd.ledger.sources import Added, Counts, OpenGaps, Place, Source, Sources, Tail
 from prodlensd.ledger.spent import Spent, SpentReader, Sums
 from prodlensd.ledger.tallies import TOTALLED, TotalsBySource
+from prodlensd.ledger.telling import Telling
 from prodlensd.ledger.turns import Turns
 from prodlensd.ledger.writing import Ledger, Redeemed
 
@@ -74,6 +75,7 @@ __all__ = [
     "SpentReader",
     "Sums",
     "Tail",
+    "Telling",
     "TotalsBySource",
     "Turns",
     "check_is_there",

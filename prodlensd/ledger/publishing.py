@@ -9,15 +9,27 @@ from msgspec import Struct
 from prodlensd.ledger.connection import Database
 from prodlensd.ledger.days import Partition
 from prodlensd.ledger.writing import Ledger
+from prodlensd.model import US_PER_S
+from prodlensd.process import back_off_s
+
+_FIRST_WAIT_S: Final = 60
+_LONGEST_WAIT_S: Final = 3600
 
 
 class FailedAttempts(NamedTuple):
-    """Attempts to publish that failed in a row, since when, when the next is due, and why."""
+    """Attempts that failed in a row, since when, when the next is due, and why."""
 
     failures: int
     since_us: int
     next_us: int
     fault: str
+
+    @classmethod
+    def one_more(cls, before: FailedAttempts | None, fault: str, now_us: int) -> FailedAttempts:
+        """One more attempt that failed: the wait doubles with each in a row, up to an hour."""
+        failures, since_us = (before.failures, before.since_us) if before else (0, now_us)
+        wait_s = back_off_s(failures, first_s=_FIRST_WAIT_S, longest_s=_LONGEST_WAIT_S)
+        return cls(failures + 1, since_us, now_us + round(wait_s * US_PER_S), fault)
 
 
 class Copies(NamedTuple):

@@ -14,6 +14,7 @@ from prodlensd.ledger.publishing import PublishingReader
 from prodlensd.ledger.sources import SourceReader
 from prodlensd.ledger.spent import SpentReader
 from prodlensd.ledger.tallies import TallyReader
+from prodlensd.ledger.telling import ToldReader
 
 
 class Reader(ReadOnly):
@@ -29,6 +30,7 @@ class Reader(ReadOnly):
         self.tallies = TallyReader(self)
         self.prices = PriceReader(self)
         self.spent = SpentReader(self)
+        self.told = ToldReader(self)
 
     def heartbeat(self) -> Heartbeat | None:
         """The daemon's last sign of life; None before the first."""

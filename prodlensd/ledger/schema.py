@@ -403,6 +403,21 @@ CREATE TABLE spent_until (
 ) STRICT;
 INSERT INTO spent_until VALUES (1, -9223372036854775808);
 
+-- What was last told to notify.webhook of a budget, or of the health.
+CREATE TABLE told (
+    subject TEXT PRIMARY KEY,
+    state TEXT NOT NULL,
+    told_us INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+-- How many attempts to tell have failed in a row, as in `publishing`: one row.
+CREATE TABLE telling (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    failures INTEGER NOT NULL,
+    since_us INTEGER NOT NULL,
+    next_us INTEGER NOT NULL,
+    fault TEXT NOT NULL
+) STRICT;
+
 -- Calls that were pruned before there were these sums, and are not in them.
 ALTER TABLE partition ADD COLUMN unspent INTEGER NOT NULL DEFAULT 0;
 UPDATE partition SET unspent = pruned;

@@ -184,9 +184,16 @@ class Sums:
 
         In the pattern, `*` stands for any characters and `?` for one.
         """
-        is_name = not {"*", "?"} & set(pattern)
-        sql = _OF_NAME if is_name else _OF_PATTERN
-        wanted = pattern if is_name else pattern.replace("[", "[[]")
+        if not {"*", "?"} & set(pattern):
+            return self.named(scope, pattern, from_us, until_us)
+        wanted = pattern.replace("[", "[[]")
+        return self._total(_OF_PATTERN, (scope, wanted, from_us, until_us))
+
+    def named(self, scope: str, name: str, from_us: int, until_us: int) -> Spent:
+        """The same for one name, whatever is in it."""
+        return self._total(_OF_NAME, (scope, name, from_us, until_us))
+
+    def _total(self, sql: str, asked: tuple[str, str, int, int]) -> Spent:
         of_both = " UNION ALL ".join(
             f"{sql.format(table)} {_WITHIN}" for table in ("spent", "temp.recent")
         )
@@ -194,10 +201,9 @@ class Sums:
             "coalesce(sum(calls), 0), coalesce(sum(unpriced), 0), total(tokens_in), "
             f"total(cache_read), sum(cost_high), sum(cost_low) FROM ({of_both})"
         )
-        asked = (scope, wanted, from_us, until_us)
         calls, unpriced, tokens_in, cached, *cost = next(self.ledger.all(f"SELECT {total}", asked))
         (cost_nanousd,) = joined(cost)
-        unknown = self.unsummed_calls + self._unspent(from_us, until_us)
+        unknown = self.unsummed_calls + self._unspent(*asked[2:])
         return Spent(calls, unpriced, cost_nanousd or 0, tokens_in, cached, unknown)
 
     def _unspent(self, from_us: int, until_us: int) -> int:

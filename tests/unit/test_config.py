@@ -416,7 +416,7 @@ class TestErrors:
             ),
             ("zzzzzz = 1", "'zzzzzz'"),
             ("logs.x = 1", "'logs.x'"),
-            (f"{BUDGET}teem = 'x'", "'budget.teem'; did you mean 'budget.team'?"),
+            (f"{BUDGET}teem = 'x'", "'budget[0].teem'; did you mean 'budget.team'?"),
             ("path = 'x'", "'path'; did you mean 'store.path'?"),
             ('"a\\nb" = 1', r"'a\nb'"),
             ("'a - at `$[0].host`' = 1", "'a - at `$[0].host`'"),

@@ -1,0 +1,116 @@
+"""`statusline` says what a session and today have cost, or nothing, and never an error."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from prodlensd.model import US_PER_S
+from tests.service.test_overview import call
+from tests.service.test_reprice import Desk, desk
+
+__all__ = ["desk"]  # a fixture
+
+NOW_US = int(datetime(2026, 1, 14, 12, tzinfo=UTC).timestamp()) * US_PER_S
+
+
+@pytest.fixture(autouse=True)
+def at_noon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+    monkeypatch.setattr("prodlensd.cli.statusline.now_us", lambda: NOW_US)
+
+
+def in_session(at: str, cost_usd: float | None, session: str) -> bytes:
+    record = json.loads(call(at, cost_usd))
+    record["metadata"]["session_id"] = session
+    return json.dumps(record).encode() + b"\n"
+
+
+def said(desk: Desk, monkeypatch: pytest.MonkeyPatch, handed: object) -> str:
+    text = handed if isinstance(handed, bytes) else json.dumps(handed).encode()
+    monkeypatch.setattr("prodlensd.cli.statusline._stdin", lambda: text)
+    done = desk.command("statusline")
+    assert done.returncode == 0
+    assert done.stderr == ""
+    output: str = done.stdout
+    return output
+
+
+def test_the_session_and_today_are_told_pruned_or_not(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.ingest(
+        in_session("2026-01-02T23:00:00", 1.5, "abc"),
+        in_session("2026-01-14T08:00:00", 0.34, "abc"),
+        in_session("2026-01-14T09:00:00", 10.46, "other"),
+        in_session("2026-01-14T11:59:59", 0.004, "abc*"),
+    )
+    desk.compact(desk.home / "parquet")
+    assert desk.prune(desk.home / "parquet", before_day=20_460) == 1
+    handed = {"session_id": "abc", "model": {"id": "x"}}
+    expected = "$1.84 session · $10.80 today · 60 % cached\n"
+    assert expected == said(desk, monkeypatch, handed)
+    assert said(desk, monkeypatch, {"session_id": "abc*"}).startswith("$0.004 session")
+
+
+@pytest.mark.parametrize(
+    "handed", [b"", b"{", b"[1]", b'{"session_id": 5}', b"\xff" * 100, {"session_id": "none"}]
+)
+def test_without_a_session_today_is_told(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, handed: Any
+) -> None:
+    desk.ingest(call("2026-01-14T08:00:00", 2.0), call("2026-01-14T09:00:00", None))
+    assert said(desk, monkeypatch, handed) == "≥ $2.00 today · 60 % cached\n"
+
+
+def test_where_nothing_is_known_nothing_is_told(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.ingest(call("2026-01-13T08:00:00", 2.0))
+    assert said(desk, monkeypatch, {}) == ""
+    desk.ingest(call("2026-01-14T09:00:00", None))
+    assert said(desk, monkeypatch, {}) == "unpriced today · 60 % cached\n"
+    desk.config.write_text("what = is this")
+    assert said(desk, monkeypatch, {}) == ""
+    desk.config.write_text("")
+    desk.stop()
+    for file in desk.home.rglob("prodlens.db*"):
+        file.unlink()
+    assert said(desk, monkeypatch, {}) == ""
+
+
+def test_a_pipe_that_stays_open_is_not_waited_for(home: Any) -> None:
+    reading, writing = os.pipe()
+    done = subprocess.run(
+        [sys.executable, "-m", "prodlensd", "statusline"],
+        stdin=reading,
+        capture_output=True,
+        timeout=100,
+        check=False,
+    )
+    os.close(reading)
+    os.close(writing)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert not home.exists()
+
+
+def test_it_loads_nothing_heavy() -> None:
+    heavy = "pyarrow duckdb genai_prices jinja2 rich prometheus_client structlog watchdog".split()
+    script = (
+        "import sys, prodlensd.cli.statusline as s\n"
+        "try: s.command.main([], standalone_mode=False)\n"
+        "finally: print([name for name in sys.argv[1:] if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *heavy],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=True,
+    )
+    assert done.stdout.strip() == b"[]"
