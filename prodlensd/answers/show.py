@@ -31,6 +31,9 @@ _LIST: Final = f"""
     SELECT {_LISTED} FROM calls WHERE {_WHICH}
     ORDER BY started_us, source_id, source_offset LIMIT {MOST_CALLS}
 """
+_LATEST: Final = f"""
+    SELECT {_LISTED} FROM calls ORDER BY started_us DESC, source_id, source_offset LIMIT $most
+"""
 _TOTAL: Final = f"""
     SELECT count(*), sum(tokens_in), sum(cache_read_tokens), sum(tokens_out), sum(cost_usd),
         count(*) FILTER (cost_source = 'unpriced'), count(*) FILTER (status = 'failure')
@@ -108,6 +111,12 @@ def show(calls: Calls, name: str) -> Shown | None:
     for money in ("cost_usd", "gateway_cost_usd", "table_cost_usd"):
         row[money.replace("_usd", "_nanousd")] = _nanousd(row.pop(money))
     return Shown(name, listed, total, row, 0)
+
+
+def latest(calls: Calls, most: int) -> tuple[Listed, ...]:
+    """The last calls of all, the newest first."""
+    rows = calls.rows(_LATEST, {"most": most})
+    return tuple(Listed._make([*row[:5], _nanousd(row[5]), *row[6:]]) for row in rows)
 
 
 def _nanousd(usd: Any) -> int | None:  # noqa: ANN401 - a Decimal of nine places

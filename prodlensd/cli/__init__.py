@@ -31,6 +31,7 @@ GROUPS: Final = {
     "See": {
         "report": "Usage, cost, errors, latency, by day, developer, model …",
         "show": "The calls of a session, or all that is known of one call.",
+        "watch": "The overview and the last calls, as they come; q leaves.",
         "status": "Whether the daemon and its ledger are healthy; what to do.",
         "doctor": "Whether everything is wired, and what to do if not.",
         "statusline": "One line for Claude Code or tmux: session, today, cached.",
@@ -40,6 +41,7 @@ GROUPS: Final = {
         "budget": "What is spent of each budget, and what it will be.",
         "notify": "Tell notify.webhook what has changed; --test tries it.",
         "prices": "Which price a model has and why; which models have none.",
+        "reconcile": "Compare a provider's bill with the ledger, day by day.",
         "reprice": "Price calls again, by default those without a price.",
     },
     "Run": {

@@ -9,12 +9,12 @@ from typing import Final
 
 import click
 
-from prodlensd.answers.budgets import Standing
 from prodlensd.answers.overview import Overview, Stretch
 from prodlensd.answers.periods import local_time
 from prodlensd.answers.questions import NONE
 from prodlensd.answers.report import Figures, Group
 from prodlensd.app import overview as overviews
+from prodlensd.app.overview import Seen
 from prodlensd.app.zone import time_zone
 from prodlensd.cli import errors_end_it, load_config, say_behind
 from prodlensd.cli.budget import table as budget_table
@@ -35,24 +35,23 @@ def show(config_path: Path | None, url: str | None) -> None:
     """Prints the overview, of this machine or of what is published at the address."""
     config, zone, at_us = load_config(config_path), time_zone(None), now_us()
     with errors_end_it():
-        found, budgets, behind = overviews.overview(config, at_us, zone, url)
-    lines = _lines(url or config.host, found, budgets, at_us, zone)
-    click.echo("\n".join(lines))
-    say_behind(behind)
+        seen = overviews.overview(config, at_us, zone, url)
+    click.echo("\n".join(lines(url or config.host, seen, at_us, zone)))
+    say_behind(seen.behind)
 
 
-def _lines(
-    place: str, found: Overview, budgets: list[Standing], at_us: int, zone: tzinfo
-) -> list[str]:
+def lines(place: str, seen: Seen, at_us: int, zone: tzinfo) -> list[str]:
+    """The overview of this place, as lines for people."""
+    found, budgets = seen.overview, seen.budgets
     now = local_time(at_us, zone)
     title = f"AI usage on {printable(place)}"
     moment = f"{now.day} {now:%b %Y, %H:%M} {zone}"
-    lines = [click.style(f"{title:<{79 - len(moment)}}{moment}", bold=True), ""]
+    said = [click.style(f"{title:<{79 - len(moment)}}{moment}", bold=True), ""]
     if found.ledger is None:
-        return [*lines, "no calls yet: prodlensd doctor says what is not wired"]
+        return [*said, "no calls yet: prodlensd doctor says what is not wired"]
     today = found.today.now
     sparks, failed = _spark(found.hours), percent(today.errors, today.calls)
-    lines += [
+    said += [
         _line("today", today, f"{sparks}  {failed} failed" if today.calls else ""),
         _line("this week", found.week.now, _change(found.week, "last week")),
         _line(f"{now:%B}", found.month.now, _change(found.month, "the month before")),
@@ -61,7 +60,7 @@ def _lines(
         "",
         *_tops(found),
     ]
-    return lines
+    return said
 
 
 def _line(name: str, figures: Figures, more: str) -> str:

@@ -18,7 +18,7 @@ from prodlensd.model import OperationalError
 from prodlensd.moments import iso_time
 from prodlensd.text import Cell, Column, Row, count_cell, counted, money, money_cell, printable
 
-_COLUMNS: Final = (
+COLUMNS: Final = (
     Column("time"),
     Column("model", least_cells=NAME_CELLS),
     Column("input", "right", keep=4),
@@ -110,14 +110,15 @@ def _print_session(shown: Shown, wide: bool) -> None:
 def _list(shown: Shown, wide: bool) -> str:
     days = {iso_time(call.started_us)[:10] for call in shown.calls}
     begin = len("2026-11-") + 3 if len(days) == 1 else len("2026-")
-    rows = [Row(_cells(call, begin)) for call in shown.calls]
+    rows = [Row(cells(call, begin)) for call in shown.calls]
     rows.append(Row(_total_cells(shown.total), is_total=True))
-    table = drawn(_COLUMNS, rows, wide=wide)
+    table = drawn(COLUMNS, rows, wide=wide)
     more = shown.total.calls - len(shown.calls)
     return f"{table}\n{counted(more, 'more call')} not listed" if more else table
 
 
-def _cells(call: Listed, begin: int) -> tuple[Cell, ...]:
+def cells(call: Listed, begin: int) -> tuple[Cell, ...]:
+    """A row of COLUMNS; its time is written from the character `begin` on."""
     time = iso_time(call.started_us)[begin:19].replace("T", " ")
     model = (call.model or "(none)").rpartition("/")[2]
     cost = call.cost_source if call.cost_nanousd is None else money_cell(call.cost_nanousd)

@@ -199,6 +199,10 @@ class ReadOnly(Database):
             with translated(self.path):
                 self.db.execute("ROLLBACK")
 
+    def version(self) -> int:
+        """A number that another program's change of the database makes another one."""
+        return int(self.value("PRAGMA data_version"))
+
     def faults(self, most: int) -> list[str]:
         """What SQLite finds wrong with the database, `most` at most. Reads all of it."""
         found = [fault for (fault,) in self.all(f"PRAGMA integrity_check({most})")]
