@@ -103,13 +103,13 @@ def test_other_keys_that_leave_programs_leave_it_too(
 
 def test_another_size_of_the_terminal_is_drawn_for(watch: Watch, wait_until: Any) -> None:
     wait_until(lambda: watch.has("last calls"), "the calls")
-    fcntl.ioctl(watch.theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 10, 60, 0, 0))
+    fcntl.ioctl(watch.theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 6, 60, 0, 0))
 
     def is_small() -> bool:
         drawn = watch.has("AI usage") and watch.printed.rpartition(b"AI usage")[2]
-        return bool(drawn) and drawn.count(b"\n") == 9 and b"last calls" not in drawn
+        return bool(drawn) and drawn.count(b"\n") == 5 and b"last calls" not in drawn
 
-    wait_until(is_small, "drawn for ten lines, where there is no room for calls")
+    wait_until(is_small, "drawn for six lines, where there is no room for calls")
 
 
 def test_without_a_terminal_it_is_shown_once(desk: Desk) -> None:
