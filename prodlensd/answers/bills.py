@@ -10,10 +10,11 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from typing import Any, Final, NamedTuple
+
+from msgspec import Struct
 
 from prodlensd.model import NANOUSD_PER_USD
 from prodlensd.text import printable
@@ -30,16 +31,15 @@ class Refused(NamedTuple):
     why: str
 
 
-@dataclass(slots=True)
-class Bill:
+class Bill(Struct):
     """What each day costs in nano-dollars. `provider` sends it; None: that is not said.
 
     `is_cut`: the report goes on, on a page that is not in the file.
     """
 
     provider: str | None
-    days: dict[date, int] = field(default_factory=dict)
-    refused: list[Refused] = field(default_factory=list)
+    days: dict[date, int] = {}
+    refused: list[Refused] = []
     is_cut: bool = False
 
     def add(self, place: str, when: object, read: Callable[[Any], Decimal], cost: object) -> None:

@@ -7,9 +7,10 @@ the ledger keeps, so that they turn at the same call. Loads neither DuckDB nor p
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from typing import Any, Final, Literal, NamedTuple
+
+from msgspec import Struct
 
 from prodlensd.answers.periods import span_around
 from prodlensd.ledger import Reader, Spent, Sums
@@ -26,8 +27,7 @@ STATES: Final = (OVER, UNKNOWABLE, WARNING, UNDER)
 _HOUR_US: Final = 3600 * US_PER_S
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
+class Budget(Struct, frozen=True, kw_only=True):
     """So many nano-dollars for each day, week (from Monday) or month of those in its scope.
 
     scope    team, developer, repo, model or host, and the names that fit; None: all calls
@@ -57,8 +57,7 @@ class Budgets(NamedTuple):
 NO_BUDGETS: Final = Budgets()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class Standing(Struct, frozen=True, kw_only=True):
     """A budget in its running period [since_us, until_us), which is called `period`.
 
     expected_nanousd  the cost at its end, if it goes on as in the steps that are over; None: none

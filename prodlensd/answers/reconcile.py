@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final, NamedTuple
+
+from msgspec import Struct
 
 from prodlensd.answers.bills import Bill
 from prodlensd.answers.calls import Calls
@@ -53,8 +54,7 @@ class Day(NamedTuple):
         return self.ledger - (self.billed or 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Reconciled:
+class Reconciled(Struct, frozen=True):
     """All days of the bill, those between that the ledger has, and what concerns all of them."""
 
     days: tuple[Day, ...]

@@ -11,11 +11,11 @@ reader's day are here.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from operator import add
 from typing import Any, Final, NamedTuple
 
 import orjson
+from msgspec import Struct
 
 from prodlensd.ledger.connection import Database, translated
 from prodlensd.ledger.rows import Row, value_of
@@ -141,8 +141,7 @@ class Spent(NamedTuple):
     unknown_calls: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class SpentReader:
+class SpentReader(Struct, frozen=True):
     """What was spent, as fast at any size of ledger. All is to be asked within one moment."""
 
     ledger: Database
@@ -172,8 +171,7 @@ class SpentReader:
         return list(self.ledger.all(_DIFFERENCES, (most,)))
 
 
-@dataclass(frozen=True, slots=True)
-class Sums:
+class Sums(Struct, frozen=True):
     """The sums. `unsummed_calls` are not in them, and there may be more of these."""
 
     ledger: Database

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from prodlensd.ledger.connection import Database
 from prodlensd.ledger.publishing import FailedAttempts
 from prodlensd.ledger.transactions import Writer
 
 
-@dataclass(frozen=True, slots=True)
-class ToldReader:
+class ToldReader(Struct, frozen=True):
     """What was told."""
 
     ledger: Database

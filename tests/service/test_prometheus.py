@@ -79,7 +79,12 @@ def loaded(machine: Any) -> config.Config:
     """A configuration that serves metrics."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    machine.config.write_text(f'[http]\nlisten = "127.0.0.1:{port}"\n')
+    # Whenever it is, at least one of their periods has a whole step behind it, to expect from.
+    budgets = (
+        f'[[budget]]\nname = "{kind} \\"b\\""\n{kind}_usd = 5\n'
+        for kind in ("daily", "weekly", "monthly")
+    )
+    machine.config.write_text(f'[http]\nlisten = "127.0.0.1:{port}"\n{"".join(budgets)}')
     return config.load(machine.config)
 
 
@@ -226,6 +231,8 @@ def test_dashboard_and_alerts_use_only_what_is_exported(ingested: config.Config)
     unseen = {_SUFFIX.sub("", name) for name in exported} - shown
     assert unseen == {
         "prodlensd_accepted_dead_letters",
+        "prodlensd_budget_unknown_calls",
+        "prodlensd_budget_unpriced_calls",
         "prodlensd_build_info",
         "prodlensd_last_snapshot_timestamp_seconds",
         "prodlensd_log_files",

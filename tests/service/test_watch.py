@@ -106,8 +106,8 @@ def test_another_size_of_the_terminal_is_drawn_for(watch: Watch, wait_until: Any
     fcntl.ioctl(watch.theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 6, 60, 0, 0))
 
     def is_small() -> bool:
-        drawn = watch.has("AI usage") and watch.printed.rpartition(b"AI usage")[2]
-        return bool(drawn) and drawn.count(b"\n") == 5 and b"last calls" not in drawn
+        _, title, drawn = watch.printed.rpartition(b"AI usage") if watch.has("") else (b"",) * 3
+        return bool(title) and drawn.count(b"\n") == 5 and b"last calls" not in drawn
 
     wait_until(is_small, "drawn for six lines, where there is no room for calls")
 
