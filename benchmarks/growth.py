@@ -34,4 +34,4 @@ def growth(folder: Path, sizes: Sizes) -> Iterator[Figure]:
     yield Figure(
         "growth: last to first", rates[-1] / rates[0], "", len(rates), of, Budget("≥", 0.85)
     )
-    yield status(home, sizes, rows)
+    yield from status(home, sizes, rows)

@@ -68,7 +68,7 @@ def traces(folder: Path, sizes: Sizes) -> Iterator[Figure]:
         f"{what}: ledger", store_bytes / truth.calls, "B/call", truth.calls, "calls",
         Budget("≤", 250),
     )  # fmt: skip
-    yield status(Home(folder / "process-0"), sizes, truth.calls)
+    yield from status(Home(folder / "process-0"), sizes, truth.calls)
 
 
 def payloads(folder: Path, sizes: Sizes) -> Iterator[Figure]:

@@ -10,9 +10,9 @@ reader's day are here.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from operator import add
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import orjson
 from msgspec import Struct
@@ -240,15 +240,18 @@ class Spending:
         """Adds calls that come late to the sums; with the sign -1 it takes them out again."""
         mark_us = self._ledger.db.execute(_UNTIL).get
         late = [row for row in rows if row[0] < mark_us]
-        sums: dict[tuple[str, str, int], list[Any]] = {}
+        alike: dict[tuple[str, str, int], list[tuple[int, ...]]] = defaultdict(list)
         for started_us, source_id, details, *names, nanousd, tokens_in, cached in map(_FACTS, late):
-            values = [1, nanousd is None, nanousd or 0, tokens_in or 0, cached or 0]
+            values = (1, nanousd is None, nanousd or 0, tokens_in or 0, cached or 0)
+            quarter_us = _quarter(started_us)
             known_as = (self._host(source_id), _team(details), *names)
             for scope, name in zip(SCOPES, known_as, strict=True):
                 if name is not None:
-                    key = (scope, name, _quarter(started_us))
-                    sums[key] = [*map(add, sums.get(key, [0] * len(values)), values)]
-        self._ledger.db.executemany(_ADD, _signed(sums, sign))
+                    alike[scope, name, quarter_us].append(values)
+        added = (
+            (*key, *_signed(map(sum, zip(*of, strict=True)), sign)) for key, of in alike.items()
+        )
+        self._ledger.db.executemany(_ADD, added)
 
     def _host(self, source_id: int) -> str:
         sql = "SELECT host FROM source WHERE source_id = ?"
@@ -260,11 +263,10 @@ def _quarter(at_us: int) -> int:
     return at_us // QUARTER_US * QUARTER_US
 
 
-def _signed(sums: dict[tuple[str, str, int], list[Any]], sign: int) -> Iterable[tuple[Any, ...]]:
-    for key, (calls, unpriced, nanousd, *tokens) in sums.items():
-        cost = sign * nanousd
-        counts = (sign * calls, sign * unpriced, cost >> 32, cost & _LOW)
-        yield (*key, *counts, *(float(sign * each) for each in tokens))
+def _signed(sums: Iterable[int], sign: int) -> tuple[float, ...]:
+    """The columns of `spent` for these sums."""
+    calls, unpriced, nanousd, tokens_in, cached = (sign * each for each in sums)
+    return (calls, unpriced, nanousd >> 32, nanousd & _LOW, float(tokens_in), float(cached))
 
 
 def _team(details: str | None) -> str | None:
