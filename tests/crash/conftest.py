@@ -177,10 +177,18 @@ class Home:
         missing = set(ids) - set(self.query("SELECT price_id FROM price"))
         return [f"calls without their price: {missing}"] if missing else []
 
+    def spent_calls(self) -> int:
+        """How many calls budgets find: those that are added up, and those after the mark."""
+        [summed] = self.query("SELECT coalesce(sum(calls), 0) FROM spent WHERE scope = 'host'")
+        mark = "SELECT until_us FROM spent_until"
+        [after] = self.query(f"SELECT count(*) FROM trace WHERE started_us >= ({mark})")
+        return int(summed + after)
+
     def wrong(self) -> list[str]:
         """What is not as it must be after a clean run: nothing."""
         rows = Counter(self.now())
         faults: dict[str, Any] = {
+            "not added up, or twice": self.spent_calls() ^ rows.total(),
             "missing in the snapshots": rows - self.snapshots(),
             "doubled in the snapshots": self.snapshots() - rows,
         }

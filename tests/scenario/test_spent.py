@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from prodlensd.answers.budgets import OVER, UNDER, UNKNOWABLE, WARNING, Budget, Budgets, standings
-from prodlensd.ledger import Change, Prices, Reader, Selection, Spent
+from prodlensd.ledger import Change, LedgerError, Prices, Reader, Selection, Spent
 from prodlensd.model import US_PER_DAY, US_PER_S, Price, Trace
 from tests.scenario.conftest import World
 
@@ -123,6 +123,24 @@ def test_a_late_line_and_a_richer_record_change_what_was_spent_at_once(world: Wo
     assert spent(world, "team", "core", JANUARY, JANUARY + US_PER_DAY).calls == 1
 
 
+def test_a_call_of_the_last_microsecond_of_a_quarter_counts_there(world: World) -> None:
+    quarter_us = 900 * US_PER_S
+    world.append("a.jsonl", *(call(JANUARY + quarter_us + n, str(n)) for n in (-1, 0)))
+    world.step()
+    for since_us in (JANUARY, JANUARY + quarter_us):
+        assert spent(world, "host", "*", since_us, since_us + quarter_us).calls == 1
+
+
+def test_a_call_stays_on_the_host_where_it_was_read_first(world: World) -> None:
+    world.append("a.jsonl", call(JANUARY, "1", None))
+    world.step()
+    world.store.host = "other"
+    world.append("b.jsonl", call(JANUARY, "1", 2.0), call(JANUARY, "2", 3.0))
+    world.step()
+    found = spent(world, "host", "other", JANUARY, JANUARY + US_PER_DAY)
+    assert (found.calls, found.cost_nanousd) == (1, 3 * 10**9)
+
+
 def test_a_repricing_changes_what_was_spent_at_once(world: World) -> None:
     world.append("a.jsonl", *(call(JANUARY + n, str(n)) for n in range(3)))
     world.step()  # which sums up
@@ -134,6 +152,20 @@ def test_a_repricing_changes_what_was_spent_at_once(world: World) -> None:
     world.check()
     found = spent(world, "host", "*", JANUARY, JANUARY + US_PER_DAY)
     assert (found.calls, found.cost_nanousd) == (3, 10**9 + 14)
+
+
+@pytest.mark.parametrize("statement", ["INSERT INTO spent", "UPDATE spent_until"])
+def test_what_fails_while_it_is_summed_up_leaves_no_half(world: World, statement: str) -> None:
+    world.append("a.jsonl", *(call(JANUARY + n * HOUR, str(n)) for n in range(3)))
+    world.settle()
+    world.store.db.exec_trace = lambda _cursor, sql, _values: statement not in sql
+    with pytest.raises(LedgerError):
+        world.store.spending.sum_up(JANUARY + US_PER_DAY)
+    world.store.db.exec_trace = None
+    assert world.query("SELECT count(*) FROM spent") == [0]
+    sum_up(world, JANUARY + US_PER_DAY)
+    world.check()
+    assert spent(world, "host", "*", JANUARY, JANUARY + US_PER_DAY).calls == 3
 
 
 def test_pruned_calls_stay_in_what_was_spent(world: World, tmp_path: Path) -> None:
