@@ -126,7 +126,8 @@ def test_a_late_line_and_a_richer_record_change_what_was_spent_at_once(world: Wo
 def test_a_call_of_the_last_microsecond_of_a_quarter_counts_there(world: World) -> None:
     quarter_us = 900 * US_PER_S
     world.append("a.jsonl", *(call(JANUARY + quarter_us + n, str(n)) for n in (-1, 0)))
-    world.step()
+    world.settle()
+    sum_up(world, JANUARY + quarter_us)
     for since_us in (JANUARY, JANUARY + quarter_us):
         assert spent(world, "host", "*", since_us, since_us + quarter_us).calls == 1
 
