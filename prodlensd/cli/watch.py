@@ -29,8 +29,10 @@ from prodlensd.moments import now_us
 from prodlensd.text import Row
 
 _LOOK_EVERY_S: Final = 0.25
-#: Drawing anew takes this part of the time, at most: it asks all calls of two months.
-_SHARE: Final = 0.2
+#: Drawing anew asks all calls of two months: so many times as long it then waits, but no longer
+#: than that.
+_PAUSES: Final = 4
+_LONGEST_PAUSE_S: Final = 5.0
 _MOST_CALLS: Final = 50
 #: From here on a time shows in a list: without its year.
 _BEGIN: Final = len("2026-")
@@ -70,19 +72,20 @@ def _watch(config: Config, zone: tzinfo) -> None:
         redirect_stdout=False,
         redirect_stderr=False,
     )
-    shown: tuple[object, ...] = ()
+    shown: tuple[os.terminal_size, int, int] | None = None
     next_s = 0.0
     with reading(config) as reader, _single_keys(), live:
         while not _LEAVE & set(_pressed(_LOOK_EVERY_S if shown else 0.0)):
             size = shutil.get_terminal_size()
-            now = reader.version(), size, int(time.time()) // 60
-            if now == shown or time.monotonic() < next_s:
+            now = size, reader.version(), int(time.time()) // 60
+            is_resized = shown is None or size != shown[0]
+            if now == shown or (not is_resized and time.monotonic() < next_s):
                 continue
             shown, began_s = now, time.monotonic()
             view = _view(config, zone, _MOST_CALLS).splitlines()[: size.lines - 1]
             live.update(Text.from_ansi("\n".join(view), no_wrap=True), refresh=True)
             ended_s = time.monotonic()
-            next_s = ended_s + (ended_s - began_s) * (1 / _SHARE - 1)
+            next_s = ended_s + min((ended_s - began_s) * _PAUSES, _LONGEST_PAUSE_S)
 
 
 def _view(config: Config, zone: tzinfo, most: int) -> str:

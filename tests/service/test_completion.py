@@ -204,5 +204,5 @@ def test_commands_are_offered_without_loading_them(monkeypatch: pytest.MonkeyPat
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=100, check=True
     )
     lines = done.stdout.splitlines()
-    assert ["report", "reprice"] == [lines[1], lines[4]]
+    assert ["report", "reconcile", "reprice"] == [lines[1], lines[4], lines[7]]
     assert "prodlensd.cli.streams prodlensd.cli.typed" == lines[-1]
