@@ -49,7 +49,7 @@ NAMES: Final = frozenset(
 )
 RETURNS: Final = frozenset(
     (
-        *("_advice", "_delete", "_explain", "_fault", "_no_such", "_nothing", "_unwatched", "_why"),
+        *("_advice", "_delete", "explain", "_fault", "_no_such", "_nothing", "_unwatched", "_why"),
         *("_why_down", "did_you_mean", "none_of", "state"),
     )
 )

@@ -17,7 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prodlensd import config
-from prodlensd.config import Config, ConfigError, Fallback, PriceOverride, Settings, _Table, load
+from prodlensd.config import Config, ConfigError, Fallback, PriceOverride, Settings, load
+from prodlensd.config.settings import _Table
 
 REPOSITORY = Path(__file__).parents[2]
 

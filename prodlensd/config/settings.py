@@ -1,4 +1,4 @@
-"""One TOML file → one frozen `Config`, or one `ConfigError` that names the key and its meaning.
+"""The tables and keys that a configuration file may have.
 
 To add a key: one field below (type, limits, default) and one line in config.example.toml. The
 comment on that line is the key's meaning, for `prodlensd init` and for every error about the key.
@@ -6,26 +6,14 @@ comment on that line is the key's meaning, for `prodlensd init` and for every er
 
 from __future__ import annotations
 
-import json
-import os
-import re
-import socket
-import sys
-import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, get_args
+from typing import Annotated, Final, Literal
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 from msgspec import Meta
-
-from prodlensd.access import refusal
-from prodlensd.model import OperationalError
-from prodlensd.text import did_you_mean
-
-SYSTEM_FILE: Final = Path("/etc/prodlensd/config.toml")
 
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Days = Annotated[int, Meta(ge=0, le=36_500)]
@@ -56,10 +44,6 @@ _PUBLISH_OPTIONS = {
     "s3": ("region", "endpoint_override", "scheme", "tls_ca_file_path", "tls_verify_certificates"),
     "gs": ("endpoint_override", "scheme", "project_id", "retry_limit_seconds"),
 }
-
-
-class ConfigError(OperationalError, ValueError):
-    """The configuration cannot be used; the message, for people, names the file and the key."""
 
 
 class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -273,180 +257,3 @@ class Config(Settings, frozen=True, kw_only=True):
     """In force: `host` has a name, paths are absolute, `path` is the file read or None."""
 
     path: Path | None
-
-
-def load(path: Path | None = None, *, env: Mapping[str, str] = os.environ) -> Config:
-    """The configuration in `path`, $PRODLENSD_CONFIG, the user's or the system's file, or none.
-
-    Raises ConfigError, also when a file named by one of the first two is missing.
-    """
-    if named := path or env.get("PRODLENSD_CONFIG"):
-        file = _absolute(str(named), Path(), env)
-        if (tree := _read(file)) is None:
-            raise ConfigError(f"{file}: no such file")
-        return build(tree, file, env)
-    for file in (user_file(env), SYSTEM_FILE):
-        if (tree := _read(file)) is not None:
-            return build(tree, file, env)
-    return build({}, None, env)
-
-
-def user_file(env: Mapping[str, str] = os.environ) -> Path:
-    """Where the user's configuration belongs, whether or not it is there."""
-    home = env.get("PRODLENSD_HOME") or f"{env.get('XDG_CONFIG_HOME') or '~/.config'}/prodlensd"
-    return _absolute(home, Path(), env) / "config.toml"
-
-
-def example() -> str:
-    """A configuration file with every key, its default and its meaning."""
-    return Path(__file__).with_name("config.example.toml").read_text(encoding="utf-8")
-
-
-def keys() -> dict[str, str]:
-    """Every dotted key and its meaning."""
-    table, meanings = "", {}
-    for line in example().splitlines():
-        if header := re.match(r"#?\[+([\w.]+)\]", line):
-            table = f"{header[1]}."
-        elif entry := re.match(r"#?(\w+) = .*?  # (.*)", line):
-            meanings[table + entry[1]] = entry[2]
-    return meanings
-
-
-def build(tree: dict[str, Any], file: Path | None, env: Mapping[str, str]) -> Config:
-    """The configuration that `tree`, the content of `file`, asks for. Raises ConfigError."""
-    home = _absolute(env.get("PRODLENSD_HOME") or "~/.local/share/prodlensd", Path(), env)
-    tree = dict(tree)
-    for table, key, default in (
-        ("logs", "directories", [str(home / "logs")]),
-        ("store", "path", str(home / "prodlens.db")),
-        ("parquet", "directory", str(home / "parquet")),
-    ):
-        if isinstance(given := tree.get(table, {}), dict):
-            tree[table] = {key: default} | given
-    pricing = tree.get("pricing")
-    if isinstance(pricing, dict) and pricing.get("litellm_prices") == "":
-        tree["pricing"] = {k: value for k, value in pricing.items() if k != "litellm_prices"}
-    base = file.parent if file else Path()
-
-    def to_path(_kind: type, value: object) -> Path:
-        return _absolute(value, base, env)
-
-    try:
-        # In a list, so that every message of msgspec's ends in a place: $[0] is the file.
-        settings = msgspec.convert([tree], tuple[Settings], dec_hook=to_path)[0]
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{file}: {_explain(str(error), tree)}") from None
-    if (prices := settings.pricing.litellm_prices) is not None and not prices.is_file():
-        raise ConfigError(f"{file}: pricing.litellm_prices: no such file: {prices}")
-    values = msgspec.structs.asdict(settings)
-    # One ledger has one path, whatever links lead to it: its lock and its -wal lie beside the file.
-    # In the place of one that is yet to be made a link leads nowhere: it is replaced.
-    real = Path(os.path.realpath(settings.store.path.parent)) / settings.store.path.name
-    if os.path.exists(real):  # noqa: PTH110 - Path's own raises where a folder is closed to us
-        real = Path(os.path.realpath(real))
-    try:
-        os.fsencode(real).decode()
-    except UnicodeDecodeError:
-        where = f"{file}: " if file else ""
-        raise ConfigError(f"{where}store.path: SQLite needs a path in UTF-8, not {real}") from None
-    values["store"] = msgspec.structs.replace(settings.store, path=real)
-    return Config(**values | {"host": settings.host or _host_name(), "path": file})
-
-
-def check_address(url: str) -> None:
-    """Raises ValueError unless this could be the `publish.url` of a host."""
-    try:
-        build({"publish": {"url": url or "-"}}, None, {})
-    except ConfigError as error:
-        raise ValueError(str(error).partition("publish.url: ")[2]) from None
-
-
-def _read(file: Path) -> dict[str, Any] | None:
-    """The content of the file; None when there is none."""
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        raise ConfigError(f"{file}: cannot be read: {refusal(file, error)}") from error
-    except (ValueError, RecursionError) as error:  # bad syntax, with line and column; not UTF-8
-        raise ConfigError(f"{file}: not valid TOML: {error}") from error
-
-
-def _absolute(text: object, base: Path, env: Mapping[str, str]) -> Path:
-    """The path meant by `text`, seen from `base`. Raises ConfigError."""
-    if not isinstance(text, str) or not text or "\0" in text:
-        raise ConfigError("Expected a path")
-    if text.partition("/")[0] == "~":
-        text = (env.get("HOME") or "~") + text[1:]
-    if (expanded := os.path.expanduser(text)).startswith("~"):  # noqa: PTH111 - Path's own raises
-        raise ConfigError(f"Expected a path whose ~ is a known home folder, got {text}")
-    path = (base / expanded).absolute()
-    try:
-        os.fsencode(path)
-    except UnicodeEncodeError:
-        encoding = sys.getfilesystemencoding()
-        raise ConfigError(f"Expected a path that can be named in {encoding}, got {text}") from None
-    return path
-
-
-def _host_name() -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", socket.gethostname()).lstrip("._-")[:200] or "localhost"
-
-
-def _explain(verdict: str, tree: dict[str, Any]) -> str:
-    """The verdict of msgspec in words of the file. Tests pin the phrases that this relies on."""
-    fault, _, place = verdict.rpartition(" - at `$[0]")
-    key = place.strip("`.")
-    found: Any = tree
-    for step in re.findall(r"\w+", key):
-        found = found[int(step) if step.isdigit() else step]
-    if field := re.fullmatch(r"(?s)Object (contains|missing) \w+ field `(.*)`", fault):
-        key = f"{key}.{field[2]}".strip(".")
-        if field[1] == "contains":
-            return f"unknown key {key!r}{_suggestion(_general(key))}"
-        problem = "missing"
-    elif isinstance(found, dict) and ": " in fault:  # from a __post_init__ above
-        name, _, problem = fault.partition(": ")
-        key = f"{key}.{name}".lstrip(".")
-    else:
-        words = re.sub(r"`str` matching regex .\(\?#|\)\\.*|, got .*| \| null|`", "", fault)
-        words = words.replace("object", "table").replace("array", "list")
-        meant = ""
-        if words.startswith("Invalid enum "):
-            choices = [*map(json.dumps, _choices(_general(key)))]
-            words = f"Expected {', '.join(choices[:-1])} or {choices[-1]}"
-            meant = did_you_mean(_shown(found), choices)
-        problem = f"{words[0].lower()}{words[1:]}, found {_shown(found)}{meant}"
-    meaning = keys().get(_general(key))
-    return f"{key}: {problem}" + (f" ({meaning})" if meaning else "")
-
-
-def _general(key: str) -> str:
-    """The key without the numbers of entries in lists."""
-    return re.sub(r"\[\d+\]", "", key)
-
-
-def _choices(key: str) -> tuple[str, ...]:
-    """The words of which a key has one."""
-    kind: Any = Settings
-    for step in key.split("."):
-        fields = msgspec.structs.fields(kind)
-        [kind] = [field.type for field in fields if field.encode_name == step]
-    return get_args(kind)
-
-
-def _suggestion(key: str) -> str:
-    tables = {known.rpartition(".")[0] for known in keys()} - {""}
-    same_depth = (table for table in tables if table.count(".") == key.count("."))
-    return did_you_mean(key, [*keys(), *same_depth], most=1, shown=repr)
-
-
-def _shown(value: object) -> str:
-    """A value much as the file wrote it, cut short, and without what may be a password."""
-    try:
-        text = json.dumps(value, default=str, ensure_ascii=False)
-        return f"{re.sub('://[^/]*@', '://…@', text):.60}"
-    except ValueError:  # an integer of thousands of digits
-        return "a number too long to show"
