@@ -13,12 +13,13 @@ from prodlensd.answers.overview import Overview, Stretch
 from prodlensd.answers.periods import local_time
 from prodlensd.answers.questions import NONE
 from prodlensd.answers.report import Figures, Group
+from prodlensd.answers.wording import cost
 from prodlensd.app import overview as overviews
 from prodlensd.app.overview import Seen
 from prodlensd.app.zone import time_zone
 from prodlensd.cli import errors_end_it, load_config, say_behind
 from prodlensd.cli.budget import table as budget_table
-from prodlensd.cli.report_columns import COLUMNS, cost
+from prodlensd.cli.report_columns import COLUMNS
 from prodlensd.cli.tables import NAME_CELLS, drawn
 from prodlensd.moments import now_us
 from prodlensd.text import Cell, Column, counted, money, percent, printable

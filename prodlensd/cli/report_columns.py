@@ -6,16 +6,15 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from prodlensd.answers.report import Figures
+from prodlensd.answers.wording import cost, has_cost, short_cost
 from prodlensd.text import (
     Both,
     Cell,
     count_cell,
     latency_cell,
-    money,
     money_cell,
     none_of,
     percent,
-    short_money,
 )
 
 
@@ -40,35 +39,16 @@ def _time(ms: float | None) -> Cell:
     return "-" if ms is None else latency_cell(ms)
 
 
-def cost(figures: Figures) -> str:
-    """The cost, which never looks complete where a call's price is not known."""
-    return _cost(figures, money)
-
-
-def _cost(figures: Figures, text: Callable[[int], str], parts: int = 1) -> str:
-    unpriced = figures.unpriced_calls
-    if not _is_known(figures):
-        return "unpriced" if unpriced else "-"
-    return ("≥ " if unpriced else "") + text((figures.cost_nanousd or 0) // parts)
-
-
-def _is_known(figures: Figures) -> bool:
-    """Whether some call has a price; what sends no bill says nothing of those that do."""
-    unpriced = figures.unpriced_calls
-    all_unpriced = unpriced > 0 and unpriced == figures.billed_calls
-    return figures.cost_nanousd is not None and not all_unpriced
-
-
 def _money(nanousd: int | None) -> Cell:
     return "-" if nanousd is None else money_cell(nanousd)
 
 
 def _each(figures: Figures, count: int | None) -> Cell:
-    return _cost(figures, money, count) if count else "-"
+    return cost(figures, count) if count else "-"
 
 
 def _share(figures: Figures, total: Figures) -> Cell:
-    known = _is_known(figures)
+    known = has_cost(figures)
     return percent(figures.cost_nanousd or 0, total.cost_nanousd or 0) if known else "-"
 
 
@@ -85,7 +65,7 @@ COLUMNS: Final[dict[str, Shown]] = {
         "cached", lambda one, _: percent(one.cache_read_tokens or 0, one.tokens_in or 0), keep=4
     ),
     "output": Shown("output", lambda one, _: _count(one.tokens_out), keep=5),
-    "cost": Shown("cost", lambda one, _: Both(_cost(one, money), _cost(one, short_money))),
+    "cost": Shown("cost", lambda one, _: Both(cost(one), short_cost(one))),
     "share": Shown("share", _share, keep=2),
     "bar": Shown("", lambda *_: 0.0, keep=1),  # its length is for the table to say
     "requests": Shown("requests", lambda one, _: _count(one.requests), ("requests",), 3),

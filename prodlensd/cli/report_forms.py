@@ -6,7 +6,6 @@ import csv
 import io
 import textwrap
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
@@ -17,9 +16,10 @@ from prodlensd.answers.forecast import Forecast
 from prodlensd.answers.periods import Period, local_time
 from prodlensd.answers.questions import NONE, WITH_VIA
 from prodlensd.answers.report import Figures, Group, Report
+from prodlensd.answers.wording import change, cost, days_of, has_claims
 from prodlensd.app.report import Asked
 from prodlensd.cli import as_json
-from prodlensd.cli.report_columns import COLUMNS, cost
+from prodlensd.cli.report_columns import COLUMNS
 from prodlensd.cli.tables import NAME_CELLS
 from prodlensd.model import NANOUSD_PER_USD
 from prodlensd.moments import iso_time
@@ -42,8 +42,6 @@ _KINDS: Final = {
     if field.name not in _BY_KIND
 } | {"cost_usd": Decimal}
 _FIGURES: Final[dict[str, type]] = {name: _KINDS[name] for name in [*_FIRST, *_KINDS]}
-#: Ways in which a name is only claimed.
-_CLAIMS: Final = frozenset({"header", "metadata", "user_id", "body", "span"})
 
 
 # For programs -------------------------------------------------------------------------------------
@@ -165,7 +163,7 @@ def table(answer: Asked, columns: Sequence[str], *, width: int | None, wide: boo
                 Column(of.title, "bar" if name == "bar" else "right", of.keep)
                 for name, of in zip(columns, shown, strict=True)
             ),
-            *([Column("via", keep=1)] if _has_claims(found) else []),
+            *([Column("via", keep=1)] if has_claims(found) else []),
         ],
         list(_lines(answer, columns)),
         width=width,
@@ -182,15 +180,10 @@ def _is_nested(found: Report) -> bool:
     return found.firsts is not None
 
 
-def _has_claims(found: Report) -> bool:
-    ways = (way for group in found.groups for via in group.via for way in via)
-    return any(way in _CLAIMS for way in ways)
-
-
 def _lines(answer: Asked, columns: Sequence[str]) -> Iterator[Row]:
     """Groups, below a subtotal where there are two names; the rest, and the total."""
     found = answer.found
-    has_claims = _has_claims(found)
+    shows_via = has_claims(found)
     shown = [*(found.firsts or {}).values(), *(group.figures for group in found.groups)]
     dearest = max((figures.cost_nanousd or 0 for figures in shown), default=0)
 
@@ -204,7 +197,7 @@ def _lines(answer: Asked, columns: Sequence[str]) -> Iterator[Row]:
             else COLUMNS[column].cell(figures, found.total)
             for column in columns
         ]
-        return Row([name, *cells, *([via] if has_claims else [])], indent, is_total)
+        return Row([name, *cells, *([via] if shows_via else [])], indent, is_total)
 
     first: object = None
     for number, group in enumerate(found.groups):
@@ -248,7 +241,7 @@ def _summary(answer: Asked, width: int | None) -> str:
     """What it is of: the time, the cost, what has no price, and what more was asked."""
     found = answer.found
     total = found.total
-    said = [_span(answer), cost(total)]
+    said = [days_of(found.period, found.ledger), cost(total)]
     if total.unpriced_calls:
         calls = counted(total.unpriced_calls, "call")
         has = "has" if total.unpriced_calls == 1 else "have"
@@ -285,17 +278,10 @@ def _change(before: Report, now: Report) -> list[str]:
     shares = [percent(of.cache_read_tokens or 0, of.tokens_in or 0) for of in (was, new)]
     return [
         f"before ({since} until {until}): {cost(was)}, {counted(was.calls, 'call')}",
-        f"cost {_by(was.cost_nanousd, new.cost_nanousd)}",
-        f"calls {_by(was.calls, new.calls)}",
+        f"cost {change(was.cost_nanousd, new.cost_nanousd)}",
+        f"calls {change(was.calls, new.calls)}",
         f"cached {shares[0]} → {shares[1]}",
     ]
-
-
-def _by(before: int | None, now: int | None) -> str:
-    if not before or now is None:
-        return "new" if now else "-"
-    share = 100 * (now - before) / before
-    return f"{share:+,.1f} %"
 
 
 def _expected(forecast: Forecast) -> str:
@@ -328,19 +314,3 @@ def _moments(period: Period) -> str:
         return f"since {since}, time zone {period.zone}"
     until = f"{local_time(period.until_us, period.zone):%Y-%m-%d %H:%M}"
     return f"from {since} until {until}, time zone {period.zone}"
-
-
-def _span(answer: Asked) -> str:
-    """The days of the period, as far as there are calls: 27 Oct – 26 Nov 2026 (31 days, UTC)."""
-    period, extent = answer.found.period, answer.found.ledger or (0, 0)
-    last_us = extent[1] if period.until_us is None else period.until_us - 1
-    first = local_time(max(period.since_us, extent[0]), period.zone)
-    last = local_time(max(min(last_us, extent[1]), period.since_us), period.zone)
-    days = (last.date() - first.date()) / timedelta(days=1) + 1
-    shown = _day(last) if first.date() == last.date() else f"{_day(first, last)} – {_day(last)}"  # noqa: RUF001
-    return f"{shown} ({counted(max(1, round(days)), 'day')}, {period.zone})"
-
-
-def _day(day: datetime, other: datetime | None = None) -> str:
-    year = "" if other is not None and other.year == day.year else f" {day:%Y}"
-    return f"{day.day} {day:%b}{year}"

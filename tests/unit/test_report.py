@@ -21,8 +21,9 @@ from prodlensd.answers.periods import Period, read_period, span_around
 from prodlensd.answers.questions import Question, read_by
 from prodlensd.answers.report import Figures, Group, Report, SourceCost
 from prodlensd.answers.report import _ordered as ordered
+from prodlensd.answers.wording import cost
 from prodlensd.app.report import Asked
-from prodlensd.cli.report_columns import COLUMNS, DEFAULT, cost, read_columns
+from prodlensd.cli.report_columns import COLUMNS, DEFAULT, read_columns
 from prodlensd.cli.report_forms import (
     csv_of,
     in_csv,
