@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import subprocess
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing, suppress
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from prodlensd.access import refusal
 from prodlensd.app import due
 from prodlensd.app.books import Books, fingerprint
 from prodlensd.app.following import follow, own_files
-from prodlensd.app.metrics import http_server
+from prodlensd.app.http import http_server
 from prodlensd.app.once import Pass
 from prodlensd.config import Config, ConfigError, build, load
 from prodlensd.daemon import BEAT_INTERVAL_S, Daemon, Job, Notifier, Pace, configure_log, log_outlet
@@ -150,9 +151,10 @@ def _run(
         prices = Prices(ledger, now_us)
         patience_s = _BOOK_PATIENCE_S if once is None else HUNG_S
         books = stack.enter_context(Books(config.pricing, prices, patience_s))
+        rests = [books.rest]
         if once is None:
             stack.enter_context(bell)
-            stack.enter_context(http_server(config, log))
+            rests.append(stack.enter_context(http_server(config, live.path, log)))
             with suppress(OSError, MemoryError):  # they are started again when they are asked
                 books.start()
         jobs = _jobs(live, ledger, prices)
@@ -173,7 +175,7 @@ def _run(
                 job_interval_s=config.parquet.interval_s,
             ),
             jobs=jobs,
-            on_idle=books.rest,
+            on_idle=partial(_rest, rests),
             notifier=notifier,
             lost_messages=lambda: log_outlet.unreported,
             now=now_us,
@@ -183,6 +185,11 @@ def _run(
             return False
         books.warm_up()
         return daemon.run(live.has_changed)
+
+
+def _rest(rests: Sequence[Callable[[], None]]) -> None:
+    for rest in rests:
+        rest()
 
 
 def _run_once(daemon: Daemon, signals: Signals, jobs: _Jobs, once: Pass) -> None:

@@ -62,6 +62,8 @@ GROUPS: Final = {
     },
 }
 COMMANDS: Final = {name: line for lines in GROUPS.values() for name, line in lines.items()}
+#: What only the daemon calls.
+_INTERNAL: Final = ("page",)
 
 
 def module_of(name: str) -> str:
@@ -80,7 +82,7 @@ class _Commands(Group):
         return list(COMMANDS)
 
     def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
+        if cmd_name not in COMMANDS and cmd_name not in _INTERNAL:
             return None
         command = import_module(module_of(cmd_name)).command
         return command if isinstance(command, click.Command) else None

@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
+from click.core import ParameterSource
 
-from prodlensd.answers.periods import previous, read_period
+from prodlensd.answers.periods import Period, previous, read_period
 from prodlensd.answers.questions import (
     ALL_FIGURES,
     BY,
     FILTERS,
     SORTS,
+    Filter,
     Question,
     read_by,
 )
@@ -34,14 +36,18 @@ from prodlensd.cli import (
 from prodlensd.cli.report_columns import COLUMNS, read_columns
 from prodlensd.cli.report_forms import csv_of, in_json, markdown, rows_of, table
 from prodlensd.cli.typed import Choice
+from prodlensd.config import Config
 from prodlensd.durable import replacing
 from prodlensd.moments import now_us
 from prodlensd.text import printable
 
 _MAX_TOP: Final = 10**9
-_FORMATS: Final = ("table", "json", "csv", "md", "parquet")
+_FORMATS: Final = ("table", "json", "csv", "md", "html", "parquet")
 #: Those that have all figures.
 _FOR_PROGRAMS: Final = ("json", "csv", "parquet")
+#: What says nothing to a page, which has tables and columns of its own.
+_OF_TABLES: Final = ("by", "columns", "sort", "wide")
+_TOP_OF_PAGE: Final = 10
 #: What other programs call such a report.
 _UNITS: Final = {"hourly": "hour", "daily": "day", "weekly": "week", "monthly": "month"}
 
@@ -146,7 +152,7 @@ def _option_of(word: str) -> str:
     "form",
     type=Choice(_FORMATS),
     default="table",
-    help="A table (default) or Markdown for people, JSON, CSV or Parquet for programs.",
+    help="For people a table (default), Markdown or a page; JSON, CSV or Parquet for programs.",
 )
 @click.option("--json", "form", flag_value="json", help="The same as --format json.")
 @click.option(
@@ -218,6 +224,10 @@ def command(  # noqa: PLR0913, PLR0917 - an option each
         raise click.UsageError("--compare: nothing can have been before that time")
     filters = tuple((name, patterns[name]) for name in FILTERS if patterns[name])
     wanted = {figure for name in shown for figure in COLUMNS[name].figures}
+    if form == "html":
+        with errors_end_it():
+            _write(_page(config, period, filters, url, output), output)
+        return
     question = Question(
         by=names,
         period=period,
@@ -240,12 +250,7 @@ def command(  # noqa: PLR0913, PLR0917 - an option each
             return
         is_terminal = output is None and sys.stdout.isatty()
         width = shutil.get_terminal_size().columns if is_terminal else None
-        text = _text(answer, form, shown, width=width, wide=wide)
-        if output is None:
-            click.echo(text, nl=False)
-        else:
-            with replacing(output) as file:
-                file.write(text.encode())
+        _write(_text(answer, form, shown, width=width, wide=wide), output)
     for unknown in answer.unknown:
         meant = f"; did you mean {', '.join(unknown.meant)}?" if unknown.meant else ""
         fault = f"--{unknown.filter} {unknown.value}: no call has this {unknown.filter}"
@@ -265,3 +270,37 @@ def _text(
     if form == "md":
         return markdown(answer, columns)
     return table(answer, columns, width=width, wide=wide)
+
+
+def _write(text: str, output: Path | None) -> None:
+    """Writes it to the file, whole or not at all, or to stdout. Raises OSError."""
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    with replacing(output) as file:
+        file.write(text.encode())
+
+
+def _page(
+    config: Config,
+    period: Period,
+    filters: tuple[Filter, ...],
+    url: str | None,
+    output: Path | None,
+) -> str:
+    """The page as HTML. Raises UsageError for an option that has no meaning there."""
+    from prodlensd.app import page  # noqa: PLC0415 - tables need none of it
+
+    given = {
+        name
+        for name in click.get_current_context().params
+        if click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
+    if meaningless := [name for name in _OF_TABLES if name in given]:
+        raise click.UsageError(
+            f"--format html has tables of its own, without --{meaningless[0]}: leave that out"
+        )
+    if output is None and sys.stdout.isatty():
+        raise click.UsageError("--format html needs a file: -o FILE")
+    top = click.get_current_context().params["top"] if "top" in given else _TOP_OF_PAGE
+    return page.file(config, period, filters, now_us(), url=url, top=top)

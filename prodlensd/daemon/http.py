@@ -1,4 +1,4 @@
-"""Read-only pages over HTTP, for monitors on this machine.
+"""Read-only pages over HTTP, for monitors and browsers on this machine.
 
 The server itself (see `http_server`) is loaded only when there is something to serve.
 """
@@ -19,10 +19,11 @@ class Answer(NamedTuple):
     body: bytes
     content_type: str = "text/plain; charset=utf-8"
     status: HTTPStatus = HTTPStatus.OK
+    headers: tuple[tuple[str, str], ...] = ()
 
 
-#: The page at each path.
-Routes = Mapping[str, Callable[[], Answer]]
+#: The page at each path, by what its address has behind the question mark.
+Routes = Mapping[str, Callable[[str], Answer]]
 
 
 @contextmanager

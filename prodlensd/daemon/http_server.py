@@ -1,11 +1,12 @@
 """The HTTP server behind `http`: the standard library's, held to few clients and little patience.
 
 At most 16 clients are served at once, each by a thread and with one answer. A client gets five
-seconds for its request and as long to take the answer; while all 16 places are taken, one that asks
-nothing loses its place after one second.
+seconds for its request and as long to take the answer, however long that took to make; while all 16
+places are taken, one that asks nothing loses its place after one second.
 
 A website can make a browser ask here: its owner points a name of theirs to this machine and reads
-the answer (DNS rebinding). So only a Host that cannot be theirs is answered.
+the answer (DNS rebinding). So only a Host that cannot be theirs is answered. Nor may another site
+have its visitors' browsers load a page of ours as a part of its own.
 """
 
 from __future__ import annotations
@@ -45,10 +46,13 @@ _EVERYWHERE: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with,
 
 
 class _Client(Struct):
-    """When it got its place or its answer was begun, and whether the server waits for it."""
+    """Since when the client is waited for: for its request, to take its answer, or to close.
 
-    since_s: float
-    is_awaited: bool = True
+    `since_s` is None while its answer is being made. `is_brief`: its place may be another's soon.
+    """
+
+    since_s: float | None
+    is_brief: bool = True
 
 
 class Server(ThreadingMixIn, TCPServer):
@@ -98,8 +102,9 @@ class Server(ThreadingMixIn, TCPServer):
         with self._lock:
             is_full = len(self._clients) >= _MAX_CLIENTS
             for request, client in self._clients.items():
-                is_brief = is_full and client.is_awaited
-                if now_s - client.since_s >= (_PATIENCE_WHEN_FULL_S if is_brief else _PATIENCE_S):
+                is_brief = is_full and client.is_brief
+                patience_s = _PATIENCE_WHEN_FULL_S if is_brief else _PATIENCE_S
+                if client.since_s is not None and now_s - client.since_s >= patience_s:
                     _cut_off(request)
 
     def get_request(self) -> tuple[socket.socket, object]:
@@ -116,14 +121,19 @@ class Server(ThreadingMixIn, TCPServer):
         return client, address
 
     def begin_answer(self, client: socket.socket) -> None:
+        """Notes that the client waits for us, not we for it."""
+        with self._lock:
+            self._clients[client] = _Client(None, is_brief=False)
+
+    def give_answer(self, client: socket.socket) -> None:
         """Gives the client its time to take the answer."""
         with self._lock:
-            self._clients[client] = _Client(time.monotonic(), is_awaited=False)
+            self._clients[client] = _Client(time.monotonic(), is_brief=False)
 
     def await_end(self, client: socket.socket) -> None:
         """Notes that the client has its answer, and need only close."""
         with self._lock:
-            self._clients[client].is_awaited = True
+            self._clients[client] = _Client(self._clients[client].since_s or time.monotonic())
 
     def forget(self, client: object) -> None:
         """Frees the client's place. To be called before its socket is closed.
@@ -153,6 +163,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     server: Server
     raw_requestline: bytes
+    query = ""
     protocol_version = "HTTP/1.1"
     default_request_version = request_version = protocol_version
 
@@ -177,7 +188,8 @@ class _Handler(BaseHTTPRequestHandler):
         if request_line is None:
             self.send_error(HTTPStatus.BAD_REQUEST)
         elif super().parse_request():
-            self.path = request_line[1].decode("latin-1").partition("?")[0]
+            target = request_line[1].decode(errors="replace")
+            self.path, _, self.query = target.partition("?")
             hosts = self.headers.get_all("Host", ())
             name = _without_port(hosts[0]) if len(hosts) == 1 else None
             if name is None:
@@ -186,9 +198,16 @@ class _Handler(BaseHTTPRequestHandler):
                 self.send_error(HTTPStatus.FORBIDDEN)
             elif self.command not in {"GET", "HEAD"}:
                 self.send_error(HTTPStatus.METHOD_NOT_ALLOWED)
+            elif self._is_for_another_site():
+                self.send_error(HTTPStatus.FORBIDDEN)
             else:
                 return True
         return False
+
+    def _is_for_another_site(self) -> bool:
+        """Whether a browser asks because of another site, and not to go here."""
+        is_foreign = self.headers.get("Sec-Fetch-Site") == "cross-site"
+        return is_foreign and self.headers.get("Sec-Fetch-Dest") != "document"
 
     def do_GET(self) -> None:
         """Answers with the page at the path."""
@@ -197,7 +216,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(HTTPStatus.NOT_FOUND)
             return
         try:
-            answer = page()
+            answer = page(self.query)
         except Exception:  # noqa: BLE001 - a page that fails must not end the others
             structlog.get_logger().exception("cannot answer", path=self.path)
             self.send_error(HTTPStatus.INTERNAL_SERVER_ERROR)
@@ -213,6 +232,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(Answer(f"{status.phrase}\n".encode(), status=status))
 
     def _send(self, answer: Answer) -> None:
+        self.server.give_answer(self.connection)
         self.send_response_only(answer.status)
         for name, value in (
             ("Date", self.date_time_string()),
@@ -221,6 +241,7 @@ class _Handler(BaseHTTPRequestHandler):
             ("Cache-Control", "no-store"),
             ("X-Content-Type-Options", "nosniff"),
             ("Connection", "close"),
+            *answer.headers,
         ):
             self.send_header(name, value)
         if answer.status is HTTPStatus.METHOD_NOT_ALLOWED:

@@ -50,7 +50,7 @@ NAMES: Final = frozenset(
 RETURNS: Final = frozenset(
     (
         *("_advice", "_delete", "explain", "_fault", "_no_such", "_nothing", "_unwatched", "_why"),
-        *("_why_down", "did_you_mean", "none_of", "state"),
+        *("_why_down", "did_you_mean", "none_of", "state", "what_is_missing"),
     )
 )
 CONSTANTS: Final = frozenset(

@@ -20,7 +20,7 @@ import structlog
 from prometheus_client.parser import text_string_to_metric_families
 
 from prodlensd import config
-from prodlensd.app.metrics import http_server
+from prodlensd.app.http import http_server
 from prodlensd.daemon import http_server as server
 from prodlensd.daemon.http import Answer, serving
 
@@ -28,15 +28,15 @@ PAGE = b"a page\n"
 _PATIENCE_S = 60
 
 
-def fail() -> Answer:
+def fail(_query: str) -> Answer:
     raise RuntimeError("a bug in a page")
 
 
 ROUTES = {
-    "/page": lambda: Answer(PAGE),
-    "/sick": lambda: Answer(b"sick\n", status=HTTPStatus.SERVICE_UNAVAILABLE),
+    "/page": lambda _: Answer(PAGE),
+    "/sick": lambda _: Answer(b"sick\n", status=HTTPStatus.SERVICE_UNAVAILABLE),
     "/fails": fail,
-    "/large": lambda: Answer(b"x" * 20_000_000),
+    "/large": lambda _: Answer(b"x" * 20_000_000),
 }
 
 
@@ -343,7 +343,7 @@ def serve(machine: Any) -> Iterator[Callable[[], int]]:
             probe.close()
             machine.config.write_text(f'[http]\nlisten = "127.0.0.1:{port}"\n')
             loaded = config.load(machine.config)
-            stack.enter_context(http_server(loaded, structlog.get_logger()))
+            stack.enter_context(http_server(loaded, None, structlog.get_logger()))
             return port
 
         yield start
@@ -445,17 +445,17 @@ def test_a_port_that_is_taken_is_said_and_is_no_end(
     machine: Any, serve: Callable[[], int], capsys: Any
 ) -> None:
     port = serve()
-    with http_server(config.load(machine.config), structlog.get_logger()):
+    with http_server(config.load(machine.config), machine.config, structlog.get_logger()):
         assert ask(port, "/healthz")[0] == 503
     said = capsys.readouterr().out
-    assert "cannot serve metrics" in said
+    assert "cannot listen for HTTP" in said
     assert "Address already in use" in said
 
 
 def test_without_an_address_nothing_is_served(machine: Any) -> None:
     before = threading.active_count()
     machine.config.write_text("")
-    with http_server(config.load(machine.config), structlog.get_logger()):
+    with http_server(config.load(machine.config), machine.config, structlog.get_logger()):
         assert threading.active_count() == before
 
 
@@ -494,7 +494,7 @@ def test_a_daemon_whose_port_is_taken_says_so_and_works(
         (machine.logs / "a.jsonl").write_bytes(trace_line(1))
         machine.start("--config", str(machine.config))
         wait_until(lambda: machine.query("SELECT count(*) FROM traces") == [1], "the line")
-        assert machine.said().count("cannot serve metrics") == 1
+        assert machine.said().count("cannot listen for HTTP") == 1
 
 
 def test_status_writes_the_metrics_to_a_file(machine: Any, tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ import structlog
 from prometheus_client.parser import text_string_to_metric_families
 
 from prodlensd import config
-from prodlensd.app.metrics import exposition, http_server, write_textfile
+from prodlensd.app.http import http_server
+from prodlensd.app.metrics import exposition, write_textfile
 
 pytestmark = [pytest.mark.real_programs, pytest.mark.xdist_group("prometheus")]
 
@@ -158,7 +159,7 @@ def prometheus(
     folder = tmp_path / "prometheus"
     folder.mkdir()
     with ExitStack() as stack:
-        stack.enter_context(http_server(ingested, structlog.get_logger()))
+        stack.enter_context(http_server(ingested, None, structlog.get_logger()))
         prometheus = Prometheus(folder, ingested.http.listen)
         stack.callback(prometheus.stop)
         wait_until(lambda: prometheus.ask("prodlensd_up"), "the first scrape", timeout_s=_START_S)

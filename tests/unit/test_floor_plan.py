@@ -48,13 +48,16 @@ WALLS = {
     "duckdb": {"answers"},
     "fasteners": {"process", "snapshots"},
     "genai_prices": {"pricing"},
+    "jinja2": {"answers"},
     "litellm": {"litellm_callback"},
+    "markupsafe": {"answers"},
     "msgspec": {"config", "formats"},
     "orjson": EVERY_ROOM,
     "prometheus_client": {"answers"},
     "pyarrow": {"jobs", "snapshots"},
     "rich": {"cli", "text"},
     "structlog": EVERY_ROOM,
+    "vl_convert": {"answers"},
     "watchdog": {"logs"},
 }
 
