@@ -20,10 +20,10 @@ REAL_PROGRAMS := $(VENV)/.real-programs
 BENCH := $(VENV)/.bench
 
 # What those tests ask besides: a systemd in a container of its own, Prometheus, strace, Spark (on Java), shells,
-# podman.
-SYSTEM_PROGRAMS := debootstrap systemd-nspawn systemd-analyze prometheus promtool strace java zsh fish man \
+# Chromium, podman.
+SYSTEM_PROGRAMS := debootstrap systemd-nspawn systemd-analyze prometheus promtool strace java zsh fish man chromium \
   podman runc catatonit ip
-SYSTEM_PACKAGES := debootstrap systemd systemd-container prometheus strace default-jre-headless zsh fish man-db \
+SYSTEM_PACKAGES := debootstrap systemd systemd-container prometheus strace default-jre-headless zsh fish man-db chromium \
   podman runc catatonit iproute2
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
