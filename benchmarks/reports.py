@@ -12,6 +12,7 @@ from typing import Final
 from benchmarks import lines
 from benchmarks.figures import Budget, Figure, WrongResultError
 from benchmarks.home import Home
+from benchmarks.pages import pages
 from benchmarks.sizes import Sizes
 
 _START: Final = datetime(2026, 6, 1, tzinfo=UTC)
@@ -42,7 +43,7 @@ _QUESTIONS: Final = {
 
 
 def reports(folder: Path, sizes: Sizes) -> Iterator[Figure]:
-    """Asks a ledger of 90 days, then one whose calls are all pruned."""
+    """Asks a ledger of 90 days, then one whose calls are all pruned; and for their page."""
     for rows in sizes.report_rows:
         home = Home(folder / str(rows), parquet=True)
         _fill(home, rows)
@@ -55,6 +56,7 @@ def reports(folder: Path, sizes: Sizes) -> Iterator[Figure]:
             if home.query("SELECT count(*) FROM traces") != [0]:
                 raise WrongResultError("not all was pruned")
             yield from _asked(home, rows, f"{rows:,} pruned calls")
+        yield from pages(home, rows)
 
 
 def _asked(home: Home, rows: int, what: str) -> Iterator[Figure]:
