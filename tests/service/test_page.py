@@ -309,6 +309,22 @@ def test_without_a_ledger_there_is_no_page(machine: Any) -> None:
 
 
 @pytest.mark.long
+def test_without_the_extra_a_file_and_an_address_say_what_to_install(
+    team: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "a page needs jinja2 and vl-convert-python: "
+    without = "from prodlensd.answers import page\npage.find_spec = lambda _name: None"
+    file = team.home / "page.html"
+    done = team.command("report", "--format", "html", "-o", str(file), first=without)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"Error: {said}")
+    assert not file.exists()
+    monkeypatch.setattr("prodlensd.answers.page.find_spec", lambda _name: None)
+    answer = app_page.served(config.load(team.config), "since=7d")
+    assert answer.status == 501
+    assert answer.body.decode().startswith(said)
+
+
 def test_a_page_of_many_hosts_names_those_that_are_behind(team: Any, tmp_path: Path) -> None:
     bucket = tmp_path / "bucket"
     bucket.mkdir()
