@@ -1,4 +1,4 @@
-"""Budgets as people and programs see them: `budget`, `status`, the metrics, the overview."""
+"""Budgets as people and programs see them: `budget`, `status`, metrics, overview and page."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from prodlensd.app.metrics import exposition
+from prodlensd.app.page import served
 from prodlensd.config import load
 from prodlensd.model import US_PER_S
+from tests.service.reading_page import Page
 from tests.service.test_overview import call
 from tests.service.test_reprice import Desk, desk
 
@@ -31,7 +33,7 @@ def at_noon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "UTC")
     for module in ("budget", "overview"):
         monkeypatch.setattr(f"prodlensd.cli.{module}.now_us", lambda: NOW_US)
-    for module in ("status", "metrics"):
+    for module in ("status", "metrics", "page"):
         monkeypatch.setattr(f"prodlensd.app.{module}.now_us", lambda: NOW_US)
 
 
@@ -79,6 +81,8 @@ def test_all_who_are_asked_turn_at_the_same_call(
     ]
     overview = budgeted.command().stdout
     assert checked.stdout.splitlines()[1] in overview
+    page = Page(served(load(), "since=this-month").body.decode())
+    assert page.tables["Budgets"][1][-1] == state
 
 
 def test_a_name_of_a_budget_does_nothing_to_a_terminal(budgeted: Desk) -> None:
