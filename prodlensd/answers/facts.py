@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -328,7 +329,7 @@ def price_book() -> str | None:
     """
     spec = PathFinder.find_spec("genai_prices")
     for folder in (spec and spec.submodule_search_locations) or ():
-        for info in Path(folder).parent.glob("genai_prices-*.dist-info"):
-            version = info.name.removeprefix("genai_prices-").removesuffix(".dist-info")
-            return f"genai-prices {version}"
+        for name in os.listdir(Path(folder).parent):  # noqa: PTH208 - names alone, at every start
+            if found := re.fullmatch(r"genai_prices-(.*)\.dist-info", name):
+                return f"genai-prices {found[1]}"
     return None

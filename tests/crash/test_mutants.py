@@ -49,7 +49,7 @@ def sweep_of_retention() -> Iterator[Kill]:
         )
     for seam, when in (("Partitions.mark_clean", "before"), ("Publishing.note_copied", "after")):
         yield Kill(seam, when, 1, second_run=True, later_lines=False, retention=True)
-    for nth in range(100, 500, 15):
+    for nth in range(100, 700, 7):
         yield Kill("sql", "before", nth, second_run=False, later_lines=False, retention=True)
 
 

@@ -99,6 +99,7 @@ class World:
         """Ingests everything there is, and checks what always holds."""
         self.settle()
         self.check()
+        self.sum_up()
 
     def settle(self) -> None:
         """Ingests everything there is, in a bounded number of steps."""
@@ -128,14 +129,14 @@ class World:
         assert self.query(days) == []
 
     def check_spent(self) -> None:
-        """That what was spent is what the rows say, where they are all there; sums up what may be.
-
-        So each step finds the calls of those before it in the sums, and changes them there.
-        """
+        """That what was spent is what the rows say, where they are all there."""
         if not self.query("SELECT 1 FROM pruned LIMIT 1"):
             with Reader(self.ledger) as reader, reader.one_moment():
                 reader.spent.recount()
                 assert reader.spent.differences(3) == []
+
+    def sum_up(self) -> None:
+        """Adds up what may be: each step finds the calls before it in the sums, to change there."""
         while self.store.spending.sum_up(time.time_ns() // 1000):
             pass
 

@@ -82,6 +82,7 @@ def test_what_was_spent_is_the_same_whether_it_is_summed_up_already_or_not(world
             assert (len(costs), sum(costs) * 10**9) == (found.calls, found.cost_nanousd)
             assert found.cache_read_tokens == 0.6 * found.tokens_in
     world.check_spent()
+    world.sum_up()
 
 
 @pytest.mark.parametrize("now_us", [JANUARY, JANUARY + US_PER_DAY])

@@ -308,7 +308,6 @@ def test_without_a_ledger_there_is_no_page(machine: Any) -> None:
     assert done.stderr.startswith("Error: ")
 
 
-@pytest.mark.long
 def test_without_the_extra_a_file_and_an_address_say_what_to_install(
     team: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -320,11 +319,12 @@ def test_without_the_extra_a_file_and_an_address_say_what_to_install(
     assert done.stderr.startswith(f"Error: {said}")
     assert not file.exists()
     monkeypatch.setattr("prodlensd.answers.page.find_spec", lambda _name: None)
-    answer = app_page.served(config.load(team.config), "since=7d")
+    answer = app_page.served(config.load(), "since=7d")
     assert answer.status == 501
     assert answer.body.decode().startswith(said)
 
 
+@pytest.mark.long
 def test_a_page_of_many_hosts_names_those_that_are_behind(team: Any, tmp_path: Path) -> None:
     bucket = tmp_path / "bucket"
     bucket.mkdir()
