@@ -194,32 +194,36 @@ def _server() -> socket.socket:
 
 
 def _serve(asked: socket.socket) -> None:
-    """Forks a process for each request, and says its number and how it ended."""
-    answers: dict[int, int] = {}
+    """Forks a process for each request, and says its number and how it ended.
 
-    def answer(*_: object) -> None:
-        with suppress(ChildProcessError):
-            while (ended := os.waitpid(-1, os.WNOHANG)) != (0, 0):
-                with suppress(BrokenPipeError):  # whoever asked waits no more
-                    os.write(answers[ended[0]], b"%d\n" % os.waitstatus_to_exitcode(ended[1]))
-                os.close(answers.pop(ended[0]))
-
-    signal.signal(signal.SIGCHLD, answer)
+    Ends are seen by pidfds: a SIGCHLD just before the wait would be heard at the next request only.
+    """
+    answers: dict[int, tuple[int, int]] = {}
     gc.freeze()  # what is shared stays so
-    while descriptors := socket.recv_fds(asked, 1, 6)[1]:
+    while True:
+        waited_for: list[Any] = [asked, *answers]
+        ready = select.select(waited_for, [], [])[0]
+        for ended in answers.keys() & set(ready):
+            pid, answering = answers.pop(ended)
+            code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            with suppress(BrokenPipeError):  # whoever asked waits no more
+                os.write(answering, b"%d\n" % code)
+            os.close(answering)
+            os.close(ended)
+        if asked not in ready:
+            continue
+        descriptors = socket.recv_fds(asked, 1, 6)[1]
+        if not descriptors:
+            return
         *given, answering, asking = descriptors
-        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
         if (pid := os.fork()) == 0:
             asked.close()
-            for descriptor in (answering, *answers.values()):
+            for descriptor in (answering, *answers, *(to for _, to in answers.values())):
                 os.close(descriptor)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
             _become_command(socket.socket(fileno=asking), *given)
-        answers[pid] = answering
+        answers[os.pidfd_open(pid)] = pid, answering
         with suppress(BrokenPipeError):
             os.write(answering, b"%d\n" % pid)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
         for descriptor in (*given, asking):
             os.close(descriptor)
 
