@@ -11,7 +11,6 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import cache
 from hashlib import sha256
@@ -20,17 +19,13 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
+from benchmarks.lines import shuffle, start_of
 from prodlensd.litellm_callback import Event
 
 CORPORA: Final = tuple(
     Path(__file__).parents[1] / "tests" / "data" / f"{name}.jsonl.gz"
     for name in ("corpus", "corpus_1_80_0")
 )
-_START: Final = datetime(2026, 1, 1, tzinfo=UTC)
-#: Half a second from call to call, logged when they end: up to 8 s out of order.
-_STEP_US: Final = 500_000
-_DISORDER_US: Final = 8_000_000
-_GOLDEN: Final = 0x9E3779B97F4A7C15  # an odd number: no two multiples are alike in 64 bits
 _DEVELOPERS: Final = 50
 _CALLS_A_SESSION: Final = 40
 _FEWER_FAILURES: Final = 5
@@ -99,9 +94,8 @@ def _templates() -> list[dict[str, Any]]:
 
 
 def _line(template: dict[str, Any], number: int) -> bytes:
-    shuffled = number * _GOLDEN & 0xFFFFFFFFFFFFFFFF
+    shuffled, began = shuffle(number), start_of(number)
     factor = 1 + shuffled % 97
-    began = _START + timedelta(microseconds=number * _STEP_US - (shuffled >> 12) % _DISORDER_US)
     call_id = f"{shuffled:016x}{number:016x}"
     cost = template.get("cost_usd")
     line = {

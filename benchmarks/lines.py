@@ -28,16 +28,25 @@ _WRITE_LINES: Final = 10_000
 _MAX_PAYLOAD_BYTES: Final = 65_536
 
 
+def shuffle(number: int) -> int:
+    """64 bits that are no other number's."""
+    return number * _GOLDEN & 0xFFFFFFFFFFFFFFFF
+
+
+def start_of(number: int) -> datetime:
+    """When the call of this number began."""
+    disorder_us = (shuffle(number) >> 12) % _DISORDER_US
+    return _START + timedelta(microseconds=number * _STEP_US - disorder_us)
+
+
 def trace_lines(count: int, *, start: int = 0, gateway_only: bool = False) -> Iterator[bytes]:
     """Trace lines of about 400 bytes, with both ids.
 
     Every other line, or every one, has a cost from the gateway; the rest is priced from the table.
     """
     for number in range(start, start + count):
-        shuffled = number * _GOLDEN & 0xFFFFFFFFFFFFFFFF
+        shuffled, began = shuffle(number), start_of(number)
         tokens_in, tokens_out = 1 + shuffled % 9000, 1 + (shuffled >> 20) % 1500
-        began_us = number * _STEP_US - (shuffled >> 12) % _DISORDER_US
-        began = _START + timedelta(microseconds=began_us)
         cost = f'"cost_usd":{tokens_in * 3e-6 + tokens_out * 15e-6:.6f},'
         yield (
             f'{{"timestamp":"{began.isoformat()[:-6]}Z",'
@@ -64,7 +73,7 @@ def payload_lines(count: int) -> Iterator[bytes]:
     """What a real LiteLLM proxy logged, about 13 kB a line, with fresh ids and times."""
     templates = _templates()
     for number in range(count):
-        shuffled = number * _GOLDEN & 0xFFFFFFFFFFFFFFFF
+        shuffled = shuffle(number)
         began = _START.timestamp() + number * _STEP_US / 1e6
         facts = {
             "id": f"chatcmpl-{shuffled:016x}",

@@ -33,9 +33,10 @@ def main() -> None:
     A SIGHUP in the half second that loading takes would else end it.
     """
     occupy_standard_descriptors()
-    stays = sys.argv[1:2] == ["run"] and "--once" not in sys.argv
-    sys.meta_path.insert(0, _NotInstalled("numpy", "pandas", *(["rich"] if stays else [])))
-    if sys.argv[1:2] != ["run"]:
+    is_run = sys.argv[1:2] == ["run"]
+    is_daemon = is_run and "--once" not in sys.argv
+    sys.meta_path.insert(0, _NotInstalled("numpy", "pandas", *(["rich"] if is_daemon else [])))
+    if not is_run:
         gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
         _run_command(None)
         return

@@ -16,7 +16,7 @@ from prodlensd.answers.periods import span_around
 from prodlensd.ledger import Reader, Spent, Sums
 from prodlensd.model import NANOUSD_PER_USD, US_PER_S
 from prodlensd.moments import iso_time
-from prodlensd.text import counted
+from prodlensd.text import at_least, counted, money, percent
 
 UNDER: Final = "under"
 WARNING: Final = "warning"
@@ -78,16 +78,29 @@ class Standing(Struct, frozen=True, kw_only=True):
         return self.spent.cost_nanousd / self.budget.limit_nanousd
 
     @property
-    def is_exact(self) -> bool:
-        """Whether all calls of the period are in the sum, each with its price."""
-        return not self.spent.unpriced_calls and not self.spent.unknown_calls
+    def spent_text(self) -> str:
+        """What is spent, in words."""
+        return at_least(money(self.spent.cost_nanousd), is_exact=self.spent.is_exact)
+
+    @property
+    def share_text(self) -> str:
+        """The share of the limit that is spent, in words."""
+        part = percent(self.spent.cost_nanousd, self.budget.limit_nanousd)
+        return at_least(part, is_exact=self.spent.is_exact)
+
+    @property
+    def expected_text(self) -> str:
+        """What it will be at the end of the period, in words."""
+        if self.expected_nanousd is None:
+            return "-"
+        return at_least(money(self.expected_nanousd), is_exact=self.spent.is_exact)
 
     @property
     def state(self) -> str:
         """Over when even what is known is more than the limit; then no unknown price matters."""
         if self.spent.cost_nanousd > self.budget.limit_nanousd:
             return OVER
-        if not self.is_exact:
+        if not self.spent.is_exact:
             return UNKNOWABLE
         return WARNING if self.share >= self.budget.warn_at else UNDER
 

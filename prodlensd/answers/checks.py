@@ -306,8 +306,8 @@ def _budgets(standings: list[Standing]) -> Check:
     One that is unknowable says so, and is ok until what is known is beyond its line.
     """
     said = [
-        f"{each.budget.name} {each.state}: {'' if each.is_exact else '≥ '}"
-        f"{money(each.spent.cost_nanousd)} of {money(each.budget.limit_nanousd)} in {each.period}"
+        f"{each.budget.name} {each.state}: "
+        f"{each.spent_text} of {money(each.budget.limit_nanousd)} in {each.period}"
         for each in standings
     ]
     is_beyond = any(each.share >= each.budget.warn_at for each in standings)

@@ -323,7 +323,13 @@ def may_read(ledger_path: Path) -> bool:
 
 
 def price_book() -> str | None:
-    """The price book that is installed, and its version, without importing anything of it.
+    """The price book that is installed, and its version."""
+    version = price_book_version()
+    return None if version is None else f"genai-prices {version}"
+
+
+def price_book_version() -> str | None:
+    """The version of the price book that is installed, without importing anything of it.
 
     `importlib.metadata` knows as much, and takes a quarter of the time of `status` to import.
     """
@@ -331,5 +337,5 @@ def price_book() -> str | None:
     for folder in (spec and spec.submodule_search_locations) or ():
         for name in os.listdir(Path(folder).parent):  # noqa: PTH208 - names alone, at every start
             if found := re.fullmatch(r"genai_prices-(.*)\.dist-info", name):
-                return f"genai-prices {found[1]}"
+                return found[1]
     return None

@@ -9,6 +9,7 @@ from prodlensd.answers.calls import Calls
 from prodlensd.answers.periods import Period, running_month
 from prodlensd.answers.questions import Filter, Question
 from prodlensd.answers.report import Figures, answer
+from prodlensd.text import at_least, money
 
 
 class Forecast(NamedTuple):
@@ -23,6 +24,13 @@ class Forecast(NamedTuple):
     days_over: int
     days_left: int
     unpriced_calls: int
+
+    @property
+    def expected_text(self) -> str | None:
+        """What is expected at its end, in words."""
+        if self.expected_nanousd is None:
+            return None
+        return at_least(money(self.expected_nanousd), is_exact=not self.unpriced_calls)
 
 
 def forecast(calls: Calls, filters: tuple[Filter, ...], now_us: int, zone: tzinfo) -> Forecast:

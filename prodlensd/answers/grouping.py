@@ -107,11 +107,15 @@ class Grouping:
     def found(self) -> Found:
         """The answer."""
         if not self._by_tag:
-            self._do(f"CREATE OR REPLACE TEMP TABLE cells AS {self._cells(self._keys, self._rows)}")
+            self._make_cells()
         more_groups = self._rank()
         groups, *firsts, total = self._add_up(self._levels(is_cut=more_groups > 0))
         rest = next((of for (is_shown, *_), of in groups.items() if not is_shown), None)
         return Found(_shown(groups), _shown(*firsts), total[()], rest, more_groups)
+
+    def _make_cells(self) -> None:
+        """Reads the calls once, into a table of cells by the keys."""
+        self._do(f"CREATE OR REPLACE TEMP TABLE cells AS {self._cells(self._keys, self._rows)}")
 
     def _cells(self, columns: Sequence[str], rows: str) -> str:
         """SQL for what the calls add up to, by these columns and by all else that divides them."""
@@ -128,8 +132,9 @@ class Grouping:
         if not question.top or all(BY[name].is_time for name in question.by):
             return 0
         keys = ", ".join(self._keys)
-        cells = self._cells(self._keys, self._rows) if self._by_tag else "FROM cells"
-        ((groups,),) = self._do(f"SELECT count(*) FROM (SELECT DISTINCT {keys} FROM ({cells}))")
+        if self._by_tag:  # the cells of a tag are for the ranking alone: see `_levels`
+            self._make_cells()
+        ((groups,),) = self._do(f"SELECT count(*) FROM (SELECT DISTINCT {keys} FROM cells)")
         if groups <= question.top:
             return 0
         names = ", ".join(f"{key} NULLS LAST" for key in self._keys)
@@ -137,7 +142,7 @@ class Grouping:
         value = f"{SUMS[sort].sql} DESC NULLS LAST, sum(calls) DESC, " if sort else ""
         self._do(
             f"CREATE OR REPLACE TEMP TABLE ranked AS SELECT {keys}, row_number() OVER "
-            f"(ORDER BY {value}{names}) AS place FROM ({cells}) GROUP BY {keys}"
+            f"(ORDER BY {value}{names}) AS place FROM cells GROUP BY {keys}"
         )
         return int(groups) - question.top
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from prodlensd.answers.periods import span_around
 from prodlensd.ledger import Reader, Spent
-from prodlensd.text import money
+from prodlensd.text import at_least, money
 
 _EVER_US: Final = 1 << 62
 
@@ -32,5 +32,4 @@ def line(reader: Reader, session: str | None, now_us: int, zone: tzinfo) -> str:
 def _cost(spent: Spent) -> str:
     if spent.calls == spent.unpriced_calls:
         return "unpriced"
-    is_exact = not spent.unpriced_calls and not spent.unknown_calls
-    return f"{'' if is_exact else '≥ '}{money(spent.cost_nanousd)}"
+    return at_least(money(spent.cost_nanousd), is_exact=spent.is_exact)

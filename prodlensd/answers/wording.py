@@ -8,7 +8,7 @@ from typing import Final
 
 from prodlensd.answers.periods import Period, local_time
 from prodlensd.answers.report import Figures, Report
-from prodlensd.text import counted, money, short_money
+from prodlensd.text import at_least, counted, money, short_money
 
 #: Ways in which a name is only claimed.
 _CLAIMS: Final = frozenset({"header", "metadata", "user_id", "body", "span"})
@@ -34,7 +34,7 @@ def _cost(figures: Figures, text: Callable[[int], str], parts: int = 1) -> str:
     unpriced = figures.unpriced_calls
     if not has_cost(figures):
         return "unpriced" if unpriced else "-"
-    return ("≥ " if unpriced else "") + text((figures.cost_nanousd or 0) // parts)
+    return at_least(text((figures.cost_nanousd or 0) // parts), is_exact=not unpriced)
 
 
 def has_cost(figures: Figures) -> bool:

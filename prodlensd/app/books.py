@@ -10,7 +10,7 @@ from typing import Final, Self
 
 from prodlensd import __version__
 from prodlensd import config as configuration
-from prodlensd.answers.facts import price_book
+from prodlensd.answers.facts import price_book_version
 from prodlensd.pricing import HUNG_S, ChildBook, Override, Pins, Pricer, flat_rates
 
 _LITELLM_FILE: Final = "prodlensd.pricing.litellm_file"
@@ -75,8 +75,7 @@ def fingerprint(pricing: configuration.Pricing) -> str:
     A LiteLLM price file that cannot be read counts as empty; asking it for a price is an error.
     """
     digest = blake2b(digest_size=16)
-    genai_prices = (price_book() or "").removeprefix("genai-prices ")
-    for part in (__version__, genai_prices, repr(pricing)):
+    for part in (__version__, price_book_version() or "", repr(pricing)):
         digest.update(part.encode() + b"\0")
     if pricing.litellm_prices is not None:
         with suppress(OSError):

@@ -88,13 +88,12 @@ class ToNotify:
 
 def stand(standing: Standing) -> Stand:
     """A budget by the last line that what is known has crossed, whatever other calls may cost."""
-    budget, cost_nanousd = standing.budget, standing.spent.cost_nanousd
+    budget = standing.budget
     under, warning, over = LINES
     line = warning if standing.share >= budget.warn_at else under
-    line = over if cost_nanousd > budget.limit_nanousd else line
-    spent = f"{'' if standing.is_exact else '≥ '}{money(cost_nanousd)}"
+    line = over if standing.spent.cost_nanousd > budget.limit_nanousd else line
     text = (
-        f"budget {escaped(budget.name)} {line}: {spent} of {money(budget.limit_nanousd)} "
-        f"in {standing.period}"
+        f"budget {escaped(budget.name)} {line}: {standing.spent_text} of "
+        f"{money(budget.limit_nanousd)} in {standing.period}"
     )
     return Stand(budget.name, standing.period, line, text, standing.as_dict())

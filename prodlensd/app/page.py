@@ -6,7 +6,6 @@ from datetime import date
 from http import HTTPStatus
 
 from prodlensd.answers import page
-from prodlensd.answers.budgets import standings
 from prodlensd.answers.facts import gather
 from prodlensd.answers.periods import Period, read_period
 from prodlensd.answers.questions import Filter
@@ -87,5 +86,5 @@ def _numbers(
 
 def _beside(config: Config, at_us: int) -> page.Beside:
     with reading(config) as reader, reader.one_moment():
-        facts = gather(reader, config.store.path, at_us)
-        return page.Beside(page.Quality.of(facts), standings(reader, budgets(config), at_us))
+        facts = gather(reader, config.store.path, at_us, budgets=budgets(config))
+        return page.Beside(page.Quality.of(facts), facts.budgets)

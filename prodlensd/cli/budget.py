@@ -13,7 +13,7 @@ from prodlensd.app.budgets import standing
 from prodlensd.cli import as_json, config_option, errors_end_it, load_config
 from prodlensd.cli.tables import NAME_CELLS, drawn
 from prodlensd.moments import now_us
-from prodlensd.text import Cell, Column, money, money_cell, percent
+from prodlensd.text import Cell, Column, money_cell
 
 #: By how bad it is: an "over" is certain, whatever other calls may have cost.
 EXIT_CODES: Final = {UNDER: 0, WARNING: 1, OVER: 2, UNKNOWABLE: 3}
@@ -74,17 +74,15 @@ def table(found: list[Standing]) -> str:
 
 
 def _row(each: Standing) -> list[Cell]:
-    at_least = "" if each.is_exact else "≥ "
-    budget, expected = each.budget, each.expected_nanousd
     return [
-        budget.name,
-        budget.whose,
+        each.budget.name,
+        each.budget.whose,
         each.period,
-        f"{at_least}{money(each.spent.cost_nanousd)}",
-        money_cell(budget.limit_nanousd),
-        f"{at_least}{percent(each.spent.cost_nanousd, budget.limit_nanousd)}",
+        each.spent_text,
+        money_cell(each.budget.limit_nanousd),
+        each.share_text,
         min(each.share, 1.0),
-        "-" if expected is None else f"{at_least}{money(expected)}",
+        each.expected_text,
         each.state,
     ]
 

@@ -22,7 +22,7 @@ from prodlensd.cli import (
 )
 from prodlensd.cli.bar import bar
 from prodlensd.moments import iso_time, moment_of
-from prodlensd.text import counted, money, printable
+from prodlensd.text import at_least, counted, money, printable
 
 
 @click.command()
@@ -97,8 +97,7 @@ def _parts(one: Imported, *, dry_run: bool) -> Iterator[str]:
         if added.first_us is not None and added.last_us is not None:
             first, last = (f"{moment_of(us):%Y-%m-%d}" for us in (added.first_us, added.last_us))
             new += f", of {first}" if first == last else f", from {first} to {last}"
-        at_least = "≥ " if added.unpriced else ""
-        yield f"{new}: {at_least}{money(added.cost_nanousd)}"
+        yield f"{new}: {at_least(money(added.cost_nanousd), is_exact=not added.unpriced)}"
     else:
         yield "nothing new"
     if one.known:

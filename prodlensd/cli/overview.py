@@ -87,9 +87,8 @@ def _spark(counts: tuple[int, ...]) -> str:
 def _notes(found: Overview) -> list[str]:
     """What of the month is worth a word."""
     month, notes = found.month.now, []
-    if (expected := found.forecast.expected_nanousd) is not None:
-        mark = "≥ " if found.forecast.unpriced_calls else ""
-        notes.append(f"{'forecast':<11}about {mark}{money(expected)} at the end of the month")
+    if (expected := found.forecast.expected_text) is not None:
+        notes.append(f"{'forecast':<11}about {expected} at the end of the month")
     if month.cache_read_tokens and month.tokens_in:
         share = percent(month.cache_read_tokens, month.tokens_in)
         saved = month.cache_saved_nanousd

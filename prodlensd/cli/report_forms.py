@@ -23,7 +23,7 @@ from prodlensd.cli.report_columns import COLUMNS
 from prodlensd.cli.tables import NAME_CELLS
 from prodlensd.model import NANOUSD_PER_USD
 from prodlensd.moments import iso_time
-from prodlensd.text import Both, Cell, Column, Row, counted, fitted, money, percent, printable
+from prodlensd.text import Both, Cell, Column, Row, counted, fitted, percent, printable
 
 #: Begins what a spreadsheet takes for a formula.
 _FORMULA: Final = tuple("=+-@＝＋－＠\t\r")  # noqa: RUF001 - the wide ones are meant
@@ -285,14 +285,13 @@ def _change(before: Report, now: Report) -> list[str]:
 
 
 def _expected(forecast: Forecast) -> str:
-    if forecast.expected_nanousd is None:
+    if (expected := forecast.expected_text) is None:
         return f"{forecast.month}: no day is over that has a price, so nothing can be expected"
     left, over = counted(forecast.days_left, "day"), counted(forecast.days_over, "day")
     cost_what = "costs what" if forecast.days_left == 1 else "cost what"
     are_over = "is over" if forecast.days_over == 1 else "are over"
-    mark = "≥ " if forecast.unpriced_calls else ""
     return (
-        f"{forecast.month}: about {mark}{money(forecast.expected_nanousd)} at its end, if the "
+        f"{forecast.month}: about {expected} at its end, if the "
         f"{left} left {cost_what} the {over} that {are_over} did a day"
     )
 

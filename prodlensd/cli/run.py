@@ -14,7 +14,7 @@ from prodlensd.cli import EXIT_TRY_LATER, config_option, errors_end_it, fail, lo
 from prodlensd.cli.bar import bar
 from prodlensd.config import Config
 from prodlensd.process import AlreadyRunningError, Signals
-from prodlensd.text import counted, money, printable
+from prodlensd.text import at_least, counted, money, printable
 
 
 @click.command()
@@ -69,7 +69,6 @@ def _sum(new: Held) -> str:
     if counts.dead_letters:
         parts.append(counted(counts.dead_letters, "dead letter"))
     if counts.traces:
-        sure = "≥ " if new.unpriced else ""
-        all_unpriced = new.unpriced >= counts.traces
-        parts.append("no known price" if all_unpriced else f"{sure}{money(new.nanousd)}")
+        cost = at_least(money(new.nanousd), is_exact=not new.unpriced)
+        parts.append("no known price" if new.unpriced >= counts.traces else cost)
     return ", ".join(parts)

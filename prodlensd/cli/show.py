@@ -16,7 +16,17 @@ from prodlensd.cli.tables import NAME_CELLS, drawn, wide_option
 from prodlensd.config import Config
 from prodlensd.model import OperationalError
 from prodlensd.moments import iso_time
-from prodlensd.text import Cell, Column, Row, count_cell, counted, money, money_cell, printable
+from prodlensd.text import (
+    Cell,
+    Column,
+    Row,
+    at_least,
+    count_cell,
+    counted,
+    money,
+    money_cell,
+    printable,
+)
 
 COLUMNS: Final = (
     Column("time"),
@@ -137,7 +147,7 @@ def cells(call: Listed, begin: int) -> tuple[Cell, ...]:
 def _total_cells(total: Total) -> tuple[Cell, ...]:
     cost = "-" if total.cost_nanousd is None else money(total.cost_nanousd)
     if total.unpriced_calls:
-        cost = "unpriced" if total.cost_nanousd is None else f"≥ {cost}"
+        cost = "unpriced" if total.cost_nanousd is None else at_least(cost, is_exact=False)
     failed = f"{total.failed_calls:,} failed" if total.failed_calls else ""
     counts = map(_count, (total.tokens_in, total.cache_read_tokens, total.tokens_out))
     return ("total", counted(total.calls, "call"), *counts, cost, "", "", failed)

@@ -140,6 +140,11 @@ class Spent(NamedTuple):
     cache_read_tokens: float
     unknown_calls: int = 0
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether all calls are in it, each with its price."""
+        return not self.unpriced_calls and not self.unknown_calls
+
 
 class SpentReader(Struct, frozen=True):
     """What was spent, as fast at any size of ledger. All is to be asked within one moment."""

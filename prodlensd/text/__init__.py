@@ -1,6 +1,7 @@
 """Text for people: printable whatever it came from; numbers, tables that fit, suggestions."""
 
 from prodlensd.text.plain import (
+    at_least,
     counted,
     duration,
     latency,
@@ -30,6 +31,7 @@ __all__ = [
     "Column",
     "Row",
     "alike",
+    "at_least",
     "count_cell",
     "counted",
     "did_you_mean",

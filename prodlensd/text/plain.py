@@ -29,6 +29,11 @@ def money(nanousd: int) -> str:
     return f"${rounded[:cents]}{rounded[cents:].rstrip('0')}"
 
 
+def at_least(said: str, *, is_exact: bool) -> str:
+    """A sum in words, which says so where something that belongs in it is not known."""
+    return said if is_exact else f"≥ {said}"
+
+
 def short_money(nanousd: int) -> str:
     """Dollars in few cells: whole ones from a hundred on, millions as a short count."""
     usd = Decimal(nanousd).scaleb(-9)

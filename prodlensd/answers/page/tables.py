@@ -129,16 +129,14 @@ def budgets(found: Sequence[Standing]) -> Table | None:
     """How each budget stands in its running period; None where there is none."""
     rows = []
     for each in found:
-        budget, spent, expected = each.budget, each.spent.cost_nanousd, each.expected_nanousd
-        mark, period = "" if each.is_exact else "≥ ", bar_name(each.period, is_whole=True)
-        share = f"{mark}{percent(spent, budget.limit_nanousd)}"
+        budget, period = each.budget, bar_name(each.period, is_whole=True)
         rows.append(
             [
                 Cell(f"{shown(budget.name)}: {shown(budget.whose)} in {period}"),
-                Cell(f"{mark}{money(spent)}"),
+                Cell(each.spent_text),
                 Cell(money(budget.limit_nanousd)),
-                Cell(share, bar=min(each.share, 1.0), state=each.state),
-                Cell("-" if expected is None else f"{mark}{money(expected)}"),
+                Cell(each.share_text, bar=min(each.share, 1.0), state=each.state),
+                Cell(each.expected_text),
                 Cell(each.state, state=each.state),
             ]
         )

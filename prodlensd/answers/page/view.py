@@ -170,13 +170,10 @@ def _tiles(found: Numbers) -> list[Tile]:
         tiles.append(Tile("Latency, p50", latency(ms), _p95(now.latency_p95_ms)))
     if (ms := now.ttft_p50_ms) is not None:
         tiles.append(Tile("First token, p50", latency(ms), _p95(now.ttft_p95_ms)))
-    if (expected := found.forecast) is not None and expected.expected_nanousd is not None:
-        mark = "≥ " if expected.unpriced_calls else ""
-        left, over = counted(expected.days_left, "day"), counted(expected.days_over, "day")
+    if (month := found.forecast) is not None and (expected := month.expected_text) is not None:
+        left, over = counted(month.days_left, "day"), counted(month.days_over, "day")
         said = f"if the {left} left cost what the {over} before did a day"
-        tiles.append(
-            Tile("By the end of the month", f"{mark}{money(expected.expected_nanousd)}", [said])
-        )
+        tiles.append(Tile("By the end of the month", expected, [said]))
     return tiles
 
 
