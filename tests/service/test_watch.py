@@ -6,6 +6,7 @@ import fcntl
 import os
 import pty
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -27,6 +28,12 @@ def now_call(model: str) -> bytes:
     return call(at, 1.0, **{"llm.model_name": model})
 
 
+def _hear_ctrl_c() -> None:
+    """Takes the terminal; what a shell starts in the background would be deaf to its SIGINT."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Watch:
     """`prodlensd watch` on a terminal of its own. The mutable state: what it has printed."""
 
@@ -43,7 +50,7 @@ class Watch:
             stderr=theirs,
             env=environment | {"TERM": "xterm-256color"},
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - for Ctrl-C
+            preexec_fn=_hear_ctrl_c,  # noqa: PLW1509 - no threads are started here
         )
         self.theirs = theirs
         self.printed = b""
