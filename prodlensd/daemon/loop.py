@@ -26,7 +26,7 @@ from prodlensd.ledger import Heartbeat, Ledger, LedgerError
 from prodlensd.logs import READ_BYTES, Bell, GapSearch, Tailer
 from prodlensd.model import US_PER_S, Checkpoint, Chunk, Mismatch, Outcome
 from prodlensd.moments import moment_of
-from prodlensd.pipeline import build
+from prodlensd.pipeline import NOBODY, Owner, build
 from prodlensd.pricing import Pricer
 from prodlensd.process import Signals, wait
 from prodlensd.text import counted
@@ -54,7 +54,8 @@ _USUAL_PACE: Final = Pace()
 class Daemon:
     """One run of the daemon on one configuration. Its steps: ingest, do_jobs, beat.
 
-    `now` is the time in microseconds since 1970, `clock` one in seconds that never goes back.
+    `owner` is whose transcripts are read. `now` is the time in microseconds since 1970, `clock` one
+    in seconds that never goes back.
     `lost_messages` counts those that the daemon's log could not write. The mutable state: the
     faults, what the service manager was shown, whether the open gaps are known, what the last look
     at everything took, and the times of the next one, of the next heartbeat and status.
@@ -67,6 +68,7 @@ class Daemon:
         tailer: Tailer,
         bell: Bell,
         pricer: Pricer,
+        owner: Owner = NOBODY,
         log: FilteringBoundLogger,
         signals: Signals,
         pace: Pace = _USUAL_PACE,
@@ -81,6 +83,7 @@ class Daemon:
         self._tailer = tailer
         self._bell = bell
         self._pricer = pricer
+        self._owner = owner
         self._log = log
         self._signals = signals
         self._pace = pace
@@ -199,7 +202,7 @@ class Daemon:
         for found in self._tailer.read(self._now() * 1000):
             found_work = True
             if isinstance(found, Chunk):
-                batch.add(found, build(found, self._pricer))
+                batch.add(found, build(found, self._pricer, self._owner))
                 if batch.lines >= self._pace.batch_max_lines or batch.size_bytes >= READ_BYTES:
                     self._commit(batch)
                     batch = _Batch(self._clock())

@@ -4,6 +4,8 @@ A format is given a decoded record. It answers None when the record is in anothe
 `NotACall` for one of its own that is known and no call, and `BadLine` for one that cannot be read.
 The two formats that LiteLLM writes also have a quick way from the bytes (`parse_strict`), which is
 tried first. Most lines are one record; for the others see `parts`.
+
+The lines of a transcript are not tried with these: its folder names the format (`TRANSCRIPTS`).
 """
 
 from __future__ import annotations
@@ -11,10 +13,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from prodlensd.formats import litellm_payload, litellm_spend, otel_log, otel_span, trace_line
+from prodlensd.formats import (
+    claude_code,
+    codex,
+    litellm_payload,
+    litellm_spend,
+    otel_log,
+    otel_span,
+    trace_line,
+)
 from prodlensd.formats.decoding import check_utf8, decode
 from prodlensd.formats.layout import is_document
 from prodlensd.formats.parts import Parts, holds_parts
+from prodlensd.formats.transcripts import AGAIN, Begin, Told
 from prodlensd.model import BadLine, NotACall, Trace
 
 FORMATS: Final[dict[str, Callable[[dict[str, Any]], Trace | None]]] = {
@@ -23,6 +34,11 @@ FORMATS: Final[dict[str, Callable[[dict[str, Any]], Trace | None]]] = {
     "litellm_spend": litellm_spend.parse,
     "otel_span": otel_span.parse,
     "otel_log": otel_log.parse,
+}
+#: The formats of transcripts, and what begins to read a file of each.
+TRANSCRIPTS: Final[dict[str, Begin]] = {
+    claude_code.NAME: claude_code.ClaudeCode,
+    codex.NAME: codex.Codex,
 }
 
 
@@ -74,4 +90,15 @@ def parse(line: bytes) -> Trace:
 #: Of a line whose one record is no call.
 _NO_PARTS: Final = Parts(b"[]", parse)
 
-__all__ = ["FORMATS", "BadLine", "NotACall", "Parts", "is_document", "parse", "parse_line"]
+__all__ = [
+    "AGAIN",
+    "FORMATS",
+    "TRANSCRIPTS",
+    "BadLine",
+    "NotACall",
+    "Parts",
+    "Told",
+    "is_document",
+    "parse",
+    "parse_line",
+]

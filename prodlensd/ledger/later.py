@@ -218,6 +218,21 @@ ALTER TABLE partition ADD COLUMN unspent INTEGER NOT NULL DEFAULT 0;
 UPDATE partition SET unspent = pruned;
 """
 
+_TRANSCRIPTS: Final = """
+-- `format` is 'log', or that of a transcript; `memory` belongs to the checkpoint: what the lines of
+-- a transcript before it say of those after it.
+ALTER TABLE source ADD COLUMN format TEXT NOT NULL DEFAULT 'log';
+ALTER TABLE source ADD COLUMN memory TEXT NOT NULL DEFAULT '';
+
+-- A call that transcripts tell of, by the key that all of its lines have, and where it is: see
+-- `told`. Outlives pruning.
+CREATE TABLE told_call (
+    told_key TEXT PRIMARY KEY,
+    started_us INTEGER NOT NULL, key ANY NOT NULL,  -- of the call
+    line_us INTEGER                 -- the start, as the proxy's line has it; NULL: none was read
+) STRICT, WITHOUT ROWID;
+"""
+
 #: LATER[n] leads from schema version n + 1 to n + 2.
 LATER: Final = (
     _RETENTION,
@@ -227,4 +242,5 @@ LATER: Final = (
     _RECORDS,
     _SPEND_ROWS,
     _SPENT,
+    _TRANSCRIPTS,
 )

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from prodlensd.ledger.connection import Database
 from prodlensd.ledger.sums import exact_sums, joined
 from prodlensd.ledger.transactions import Writer
-from prodlensd.model import Checkpoint, Gap, Mismatch, Sighting
+from prodlensd.model import LOG, Checkpoint, Gap, Mismatch, Sighting
 
 
 class Tail(NamedTuple):
@@ -92,16 +92,20 @@ class Source(NamedTuple):
 Place = tuple[int, int]
 
 # Read to the end, the last time before a moment, and not kept as unproven since another. Not those
-# with a record that is not kept, or only its head, unless that was purged too.
+# with a record that is not kept, or only its head, unless that was purged too. A transcript is the
+# agent's own, and never ours to delete.
 _FINISHED: Final = (
-    "WHERE state = 'live' AND offset > 0 AND offset >= size_bytes AND last_read_us < ? "
-    "AND coalesce(kept_us, 0) < ? AND source_id NOT IN (SELECT source_id FROM dead_letter "
+    f"WHERE state = 'live' AND format = '{LOG}' AND offset > 0 AND offset >= size_bytes "
+    "AND last_read_us < ? AND coalesce(kept_us, 0) < ? "
+    "AND source_id NOT IN (SELECT source_id FROM dead_letter "
     "WHERE length > length(raw) AND state <> 'purged')"
 )
 
 _CHECKPOINT: Final = (
-    "source_id, path, dev, inode, offset, size_bytes, chain, record_bytes, record_digest"
+    "source_id, path, dev, inode, offset, size_bytes, chain, record_bytes, record_digest, "
+    "format, memory"
 )
+_CHECKPOINT_COLUMNS: Final = len(_CHECKPOINT.split(","))
 _COUNTED: Final = ", ".join(Counts._fields)
 _ADDED: Final = f"""
     SELECT count(*), sum(cost_nanousd IS NULL), min(started_us), max(started_us),
@@ -141,8 +145,9 @@ class SourceReader(Struct, frozen=True):
     def _chosen(self, which: str, bindings: tuple[object, ...] = ()) -> list[Source]:
         sql = f"SELECT {_CHECKPOINT}, state, {_COUNTED} FROM source {which}"
         return [
-            Source(Checkpoint(*row[:9]), row[9], Counts(*row[10:]))
+            Source(Checkpoint(*row[:_CHECKPOINT_COLUMNS]), state, Counts(*counts))
             for row in self.ledger.all(sql, bindings)
+            for state, *counts in [row[_CHECKPOINT_COLUMNS:]]
         ]
 
     def path(self, source_id: int) -> str | None:
@@ -183,8 +188,8 @@ _OPEN_GAPS: Final = """
     FROM gap JOIN source USING (source_id) WHERE gap.state = 'open'
 """
 _REGISTER: Final = """
-    INSERT INTO source (path, host, dev, inode, size_bytes, chain, first_seen_us, state)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING source_id
+    INSERT INTO source (path, host, dev, inode, size_bytes, chain, first_seen_us, state, format)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING source_id
 """
 _GAP: Final = """
     INSERT INTO gap (source_id, source_offset, known_bytes, reason, first_seen_us)
@@ -259,9 +264,10 @@ class Sources:
             return self._register(sighting, now_us, "imported")
 
     def _register(self, sighting: Sighting, now_us: int, state: str = "live") -> Checkpoint:
-        start = Checkpoint(0, sighting.path, sighting.dev, sighting.inode)
+        file = (sighting.path, sighting.dev, sighting.inode)
+        start = Checkpoint(0, *file, format=sighting.format)
         where = (start.path, self._ledger.host, start.dev, start.inode)
-        noted = (*where, sighting.size_bytes, start.chain, now_us, state)
+        noted = (*where, sighting.size_bytes, start.chain, now_us, state, start.format)
         return replace(start, source_id=self._ledger.db.execute(_REGISTER, noted).get)
 
     def _end(self, source_id: int, state: str, reason: str, known_bytes: int, now_us: int) -> None:

@@ -60,7 +60,7 @@ class Noted(NamedTuple):
 
 def is_of_spend_logs(row: Row) -> bool:
     """Whether it was read from a row of the spend logs (see `formats.fields.row_identity`)."""
-    return bool(row[1][0] == " ")
+    return bool(row[1][0] == " " and " " not in row[1][1:])
 
 
 class Witnesses(Struct, frozen=True):
@@ -153,7 +153,7 @@ class Witnesses(Struct, frozen=True):
             if (call_id := _call_id(row)) is not None:
                 wanted.setdefault(key_digest(f"{call_id} {row[1][1:]}"), []).append(row)
         found: Near = {}
-        for begin_us, end_us in _spans(row[0] for row in rows):
+        for begin_us, end_us in spans(row[0] for row in rows):
             for started_us, key in self.ledger.db.execute(_NEAR, (begin_us, end_us)):
                 for row in wanted.get(key if isinstance(key, bytes) else _id_of(key)[0], ()):
                     if _is_line_of(row, started_us, key):
@@ -188,7 +188,7 @@ def _id_of(key: str) -> tuple[str, str]:
     return id_, ""
 
 
-def _spans(starts_us: Iterable[int]) -> Iterator[tuple[int, int]]:
+def spans(starts_us: Iterable[int]) -> Iterator[tuple[int, int]]:
     """The times that are near these, put together where they touch."""
     begin_us = end_us = None
     for start_us in sorted(starts_us):

@@ -34,12 +34,14 @@ from prodlensd.ledger.rows import (
 from prodlensd.ledger.sources import Counts, Sources
 from prodlensd.ledger.spent import Spending
 from prodlensd.ledger.tallies import Tallies
+from prodlensd.ledger.told import is_told
 from prodlensd.ledger.transactions import Writer
+from prodlensd.ledger.transcripts import Changes, Transcripts
 from prodlensd.ledger.witnesses import Call, Near, Witnesses, is_of_spend_logs
 from prodlensd.model import US_PER_DAY, DeadLetter, Outcome
 
 _ADVANCE: Final = """
-    UPDATE source SET path = ?, size_bytes = ?, offset = ?, chain = ?,
+    UPDATE source SET path = ?, size_bytes = ?, offset = ?, chain = ?, memory = ?,
         record_bytes = ?, record_digest = ?, lines = lines + ?, traces = traces + ?,
         duplicates = duplicates + ?, dead_letters = dead_letters + ?, blanks = blanks + ?,
         records = records + ?, passed_over = passed_over + ?, last_read_us = ?
@@ -86,6 +88,7 @@ class Ledger(Writer):
         self.tallies = Tallies(self)
         self.spending = Spending(self)
         self._witnesses = Witnesses(self)
+        self._transcripts = Transcripts(self)
 
     def commit(self, outcomes: Iterable[Outcome], now_us: int) -> Counts:
         """Writes the outcome of every line and moves the sources' offsets over them, or nothing.
@@ -137,7 +140,7 @@ class Ledger(Writer):
         self.db.execute(
             _ADVANCE,
             (
-                *(end.path, end.size_bytes, end.offset, end.chain),
+                *(end.path, end.size_bytes, end.offset, end.chain, end.memory),
                 *(end.record_bytes, end.record_digest),
                 *done,
                 *(now_us, end.source_id, outcome.start.offset),
@@ -160,7 +163,7 @@ class Ledger(Writer):
         self.mark(changed, replaced)
         self.tallies.count("reason", refused)
         new, letters = len(changed) - len(replaced), refused.total()
-        others = len(outcome.passed_over)
+        others = outcome.no_calls
         return Counts(
             outcome.lines,
             traces=new,
@@ -192,16 +195,22 @@ class Ledger(Writer):
         Duplicates are rare: all rows are tried at once, and one by one only when some are known.
         Calls that another witness may have told of (see `witnesses`) come last.
         """
-        told, rows = self._witnesses.parted(self._not_pruned(rows))
-        changed, replaced = self._insert_untold(rows)
-        if told:
-            near = self._witnesses.near([row for row in told if is_of_spend_logs(row)])
-            for row in told:
-                also_changed, also_replaced = self._insert_told(row, near)
+        if rows and is_told(rows[0][1]):
+            return _together(self._transcripts.insert(rows))
+        by_transcripts, rows = self._transcripts.calls.parted(rows)
+        witnessed, rows = self._witnesses.parted(self._not_pruned(rows))
+        changed, replaced = self._insert_unwitnessed(rows)
+        if witnessed:
+            near = self._witnesses.near([row for row in witnessed if is_of_spend_logs(row)])
+            for row in witnessed:
+                also_changed, also_replaced = self._insert_witnessed(row, near)
                 changed, replaced = changed + also_changed, replaced + also_replaced
+        if by_transcripts:
+            also_changed, also_replaced = _together(self._transcripts.complete(by_transcripts))
+            changed, replaced = changed + also_changed, replaced + also_replaced
         return changed, replaced
 
-    def _insert_told(self, row: Row, near: Near) -> tuple[list[Row], list[Row]]:
+    def _insert_witnessed(self, row: Row, near: Near) -> tuple[list[Row], list[Row]]:
         """Inserts a call that may have been told of, or fills in what was not known of it."""
         witnesses = self._witnesses
         call: Call | None = None
@@ -222,7 +231,7 @@ class Ledger(Writer):
         self.db.execute(UPDATE, (*enriched(full), *call))
         return [full], [known]
 
-    def _insert_untold(self, rows: list[Row]) -> tuple[list[Row], list[Row]]:
+    def _insert_unwitnessed(self, rows: list[Row]) -> tuple[list[Row], list[Row]]:
         try:
             with self.db:
                 self.db.executemany(INSERT, rows)
@@ -266,7 +275,8 @@ class Ledger(Writer):
 
         The snapshots of their days are behind, and tallies, totals and sums are others now.
         """
-        self.db.executemany(_MARK_DIRTY, {(row[0] // US_PER_DAY,) for row in changed})
+        days = {(row[0] // US_PER_DAY,) for rows in (changed, replaced) for row in rows}
+        self.db.executemany(_MARK_DIRTY, days)
         for rows, sign in ((changed, 1), (replaced, -1)):
             self.tallies.add(rows, sign)
             self.spending.add(rows, sign)
@@ -275,6 +285,12 @@ class Ledger(Writer):
         before = self.db.total_changes()
         self.db.execute(_INSERT_LETTER, (*letter, now_us))
         return self.db.total_changes() > before
+
+
+def _together(changes: Iterable[Changes]) -> tuple[list[Row], list[Row]]:
+    """The rows that are there now, and those they replaced."""
+    found = list(changes)
+    return [new for new, _ in found], [old for _, old in found if old is not None]
 
 
 def _as_one(outcomes: list[Outcome]) -> Outcome:
@@ -288,4 +304,5 @@ def _as_one(outcomes: list[Outcome]) -> Outcome:
         [letter for one in outcomes for letter in one.dead_letters],
         [passed for one in outcomes for passed in one.passed_over],
         0,
+        skipped=sum(one.skipped for one in outcomes),
     )

@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
@@ -32,10 +32,10 @@ _LONGEST_RETRY_S: Final = 600.0
 
 
 class Bell:
-    """Rings when something changes in the folders. A context manager.
+    """Rings when something changes in the folders, or in those of `transcripts` that are there.
 
-    The mutable state: which files changed since they were last taken, watchdog's observer, and when
-    to try again where it fails.
+    A context manager. The mutable state: which files changed since they were last taken, watchdog's
+    observer, and when to try again where it fails.
     """
 
     def __init__(
@@ -43,10 +43,12 @@ class Bell:
         directories: Sequence[Path],
         *,
         recursive: bool = False,
+        transcripts: Sequence[Path] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._directories = directories
         self._recursive = recursive
+        self._transcripts = transcripts
         self._clock = clock
         self.wakeup = Wakeup()
         self._lock = threading.Lock()  # between watchdog's thread and ours, in no signal handler
@@ -73,14 +75,14 @@ class Bell:
         observer: BaseObserver | None = None
         try:
             observer = Observer()
-            for directory in self._directories:
+            for directory, recursive in self._watched():
                 # Of a link watchdog would watch the link itself.
                 folder = os.path.realpath(directory)
                 self._named[folder] = os.fspath(directory)
-                observer.schedule(handler, folder, recursive=self._recursive)
+                observer.schedule(handler, folder, recursive=recursive)
             observer.start()
             self._observer = observer
-            self._fault = self._unwatched() if self._recursive else ""
+            self._fault = self._unwatched()
         except (OSError, RuntimeError) as error:
             # No instance, watch, descriptor or thread left, or no such folder. Then new lines are
             # only seen at the daemon's own pace.
@@ -88,19 +90,33 @@ class Bell:
             if observer is not None:
                 observer.stop()  # the watches that it did get, and their threads
 
+    def _watched(self) -> Iterator[tuple[Path, bool]]:
+        """The folders to watch, and whether those below them are to be watched as well.
+
+        A missing folder of logs is a fault. One of transcripts is made by an agent, if it runs.
+        """
+        yield from ((directory, self._recursive) for directory in self._directories)
+        yield from ((directory, True) for directory in self._transcripts if directory.is_dir())
+
     def _unwatched(self) -> str:
         """How many folders have no watch, as text: watchdog passes over those that get none."""
+        watched = list(self._watched())
+        if not any(recursive for _, recursive in watched):
+            return ""
         watches = 0
         for info in Path("/proc/self/fdinfo").glob("*"):  # Linux; nothing elsewhere
             with suppress(OSError):
                 watches += info.read_text().count("inotify wd:")
-        folders = sum(1 for directory in self._directories for _ in os.walk(directory))
+        folders = sum(
+            sum(1 for _ in os.walk(directory)) if recursive else 1
+            for directory, recursive in watched
+        )
         return f"{folders - watches} folders are not watched" if 0 < watches < folders else ""
 
     def _seen_folders(self) -> list[tuple[int, int] | None]:
         """The folders that the paths lead to now, by device and inode; None for a missing one."""
         seen: list[tuple[int, int] | None] = []
-        for directory in self._directories:
+        for directory in (*self._directories, *self._transcripts):
             try:
                 status = directory.stat()
             except OSError:

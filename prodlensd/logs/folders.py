@@ -1,4 +1,4 @@
-"""Finds log files: which stand in the folders now, which are passed over, and why.
+"""Finds the files of a set of folders: which stand in them now, which are passed over, and why.
 
 Symbolic links are not followed, and only regular files are logs. The program's own files are never
 logs, whatever their names.
@@ -18,7 +18,7 @@ from typing import Final
 from msgspec import Struct, field
 
 from prodlensd.access import refusal
-from prodlensd.model import Fault, Sighting, file_id
+from prodlensd.model import LOG, Fault, Sighting, file_id
 from prodlensd.text import some
 
 #: How many of the files that a rule passes over are named; the others are counted.
@@ -65,7 +65,7 @@ ScanFolder = Callable[[str], AbstractContextManager[Iterator[os.DirEntry[str]]]]
 
 
 class Folders:
-    """The log folders, and which names in them are logs.
+    """Folders of files of one format, and which names in them are read.
 
     `own` are the program's own files and folders. The mutable state: which files these are now, by
     device and inode.
@@ -78,7 +78,9 @@ class Folders:
         include: Sequence[str],
         recursive: bool,
         own: Iterable[Path] = (),
+        format: str = LOG,  # noqa: A002 - the word of the model
     ) -> None:
+        self.format = format
         self.directories = [os.fspath(directory) for directory in directories]
         self._included = re.compile("|".join(map(translate, include)))
         self._recursive = recursive
@@ -121,14 +123,14 @@ class Folders:
                 status = entry.stat(follow_symlinks=False)
             except FileNotFoundError:
                 return
-            sighting = sighting_of(path, status)
+            sighting = sighting_of(path, status, self.format)
             file = (sighting.dev, sighting.inode)
             known = found.files.get(file)
             if file not in self._own_ids and (known is None or path < known.path):
                 found.files[file] = sighting
 
     def sight(self, path: str) -> Sighting | None:
-        """The log at this path; None when there is none, or it is not to be followed."""
+        """The file at this path; None when there is none, or it is not to be followed."""
         folder, name = os.path.split(path)
         within = folder in self.directories or (
             self._recursive and any(folder.startswith(f"{root}/") for root in self.directories)
@@ -140,7 +142,9 @@ class Folders:
         except OSError:
             return None
         is_own = path in self._own or file_id(status) in self._own_ids
-        return None if is_own or not stat.S_ISREG(status.st_mode) else sighting_of(path, status)
+        if is_own or not stat.S_ISREG(status.st_mode):
+            return None
+        return sighting_of(path, status, self.format)
 
     def _see_own(self) -> set[FileId]:
         """The program's own files, and the file that its output goes to, if it is one."""
@@ -154,9 +158,10 @@ class Folders:
         return seen
 
 
-def sighting_of(path: str, status: os.stat_result) -> Sighting:
+def sighting_of(path: str, status: os.stat_result, format_: str = LOG) -> Sighting:
     """The sighting of a file with this status."""
-    return Sighting(path, *file_id(status), status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    times_ns = status.st_mtime_ns, status.st_ctime_ns
+    return Sighting(path, *file_id(status), status.st_size, *times_ns, format_)
 
 
 def is_text(path: str) -> bool:

@@ -144,7 +144,8 @@ class Source:
                 self._size_before = max(self._size_before, self.sighting.size_bytes)
             self._set_sighting(None)
             return self.unseen_scans > 1
-        now = sighting_of(self.checkpoint.path, os.fstat(self.file))
+        status = os.fstat(self.file)
+        now = sighting_of(self.checkpoint.path, status, self.checkpoint.format)
         if now != self.sighting or self.unseen_scans == 1:
             self._changed_ns = now_ns
         if now != self.sighting:

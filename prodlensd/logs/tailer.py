@@ -24,7 +24,7 @@ from msgspec.structs import replace
 from prodlensd.logs.folders import FileId, Folders, PassedOver
 from prodlensd.logs.source import Pause, Source
 from prodlensd.logs.zeros import ZEROS_WAIT_NS, Zeros
-from prodlensd.model import Checkpoint, Chunk, Fault, Mismatch, Sighting, file_id
+from prodlensd.model import Checkpoint, Chunk, Fault, Folder, Mismatch, Sighting, file_id
 
 _MAX_OPEN: Final = 128
 
@@ -42,8 +42,9 @@ class Survey(Struct, frozen=True):
 class Tailer:
     """Follows the files in `directories` whose names match one of the `include` patterns.
 
-    `own` are the program's own files, which are not logs; zeros may be overwritten for
-    `zeros_wait_ns`. Times named `now_ns` are by a clock that never jumps, unless it says otherwise.
+    And those in the folders of `transcripts`. `own` are the program's own files, which are not
+    logs; zeros may be overwritten for `zeros_wait_ns`. Times named `now_ns` are by a clock that
+    never jumps, unless it says otherwise.
 
     The mutable state: the sources, by id and by device and inode; those that are to be read, in the
     order of their changes; those that cannot be; which files are open.
@@ -57,11 +58,23 @@ class Tailer:
         recursive: bool,
         max_line_bytes: int,
         own: Iterable[Path] = (),
+        transcripts: Iterable[Folder] = (),
         zeros_wait_ns: int = ZEROS_WAIT_NS,
         checkpoints: Iterable[Checkpoint] = (),
     ) -> None:
         self._zeros_wait_ns = zeros_wait_ns
-        self._folders = Folders(directories, include=include, recursive=recursive, own=own)
+        own = list(own)
+        self._logs = Folders(directories, include=include, recursive=recursive, own=own)
+        self._transcripts = [
+            Folders(
+                [folder.path],
+                include=folder.include,
+                recursive=folder.recursive,
+                own=own,
+                format=folder.format,
+            )
+            for folder in transcripts
+        ]
         self._max_line_bytes = max_line_bytes
         self._sources: dict[int, Source] = {}
         self._by_file: dict[FileId, int] = {}
@@ -130,8 +143,8 @@ class Tailer:
 
     @property
     def directories(self) -> list[str]:
-        """The folders that it looks at."""
-        return self._folders.directories
+        """The log folders that it looks at."""
+        return self._logs.directories
 
     def faults(self, now_ns: int) -> list[Fault]:
         """What could not be read when it was last tried. `now_ns` is since 1970."""
@@ -143,13 +156,11 @@ class Tailer:
     def scan(self, now_ns: int) -> Survey:
         """Looks at every file in the folders, and matches it with the sources followed."""
         self._now_ns = now_ns
-        found = self._folders.look(lambda folder: self._sparing(partial(os.scandir, folder)))
-        self._folder_faults = [*found.faults, *found.refused]
-        self.passed_over = found.passed_over
+        files, unlisted = self._look()
         survey = Survey([], [], [])
         by_place: dict[tuple[str, int], int] = {}
         seen: set[int] = set()
-        for file, sighting in found.files.items():
+        for file, sighting in files.items():
             source_id = self._by_file.get(file)
             if source_id is None:
                 # A device's number may change with a reboot; then the path vouches for the inode.
@@ -162,9 +173,25 @@ class Tailer:
                 self._see(self._sources[source_id], sighting, survey)
         for source_id, source in self._sources.items():
             if source_id not in seen:
-                self._miss(source, survey, all_listed=not found.faults)
+                all_listed = source.checkpoint.format not in unlisted
+                self._miss(source, survey, all_listed=all_listed)
         survey.new.sort(key=lambda sighting: sighting.mtime_ns)
         return survey
+
+    def _look(self) -> tuple[dict[FileId, Sighting], set[str]]:
+        """The files in all folders, and the formats of which a folder could not be listed."""
+        self._folder_faults = []
+        files: dict[FileId, Sighting] = {}
+        unlisted: set[str] = set()
+        for folders in (*self._transcripts, self._logs):
+            found = folders.look(lambda folder: self._sparing(partial(os.scandir, folder)))
+            self._folder_faults += [*found.faults, *found.refused]
+            files |= found.files
+            if found.faults:
+                unlisted.add(folders.format)
+            if folders is self._logs:
+                self.passed_over = found.passed_over
+        return files, unlisted
 
     def _by_place(self) -> dict[tuple[str, int], int]:
         return {
@@ -176,7 +203,7 @@ class Tailer:
         self._now_ns = now_ns
         survey = Survey([], [], [])
         for path in paths:
-            sighting = self._folders.sight(path)
+            sighting = self.sight(path)
             if sighting is None:
                 continue
             source_id = self._by_file.get((sighting.dev, sighting.inode))
@@ -185,7 +212,7 @@ class Tailer:
                 continue
             source = self._sources[source_id]
             known = source.checkpoint.path
-            if path != known and (other := self._folders.sight(known)) is not None:
+            if path != known and (other := self.sight(known)) is not None:
                 # One file of two names keeps the one that it is known by.
                 sighting = replace(sighting, path=known) if _same(other, sighting) else sighting
             self._see(source, sighting, survey)
@@ -196,8 +223,9 @@ class Tailer:
         return survey
 
     def sight(self, path: str) -> Sighting | None:
-        """The log that stands at this path now; None when there is none."""
-        return self._folders.sight(path)
+        """The file to be read that stands at this path now; None when there is none."""
+        sightings = (folders.sight(path) for folders in (self._logs, *self._transcripts))
+        return next(filter(None, sightings), None)
 
     def _see(self, source: Source, sighting: Sighting, survey: Survey) -> None:
         source.see(sighting, self._now_ns)

@@ -58,6 +58,7 @@ class Bill(NamedTuple):
     unknown     the names of what the usage holds and nobody here understands
     provider_nanousd
                 what the provider says it charged
+    plan        whether the call is part of a plan: then nobody sends a bill for it
     """
 
     units: Mapping[str, float] = {}
@@ -65,6 +66,7 @@ class Bill(NamedTuple):
     iterations: tuple[Mapping[str, Any], ...] = ()
     unknown: tuple[str, ...] = ()
     provider_nanousd: int | None = None
+    plan: bool = False
 
 
 NO_BILL: Final = Bill()
@@ -139,6 +141,13 @@ class Trace(NamedTuple):
     anomalies: tuple[str, ...]
 
 
+class Checkout(NamedTuple):
+    """What git's configuration says of a folder: the remote's `owner/name`, the user's address."""
+
+    repo_slug: str | None = None
+    developer_id: str | None = None
+
+
 def provider_in(model: str | None) -> str:
     """The prefix of a model's name, which stands for its provider; "" when it has none."""
     prefix, slash, _ = (model or "").partition("/")
@@ -148,7 +157,8 @@ def provider_in(model: str | None) -> str:
 class Price(NamedTuple):
     """What a call costs and why. `nanousd` is None exactly when `source` is "unpriced".
 
-    table_nanousd   its cost by the price table, whichever cost counts; None: in no table
+    table_nanousd   its cost by the price table, whichever cost counts; None: in no table. Of a call
+                    on a plan, which itself costs nothing: what the API would have asked
     price_id        the pinned price behind `nanousd`, or else behind `table_nanousd`
     reason          why it is unpriced: one of UNPRICED_REASONS, for some with a name behind a colon
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from hashlib import blake2b
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from msgspec import Struct
@@ -27,6 +28,10 @@ def digest_of(content: bytes) -> bytes:
     """What tells these bytes from others."""
     return blake2b(content, digest_size=DIGEST_BYTES).digest()
 
+
+#: The format of a source that is a log: each of its lines says for itself what it is. Any other
+#: source is a transcript, all of whose lines are in the one format that it names.
+LOG: Final = "log"
 
 #: Why a record was refused: the whole vocabulary. A new reason is a new word here.
 REASONS: Final = (
@@ -74,6 +79,8 @@ class Checkpoint(Struct, frozen=True):
     record_bytes, record_digest
               the proof: the last record before the offset, newline included. Of a gzip file they
               are 0 and, once all of it is committed, a digest of the whole file
+    format    LOG, or the format of a transcript
+    memory    what a transcript's lines before it say of those after it: see its format
     """
 
     source_id: int
@@ -85,6 +92,13 @@ class Checkpoint(Struct, frozen=True):
     chain: bytes = CHAIN_ROOT
     record_bytes: int = 0
     record_digest: bytes = b""
+    format: str = LOG
+    memory: str = ""
+
+    @property
+    def is_transcript(self) -> bool:
+        """Whether its lines are those of a transcript."""
+        return self.format != LOG
 
     @property
     def is_gzip(self) -> bool:
@@ -127,8 +141,8 @@ class Chunk(Struct, frozen=True):
 class DeadLetter(NamedTuple):
     """A refused record, kept. `raw` is the whole of it, or the head of a line over the limit.
 
-    Of a record that shares its line with others nothing is kept but a `digest` of its bytes: such
-    lines are whole batches of what was said, and the log has them.
+    Of a record that shares its line with others, and of a line of a transcript, nothing is kept but
+    a `digest` of its bytes: they hold what was said, and the file has them.
     """
 
     key: bytes
@@ -154,6 +168,9 @@ class Outcome(Struct, frozen=True):
     blank. A line that holds many records is a piece or several, without any other; `line` is then
     the key that a dead letter of the whole line would have. Of the pieces of a chunk the last one
     moves the checkpoint: all of them belong in one transaction.
+
+    Of a transcript, whose lines mostly are no calls, these are only counted: `skipped`. And so are
+    those that say again what a row of the same piece says: `repeated`.
     """
 
     start: Checkpoint
@@ -165,11 +182,18 @@ class Outcome(Struct, frozen=True):
     lines: int
     blanks: int = 0
     line: bytes | None = None
+    skipped: int = 0
+    repeated: int = 0
+
+    @property
+    def no_calls(self) -> int:
+        """How many of its records are known, and no calls."""
+        return len(self.passed_over) + self.skipped
 
     @property
     def records(self) -> int:
         """How many records it has."""
-        return len(self.rows) + len(self.dead_letters) + len(self.passed_over)
+        return len(self.rows) + self.repeated + len(self.dead_letters) + self.no_calls
 
 
 def file_id(status: os.stat_result) -> tuple[int, int]:
@@ -192,7 +216,10 @@ class Fault(NamedTuple):
 
 
 class Sighting(Struct, frozen=True):
-    """A file in a log folder, as the last scan saw it. `dev` and `inode` are those of `file_id`."""
+    """A file in a folder, as the last scan saw it. `dev` and `inode` are those of `file_id`.
+
+    The folder tells the format of its lines: LOG, or that of a transcript.
+    """
 
     path: str
     dev: int
@@ -200,6 +227,16 @@ class Sighting(Struct, frozen=True):
     size_bytes: int
     mtime_ns: int
     ctime_ns: int
+    format: str = LOG
+
+
+class Folder(NamedTuple):
+    """A folder of files of one format, and which names are read in it and, if asked, below it."""
+
+    format: str
+    path: Path
+    include: tuple[str, ...]
+    recursive: bool = True
 
 
 class Gap(Struct, frozen=True):

@@ -90,6 +90,12 @@ class Pricer:
 
     def price(self, trace: Trace) -> Price:
         """What the call cost. Raises OSError when a price book cannot be asked just now."""
+        price = self._usual(trace)
+        if trace.bill is not None and bill_of(trace.bill).plan:
+            return _on_plan(price)
+        return price
+
+    def _usual(self, trace: Trace) -> Price:
         if trace.cache_hit:
             return _CACHE_HIT
         if trace.status == "failure" and not (
@@ -160,6 +166,16 @@ class Pricer:
 
     def _is_free(self, provider: str) -> bool:
         return provider in self._free_providers
+
+
+def _on_plan(price: Price) -> Price:
+    """The price of a call on a plan: nothing, and beside it what the API would have asked.
+
+    Where that is not known, the call stays unpriced. What a gateway charged was charged.
+    """
+    if price.nanousd is None or price.source in ("gateway", "provider"):
+        return price
+    return Price(0, "plan", price.nanousd, price.price_id)
 
 
 class _Held(NamedTuple):

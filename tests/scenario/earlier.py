@@ -10,10 +10,11 @@ import pytest
 
 from prodlensd.ledger import connection, schema
 from prodlensd.ledger.rows import COLUMNS
+from prodlensd.ledger.sources import _CHECKPOINTS as CHECKPOINTS
 
-#: The schemas with which dead letters have a state, calls a bill, snapshots all there is, and
-#: sources count records.
-LETTER_STATES, BILLS, WHOLE_SNAPSHOTS, RECORDS = 3, 4, 5, 6
+#: The schemas with which dead letters have a state, calls a bill, snapshots all there is, sources
+#: count records, and sources have a format.
+LETTER_STATES, BILLS, WHOLE_SNAPSHOTS, RECORDS, FORMATS = 3, 4, 5, 6, 9
 _COLUMNS = "key, source_id, source_offset, length, reason, detail, raw, received_us"
 # Bound as this version binds them: behind the bytes comes a digest.
 _OLD_LETTER = (
@@ -22,10 +23,23 @@ _OLD_LETTER = (
 )
 _OLD_ADVANCE = """
     UPDATE source SET path = ?1, size_bytes = ?2, offset = ?3, chain = ?4,
-        record_bytes = ?5, record_digest = ?6, lines = lines + ?7, traces = traces + ?8,
-        duplicates = duplicates + ?9, dead_letters = dead_letters + ?10, blanks = blanks + ?11,
-        last_read_us = ?14
-    WHERE ?12 NOT NULL AND ?13 = 0 AND source_id = ?15 AND offset = ?16 AND state = 'live'
+        record_bytes = ?6, record_digest = ?7, lines = lines + ?8, traces = traces + ?9,
+        duplicates = duplicates + ?10, dead_letters = dead_letters + ?11, blanks = blanks + ?12,
+        last_read_us = ?15
+    WHERE ?5 = '' AND ?13 NOT NULL AND ?14 = 0 AND source_id = ?16 AND offset = ?17
+        AND state = 'live'
+"""
+#: The memory of a transcript was not yet kept, and is empty of a log.
+_ADVANCE_OF_LOGS = """
+    UPDATE source SET path = ?1, size_bytes = ?2, offset = ?3, chain = ?4,
+        record_bytes = ?6, record_digest = ?7, lines = lines + ?8, traces = traces + ?9,
+        duplicates = duplicates + ?10, dead_letters = dead_letters + ?11, blanks = blanks + ?12,
+        records = records + ?13, passed_over = passed_over + ?14, last_read_us = ?15
+    WHERE ?5 = '' AND source_id = ?16 AND offset = ?17 AND state = 'live'
+"""
+_REGISTER_LOG = """
+    INSERT INTO source (path, host, dev, inode, size_bytes, chain, first_seen_us, state)
+    SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 WHERE ?9 = 'log' RETURNING source_id
 """
 #: Rows had no bill and no reason before schema 4.
 _OLD_COLUMNS = len(COLUMNS) - 2
@@ -53,6 +67,13 @@ def write_as(version: int, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(connection, "_migrate", lambda *_: None)
     patch.setattr("prodlensd.ledger.writing.Ledger._not_pruned", lambda _self, rows: rows)
     patch.setattr("prodlensd.ledger.writing.Ledger._drop_known", lambda *_: None)
+    if version < FORMATS:
+        sources = "prodlensd.ledger.sources"
+        of_logs = CHECKPOINTS.replace("format, memory", "'log', ''")
+        patch.setattr(f"{sources}._CHECKPOINTS", of_logs)
+        patch.setattr(f"{sources}._REGISTER", _REGISTER_LOG)
+        patch.setattr("prodlensd.ledger.writing._ADVANCE", _ADVANCE_OF_LOGS)
+        patch.setattr("prodlensd.ledger.told.ToldCalls.parted", lambda _self, rows: ([], rows))
     if version < RECORDS:
         patch.setattr("prodlensd.ledger.writing._INSERT_LETTER", _OLD_LETTER)
         patch.setattr("prodlensd.ledger.writing._ADVANCE", _OLD_ADVANCE)

@@ -38,7 +38,7 @@ class DeepWorld(World):
 
     def _start(self) -> None:
         super()._start()
-        self.tailer._folders._recursive = True
+        self.tailer._logs._recursive = True
 
 
 @pytest.fixture
@@ -150,7 +150,7 @@ def test_a_folder_that_cannot_be_listed_keeps_no_deleted_file_of_another_folder(
     world: Any, make_line: Any, append: Append, tmp_path: Path
 ) -> None:
     missing = tmp_path / "missing"
-    world.tailer._folders.directories = [str(world.logs), str(missing)]
+    world.tailer._logs.directories = [str(world.logs), str(missing)]
     writer = append(world.logs / "a.jsonl")
     writer.write(make_line(1))
     at_rest(world.logs / "a.jsonl")

@@ -89,7 +89,7 @@ def test_a_death_between_the_pieces_of_a_line_leaves_nothing_of_it(
     class DiedError(Exception):
         pass
 
-    monkeypatch.setattr("prodlensd.pipeline._AHEAD", 3)
+    monkeypatch.setattr("prodlensd.pipeline.lines._AHEAD", 3)
     world.append("a.jsonl", make_line(0), array(*(make_line(n, ids=n % 2 == 0) for n in range(9))))
     write, left = world.store._write, [piece]
 
@@ -114,7 +114,7 @@ def test_a_death_between_the_pieces_of_a_line_leaves_nothing_of_it(
 def test_no_more_than_a_piece_of_a_line_is_held(
     world: Any, make_line: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("prodlensd.pipeline._AHEAD", 10)
+    monkeypatch.setattr("prodlensd.pipeline.lines._AHEAD", 10)
     held: list[int] = []
     write = world.store._write
 
@@ -160,7 +160,7 @@ def test_an_array_of_what_is_no_strict_json_is_read_record_by_record(
 
 def older(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes it read lines as a version did that knew of no lines of many records."""
-    from prodlensd import formats, pipeline
+    from prodlensd import formats
     from prodlensd.model import BadLine, NotACall
 
     def parse_line(line: bytes) -> Any:
@@ -169,7 +169,7 @@ def older(monkeypatch: pytest.MonkeyPatch) -> None:
         except NotACall:
             raise BadLine("unknown_format", "a span that is not the call of a model") from None
 
-    monkeypatch.setattr(pipeline, "parse_line", parse_line)
+    monkeypatch.setattr("prodlensd.pipeline.lines.parse_line", parse_line)
 
 
 def test_an_array_that_an_older_version_refused_is_retried_into_its_records(

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from prodlensd import formats, pipeline
+from prodlensd import formats
 from prodlensd.jobs import retrying as dead_letters
 from prodlensd.ledger import Reader
 from prodlensd.model import BadLine, Price, Trace
@@ -34,7 +34,7 @@ def new(make_line: Any, number: int, *, ids: bool) -> bytes:
 
 def ingest_as_an_older_version(world: Any, *lines: bytes) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, "parse_line", parse_as_an_older_version)
+        patch.setattr("prodlensd.pipeline.lines.parse_line", parse_as_an_older_version)
         patch.setattr(world.daemon, "_pricer", PricedBy(price))
         world.append("a.jsonl", *lines)
         world.step()

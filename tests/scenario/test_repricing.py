@@ -701,7 +701,7 @@ def test_every_call_is_expected_before_it_is_priced(
         assert len(expected) - len(priced) < 3
         return Price(1, "table")
 
-    monkeypatch.setattr("prodlensd.pipeline._AHEAD", 3)
+    monkeypatch.setattr("prodlensd.pipeline.lines._AHEAD", 3)
     expected: list[Trace] = []
     priced: list[Trace] = []
     world.daemon._pricer = PricedBy(price, expected.extend)

@@ -151,7 +151,7 @@ def test_every_module_has_a_floor(module: Path) -> None:
         ("ledger/reading.py", "from ..daemon import Daemon"),
         ("logs/tailer.py", "from prodlensd.config import Logs"),
         ("logs/tailer.py", "from prodlensd.process.wakeup import wait"),
-        ("pipeline.py", "from prodlensd.config import Config"),
+        ("pipeline/lines.py", "from prodlensd.config import Config"),
         ("answers/status.py", "from prodlensd.daemon import Daemon"),
         ("answers/status.py", "from prodlensd.config import Status"),
         ("answers/status.py", "from prodlensd.ledger.days import Partition"),

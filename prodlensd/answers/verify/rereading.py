@@ -129,7 +129,7 @@ class Replay:
         self.source = source
         self.goal = source.checkpoint
         self.cursor = replace(
-            self.goal, offset=0, chain=CHAIN_ROOT, record_bytes=0, record_digest=b""
+            self.goal, offset=0, chain=CHAIN_ROOT, record_bytes=0, record_digest=b"", memory=""
         )
         self.path = self.goal.path  # where the file is now
         self.lines = self.traces = self.duplicates = self.dead_letters = self.blanks = 0
@@ -188,6 +188,8 @@ class Replay:
             self.dead_letters += here
             self.duplicates += place is not None and not here
             self.passed_over += place is None
+        self.passed_over += outcome.skipped
+        self.duplicates += outcome.repeated
         self.records += outcome.records
 
     def _take_trace(
@@ -245,6 +247,7 @@ class Replay:
         for name, count, counter in zip(Counts._fields, read, self.source.counts, strict=True):
             expect(f"the source's count of {name.replace('_', ' ')}", count, counter)
         expect("chain digest", self.cursor.chain, self.goal.chain)
+        expect("memory", self.cursor.memory, self.goal.memory)
 
     @property
     def only_its_last_record_was_edited(self) -> bool:

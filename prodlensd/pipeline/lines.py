@@ -1,4 +1,4 @@
-"""Chunk → Outcomes: parses, prices, sets bad records aside, and gives each its key. Pure.
+"""Lines of a log: parses, prices, sets bad records aside, and gives each its key. Pure.
 
 Most lines are one record; some hold many (see `formats.parts`), and some none that is a call.
 
@@ -40,14 +40,15 @@ from prodlensd.pricing import Pricer
 
 #: May begin a file; not part of its first line.
 _BOM: Final = b"\xef\xbb\xbf"
-_BLANK: Final = b" \t\r"
+#: What a line may hold and still be blank.
+BLANK: Final = b" \t\r"
 #: How many records are read before the first of them is priced: few enough to hold twice.
 _AHEAD: Final = 1000
 _NUMBER_BYTES: Final = 8
 
 
 def build(chunk: Chunk, pricer: Pricer) -> Iterator[Outcome]:
-    """The outcome of every line of the chunk: the last one has the checkpoint after them.
+    """The outcome of every line of a log's chunk: the last one has the checkpoint after them.
 
     More than one there is only where a line holds many records. Memory then holds one of them.
     Raises OSError when a price book cannot be asked just now.
@@ -88,21 +89,27 @@ def build(chunk: Chunk, pricer: Pricer) -> Iterator[Outcome]:
         made.dead_letters.append(DeadLetter(*place, "too_long", "", long.head))
         offset += long.length + 1
         lines += 1
+    yield replace(made, end=end_of(chunk, offset, chain), lines=lines, blanks=blanks)
+
+
+def end_of(chunk: Chunk, offset: int, chain: bytes, memory: str = "") -> Checkpoint:
+    """The checkpoint after the chunk, whose lines end at `offset`. Raises AssertionError."""
+    start = chunk.start
     offset += chunk.zeros - chunk.unterminated
     if offset != chunk.end:
         # Escaped: the traceback goes to a terminal or a journal, and the path may be anything.
         raise AssertionError(
             f"{start.path!a}: lines end at byte {offset}, the chunk at {chunk.end}"
         )
-    end = replace(
+    return replace(
         start,
         offset=offset,
         size_bytes=chunk.size_bytes,
         chain=chain,
         record_bytes=chunk.record_bytes,
         record_digest=chunk.record_digest,
+        memory=memory,
     )
-    yield replace(made, end=end, lines=lines, blanks=blanks)
 
 
 def _read(
@@ -131,7 +138,7 @@ def read_line(content: bytes, *, is_first: bool) -> Trace | Parts | BadLine | No
     try:
         return parse_line(content)
     except BadLine as bad:
-        return bad if content.strip(_BLANK) else None
+        return bad if content.strip(BLANK) else None
 
 
 def _of_line(

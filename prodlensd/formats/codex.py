@@ -1,0 +1,187 @@
+"""A transcript of Codex: `sessions/YYYY/MM/DD/rollout-*.jsonl`, one file a thread.
+
+Its counters are totals of the thread, which are written again and again: a call is a growth of the
+total. A fork begins with the whole history of its parent, with the time of the fork. So a call is
+known by the root of its thread and the total after it, and a file is read with a memory of what its
+lines have said: thread, folder, model, and the last total.
+
+The shape of these lines is known from public reports (docs/transcripts.md), not from a description.
+"""
+
+from __future__ import annotations
+
+import re
+from operator import lt, sub
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from prodlensd.formats.fields import epoch_us, integer, provider, repo_slug, text
+from prodlensd.formats.transcripts import AGAIN, Again, Told, decoded, one_word, trace_of
+from prodlensd.model import BadLine
+
+NAME: Final = "codex"
+#: Only a line of one of these types tells of calls, or of what is needed to read others.
+_MARKERS: Final = (b'"token_count"', b'"session_meta"', b'"turn_context"')
+#: How a line begins, as Codex writes it, that is of another type, however long it is.
+_OTHER: Final = re.compile(rb'\{"timestamp":"[^"\\]*","type":"(?:response_item|compacted)"')
+#: As LiteLLM calls a call of this kind.
+_CALL_TYPE: Final = "responses"
+_PROVIDER: Final = "openai"
+
+
+class _Totals(NamedTuple):
+    """A counter of tokens: the cached ones are part of the input, the reasoning of the output."""
+
+    tokens_in: int = 0
+    cached: int = 0
+    tokens_out: int = 0
+    reasoning: int = 0
+
+    def usage(self) -> dict[str, Any]:
+        """As OpenAI's Responses write it."""
+        return {
+            "input_tokens": self.tokens_in,
+            "output_tokens": self.tokens_out,
+            "total_tokens": self.tokens_in + self.tokens_out,
+            "input_tokens_details": {"cached_tokens": self.cached},
+            "output_tokens_details": {"reasoning_tokens": self.reasoning},
+        }
+
+
+_COUNTERS: Final = (
+    *("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_output_tokens"),
+)
+
+
+class _Memory(msgspec.Struct, omit_defaults=True):
+    """What the lines so far have said.
+
+    root       the first ancestor of the thread; its id is part of all keys
+    totals     the last counter; None before the first
+    restarts   how often the counter began anew
+    """
+
+    root: str | None = None
+    session: str | None = None
+    folder: str | None = None
+    branch: str | None = None
+    repo_slug: str | None = None
+    provider: str | None = None
+    model: str | None = None
+    totals: _Totals | None = None
+    restarts: int = 0
+
+
+class _Line(msgspec.Struct, gc=False):
+    type: str
+    payload: dict[str, Any]
+    timestamp: Any = None
+
+
+_DECODER: Final = msgspec.json.Decoder(_Line)
+_MEMORY: Final = msgspec.json.Decoder(_Memory)
+
+
+class Codex:
+    """See `Transcript`."""
+
+    def __init__(self, memory: str = "") -> None:
+        self._known = _MEMORY.decode(memory) if memory else _Memory()
+
+    def memory(self) -> str:
+        """See `Transcript`."""
+        return "" if self._known == _Memory() else msgspec.json.encode(self._known).decode()
+
+    def read(self, line: bytes) -> Told | Again | None:
+        """See `Transcript`."""
+        if _OTHER.match(line) or not any(marker in line for marker in _MARKERS):
+            return None
+        record: _Line | None = decoded(line, _DECODER)
+        if record is None:
+            return None
+        if record.type == "session_meta":
+            self._begin_thread(record.payload)
+        elif record.type == "turn_context":
+            self._begin_turn(record.payload)
+        elif record.type == "event_msg" and record.payload.get("type") == "token_count":
+            return self._count(record.payload.get("info"), record.timestamp)
+        return None
+
+    def _begin_thread(self, said: dict[str, Any]) -> None:
+        """A file begins with its own thread, and then, of a fork, with those it comes from."""
+        known = self._known
+        if known.totals is not None:  # the thread was resumed
+            return
+        thread = text(said.get("id"))
+        known.root = text(said.get("forked_from_id")) or thread or known.root
+        if known.session is None:
+            git = said.get("git")
+            about: dict[str, Any] = git if type(git) is dict else {}
+            known.session = thread
+            known.folder = _path(said.get("cwd"))
+            known.branch = text(about.get("branch"))
+            known.repo_slug = repo_slug(about.get("repository_url"))
+            known.provider = provider(said.get("model_provider"))
+
+    def _begin_turn(self, said: dict[str, Any]) -> None:
+        self._known.model = text(said.get("model")) or self._known.model
+        self._known.folder = _path(said.get("cwd")) or self._known.folder
+
+    def _count(self, info: object, timestamp: object) -> Told | Again | None:
+        """The call of a counter, if it has grown."""
+        known = self._known
+        if type(info) is not dict or (totals := _totals(info.get("total_token_usage"))) is None:
+            return None  # a note of rate limits alone
+        if totals == known.totals:
+            return AGAIN
+        if totals == _Totals():
+            return None
+        root = one_word(known.root, "session_meta.payload.id, before the first token_count")
+        started_us = epoch_us(timestamp)
+        if started_us is None:
+            raise BadLine(
+                "bad_timestamp", "timestamp: expected ISO 8601, e.g. 2026-11-01T12:00:00Z"
+            )
+        used = self._growth(totals, _totals(info.get("last_token_usage")))
+        known.totals = totals
+        call = "/".join(map(str, (root, known.restarts, *totals)))
+        trace = trace_of(
+            started_us=started_us,
+            key=f" {NAME} {call}",
+            call_id=None,
+            session=known.session,
+            model=known.model,
+            provider=known.provider or _PROVIDER,
+            call_type=_CALL_TYPE,
+            usage=used.usage(),
+            source=NAME,
+            branch=known.branch,
+        )
+        return Told(trace, known.folder, known.repo_slug)
+
+    def _growth(self, totals: _Totals, last: _Totals | None) -> _Totals:
+        """What was used since the last counter.
+
+        The first counter of a file, and one that began anew, may hold calls that the file does not
+        have: there the call is what Codex notes as the last one.
+        """
+        before = self._known.totals
+        if before is not None and not any(map(lt, totals, before)):
+            return _Totals(*map(sub, totals, before))
+        self._known.restarts += before is not None
+        is_last = last is not None and last != _Totals() and not any(map(lt, totals, last))
+        return last if is_last and last is not None else totals
+
+
+def _totals(said: object) -> _Totals | None:
+    if type(said) is not dict:
+        return None
+    counts = [integer(said.get(name, 0)) for name in _COUNTERS]
+    if None in counts:
+        raise BadLine("unknown_format", "token_count: expected whole numbers of tokens")
+    return _Totals(*(count or 0 for count in counts))
+
+
+def _path(value: object) -> str | None:
+    return value if type(value) is str and value else None

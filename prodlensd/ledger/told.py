@@ -1,0 +1,204 @@
+"""Calls of which transcripts tell: each is found by its key alone, wherever it is told of.
+
+Many lines tell of one call, in one file or in copies of it, and its counts may still grow from line
+to line. The call has the time of its earliest line, with what that says of who called, and the
+usage of the fullest one. Where the proxy's log or its spend logs tell of it as well, they are
+believed: who called and what was charged is theirs, and the transcript adds what they lack.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from operator import itemgetter
+from typing import Any, Final, NamedTuple
+
+from msgspec import Struct
+
+from prodlensd.ledger.connection import Database
+from prodlensd.ledger.rows import CALL_ID, COLUMNS, KEY, PRICE, PRICED_BY, Row, value_of
+from prodlensd.ledger.witnesses import APART_US, Call, spans
+
+#: The counts of the fullest line are smaller than others: the agent says of its counts that they
+#: only grow.
+USAGE_SHRANK: Final = "usage_shrank"
+#: The transcripts whose keys have the id of a response that the proxy's logs have too.
+_WITH_RESPONSE_ID: Final = " claude_code "
+
+_OF_KEY: Final = "SELECT started_us, key, line_us FROM told_call WHERE told_key = ?"
+_NOTE: Final = "INSERT INTO told_call VALUES (?, ?, ?, ?)"
+_NOTE_LINE: Final = "UPDATE told_call SET line_us = ? WHERE told_key = ?"
+_MOVE: Final = "UPDATE told_call SET started_us = ? WHERE told_key = ?"
+_NEAR: Final = "SELECT started_us, key FROM trace WHERE started_us BETWEEN ? AND ?"
+
+
+class Noted(NamedTuple):
+    """Where a call is of which a transcript has told.
+
+    `line_us`: the start of its line in the proxy's log, where that was read after the transcript.
+    """
+
+    started_us: int
+    key: str | bytes
+    line_us: int | None
+
+    @property
+    def call(self) -> Call:
+        """Its place in `trace`."""
+        return Call(self.started_us, self.key)
+
+
+def is_told(key: str | bytes) -> bool:
+    """Whether it is the key of a call of a transcript (see `formats.transcripts`)."""
+    return isinstance(key, str) and key[0] == " " and " " in key[1:]
+
+
+class ToldCalls(Struct, frozen=True):
+    """Finds the calls that transcripts tell of, and notes where they are."""
+
+    ledger: Database
+
+    def of(self, told_key: str) -> Noted | None:
+        """Where the call of this key is; None when no transcript has told of it yet."""
+        found = self.ledger.db.execute(_OF_KEY, (told_key,)).fetchone()
+        return None if found is None else Noted._make(found)
+
+    def note(self, told_key: str, call: Call) -> None:
+        """Notes where the call of this key is."""
+        self.ledger.db.execute(_NOTE, (told_key, *call, None))
+
+    def note_line(self, told_key: str | bytes, line_us: int) -> None:
+        """Notes that a line of the proxy's log, of this start, tells of the call as well."""
+        self.ledger.db.execute(_NOTE_LINE, (line_us, told_key))
+
+    def move(self, told_key: str, started_us: int) -> None:
+        """Notes that the call has another start now."""
+        self.ledger.db.execute(_MOVE, (started_us, told_key))
+
+    def parted(self, rows: list[Row]) -> tuple[list[tuple[Row, Noted]], list[Row]]:
+        """The rows of the proxy's logs of whose calls a transcript told first; the others."""
+        if self.ledger.db.execute("SELECT 1 FROM told_call LIMIT 1").get is None:
+            return [], rows
+        told, others = [], []
+        for row in rows:
+            noted = self.of_proxied(*row[KEY])
+            if noted is None:
+                others.append(row)
+            else:
+                told.append((row, noted))
+        return told, others
+
+    def of_proxied(self, started_us: int, key: str | bytes) -> Noted | None:
+        """The call of a line of the proxy's logs, if a transcript told of it first.
+
+        The ids of responses come again where LiteLLM answers from its cache: at another time.
+        """
+        if isinstance(key, bytes):
+            return None
+        noted = self.of(f"{_WITH_RESPONSE_ID}{key.partition(' ')[2]}")
+        if noted is None or not is_told(noted.key):
+            return None
+        is_it = noted.line_us == started_us or (
+            noted.line_us is None and abs(noted.started_us - started_us) <= APART_US
+        )
+        return noted if is_it else None
+
+    def proxied(self, rows: Iterable[Row]) -> dict[str, Call]:
+        """Of rows of transcripts, by key, the call of about that time that the proxy's logs have.
+
+        The calls of the time are read once for all rows.
+        """
+        wanted = {
+            row[1].removeprefix(_WITH_RESPONSE_ID): row
+            for row in rows
+            if row[1].startswith(_WITH_RESPONSE_ID)
+        }
+        found: dict[str, Call] = {}
+        for span in spans(row[0] for row in wanted.values()):
+            for started_us, key in self.ledger.db.execute(_NEAR, span):
+                if isinstance(key, bytes) or is_told(key):
+                    continue
+                row = wanted.get(key.partition(" ")[2])
+                if row is not None and abs(row[0] - started_us) <= APART_US:
+                    before = found.get(row[1])
+                    if before is None or _apart(row, started_us) < _apart(row, before.started_us):
+                        found[row[1]] = Call(started_us, key)
+        return found
+
+
+def _apart(row: Row, started_us: int) -> int:
+    return abs(int(row[0]) - started_us)
+
+
+# What two rows of a call come to -----------------------------------------------------------------
+
+#: What the lines of one call may differ in, taken whole from one of them.
+_WHO: Final = tuple(
+    tuple(map(COLUMNS.index, group))
+    for group in (
+        ("session_id", "session_via"),
+        ("developer_id", "developer_via"),
+        ("repo_slug",),
+        ("details",),
+    )
+)
+_USED: Final = tuple(map(COLUMNS.index, (*PRICED_BY, *PRICE, "anomalies")))
+_COUNTS: Final = value_of(
+    *("tokens_in", "tokens_out", "cache_read_tokens", "cache_write_tokens"),
+    *("cache_write_1h_tokens", "reasoning_tokens"),
+)
+_BILL: Final = value_of("bill")
+_PLACE: Final = tuple(map(COLUMNS.index, ("source_id", "source_offset")))
+_DETAILS: Final = COLUMNS.index("details")
+_ANOMALIES: Final = COLUMNS.index("anomalies")
+_tokens: Final = value_of("tokens_in", "tokens_out")
+
+
+def merged(known: Row, told: Row) -> Row:
+    """What two lines of transcripts say of a call, at the place of the one that was read first."""
+    first, later = sorted((known, told), key=itemgetter(0))
+    fuller, other = (told, known) if _fullness(told) > _fullness(known) else (known, told)
+    full = list(first)
+    for group in _WHO:
+        if first[group[0]] is None:
+            _take(full, later, group)
+    _take(full, fuller, _USED)
+    _take(full, known, _PLACE)
+    if _is_less_somewhere(fuller, other):
+        odd = [] if full[_ANOMALIES] is None else full[_ANOMALIES].split(",")
+        full[_ANOMALIES] = ",".join(dict.fromkeys((*odd, USAGE_SHRANK)))
+    return tuple(full)
+
+
+def completed(proxied: Row, told: Row, at: Row) -> Row:
+    """What the proxy's logs say of a call, with what they lack, where the row `at` is kept."""
+    full = list(proxied)
+    for group in _WHO[:-1]:
+        if proxied[group[0]] is None:
+            _take(full, told, group)
+    if _tokens(proxied) == (None, None) != _tokens(told):
+        _take(full, told, _USED)
+    facts, more = (json.loads(row[_DETAILS] or "{}") for row in (proxied, told))
+    more.pop("source", None)
+    if more.keys() - facts.keys():
+        full[_DETAILS] = json.dumps(more | facts, separators=(",", ":"))
+    full[KEY] = at[KEY]
+    _take(full, at, _PLACE)
+    if full[CALL_ID] is None and proxied[1] != at[1]:
+        full[CALL_ID] = proxied[1].partition(" ")[0] or None
+    return tuple(full)
+
+
+def _take(full: list[Any], row: Row, columns: Iterable[int]) -> None:
+    for column in columns:
+        full[column] = row[column]
+
+
+def _fullness(row: Row) -> tuple[int, int]:
+    """Which of two rows has more: by all counts, then by what else the price depends on."""
+    return sum(filter(None, _COUNTS(row))), len(_BILL(row) or "")
+
+
+def _is_less_somewhere(fuller: Row, other: Row) -> bool:
+    pairs = zip(_COUNTS(fuller), _COUNTS(other), strict=True)
+    return any(more is not None and less is not None and more < less for more, less in pairs)

@@ -1,0 +1,75 @@
+"""Writes the calls that transcripts tell of, each once: see `told`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from prodlensd.ledger.rows import INSERT, KEY, SELECT, UPDATE, Row, enriched
+from prodlensd.ledger.told import Noted, ToldCalls, completed, is_told, merged
+from prodlensd.ledger.transactions import Writer
+from prodlensd.ledger.witnesses import Call
+
+_DELETE: Final = "DELETE FROM trace WHERE started_us = ? AND key = ?"
+#: A row that is there now, and the one that it replaced; None: it is new.
+Changes = tuple[Row, Row | None]
+
+
+class Transcripts:
+    """Writes rows of transcripts, within a transaction. Without state of its own."""
+
+    def __init__(self, ledger: Writer) -> None:
+        self._ledger = ledger
+        self.calls = ToldCalls(ledger)
+
+    def insert(self, rows: list[Row]) -> Iterator[Changes]:
+        """Inserts the calls of these rows, or adds what they say to those that are there."""
+        unknown = [row for row in rows if self.calls.of(row[1]) is None]
+        proxied = self.calls.proxied(unknown)
+        for row in rows:
+            noted = self.calls.of(row[1])
+            if noted is None and (call := proxied.get(row[1])) is not None:
+                self.calls.note(row[1], call)
+                noted = Noted(*call, None)
+            if noted is None:
+                self.calls.note(row[1], Call(*row[KEY]))
+                self._ledger.db.execute(INSERT, row)
+                yield row, None
+            else:
+                yield from self._add(row, noted)
+
+    def _add(self, row: Row, noted: Noted) -> Iterator[Changes]:
+        """Adds what a row says to the call that is there."""
+        known = self._known(noted.call)
+        if known is None:
+            return
+        if is_told(noted.key) and noted.line_us is None:
+            full = merged(known, row)
+        else:
+            full = completed(known, row, at=known)
+        if full != known:
+            yield self._replace(known, full)
+
+    def complete(self, rows: Iterable[tuple[Row, Noted]]) -> Iterator[Changes]:
+        """Adds what the proxy's logs say to the calls that transcripts told of first."""
+        for row, noted in rows:
+            known = self._known(noted.call)
+            if noted.line_us is not None or known is None:
+                continue
+            self.calls.note_line(noted.key, row[0])
+            yield self._replace(known, completed(row, known, at=known))
+
+    def _known(self, call: Call) -> Row | None:
+        """The row of a call; None when it is pruned."""
+        row: Row | None = self._ledger.db.execute(SELECT, call).fetchone()
+        return row
+
+    def _replace(self, known: Row, full: Row) -> Changes:
+        db = self._ledger.db
+        if full[KEY] == known[KEY]:
+            db.execute(UPDATE, (*enriched(full), *known[KEY]))
+        else:  # a line of an earlier time was found
+            db.execute(_DELETE, known[KEY])
+            db.execute(INSERT, full)
+            self.calls.move(full[1], full[0])
+        return full, known

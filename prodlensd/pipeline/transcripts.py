@@ -1,0 +1,119 @@
+"""Lines of a transcript: finds the calls, prices them, and says whose they are.
+
+A call is known by its own key, wherever its lines stand, so no line needs its place in the story of
+its file. A refused line is known by its bytes, and these are not kept: it holds what was said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from prodlensd.formats import AGAIN, TRANSCRIPTS, Told
+from prodlensd.model import (
+    BadLine,
+    Bill,
+    Checkout,
+    Chunk,
+    DeadLetter,
+    Outcome,
+    Trace,
+    bill_json,
+    bill_of,
+    digest_of,
+)
+from prodlensd.pipeline.lines import BLANK, end_of, row
+from prodlensd.pricing import Pricer
+
+
+def _nowhere(folder: str) -> Checkout:
+    del folder
+    return Checkout()
+
+
+class Owner(Struct, frozen=True):
+    """Whose transcripts these are: what they do not say themselves.
+
+    developer    the name of this machine's user; None: as the configuration of git has it
+    is_on_plan   whether no call is billed by itself
+    checkout_of  what git's configuration says of a folder, by its path
+    """
+
+    developer: str | None = None
+    is_on_plan: bool = False
+    checkout_of: Callable[[str], Checkout] = _nowhere
+
+
+NOBODY: Final = Owner()
+_ON_PLAN: Final = bill_json(Bill(plan=True))
+
+
+def build(chunk: Chunk, pricer: Pricer, owner: Owner) -> Iterator[Outcome]:
+    """The outcome of every line of the chunk, with the checkpoint after them.
+
+    Raises OSError when a price book cannot be asked just now.
+    """
+    start = chunk.start
+    transcript = TRANSCRIPTS[start.format](start.memory)
+    made = Outcome(start, start, [], [], [], [], len(chunk.lines))
+    told: list[Trace] = []
+    offsets: list[int] = []
+    offset = start.offset
+    blanks = skipped = repeated = 0
+    for line in chunk.lines:
+        # Zeros before a line are a hole and not part of it, as in a log.
+        content = line.lstrip(b"\0") if line[:1] == b"\0" else line
+        begin = offset + len(line) - len(content)
+        offset += len(line) + 1
+        try:
+            found = transcript.read(content)
+        except BadLine as bad:
+            reason = "unterminated" if chunk.unterminated else bad.reason
+            digest = digest_of(content)
+            place = (digest, start.source_id, begin, len(content))
+            made.dead_letters.append(DeadLetter(*place, reason, bad.detail, b"", digest))
+            continue
+        if isinstance(found, Told):
+            told.append(_owned(found, owner))
+            offsets.append(begin)
+        elif found is AGAIN:
+            repeated += 1
+        elif content.strip(BLANK):
+            skipped += 1
+        else:
+            blanks += 1
+    if (long := chunk.long_line) is not None:
+        place = (long.record_digest, start.source_id, offset, long.length)
+        made.dead_letters.append(DeadLetter(*place, "too_long", "", b"", long.record_digest))
+        offset += long.length + 1
+    pricer.expect(told)
+    for trace, begin in zip(told, offsets, strict=True):
+        made.rows.append(row(trace, b"", pricer.price(trace), start.source_id, begin))
+        made.chains.append(b"")
+    yield replace(
+        made,
+        end=end_of(chunk, offset, start.chain, transcript.memory()),
+        lines=made.lines + (chunk.long_line is not None),
+        blanks=blanks,
+        skipped=skipped,
+        repeated=repeated,
+    )
+
+
+def _owned(told: Told, owner: Owner) -> Trace:
+    """The trace with who called, in which repository, and whether on a plan."""
+    checkout = owner.checkout_of(told.folder) if told.folder else Checkout()
+    developer = owner.developer or checkout.developer_id
+    via = ("configuration" if owner.developer else "git") if developer else None
+    bill = told.trace.bill
+    if owner.is_on_plan:
+        bill = bill_json(bill_of(bill)._replace(plan=True)) if bill else _ON_PLAN
+    return told.trace._replace(
+        developer_id=developer,
+        developer_via=via,
+        repo_slug=told.repo_slug or checkout.repo_slug,
+        bill=bill,
+    )
