@@ -15,10 +15,8 @@ from typing import Final
 import msgspec
 import orjson
 
-from prodlensd.model import NANOUSD_PER_USD, US_PER_S, provider_in
+from prodlensd.model import MAX_TEXT_CHARS, NANOUSD_PER_USD, US_PER_S, provider_in
 
-#: Longer names are not names: a session or developer this long is a misplaced payload.
-MAX_TEXT_CHARS: Final = 512
 INT64_MAX: Final = 2**63 - 1
 MAX_EXACT_FLOAT: Final = 2**53
 MAX_DIGITS: Final = 32
@@ -33,11 +31,6 @@ MAX_EPOCH_S: Final = 253_402_300_799
 _WORD: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}\Z")
 _INTEGER: Final = re.compile(r"[0-9]{1,18}\Z")
 _NANOS: Final = re.compile(r"[0-9]{1,19}\Z")
-_SLUG: Final = re.compile(r"([A-Za-z0-9._-]{1,100})/([A-Za-z0-9._-]{1,100}?)(?:\.git)?\Z")
-_GIT_ADDRESS: Final = re.compile(
-    r"(?:(?:https?|ssh|git)://(?:[^/@\s]*@)?[A-Za-z0-9.-]+(?::[0-9]+)?/"
-    r"|[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:)(.+?)/?\Z"
-)
 _URL_USER: Final = re.compile(r"(?<=://)[^/\s]*@")
 _KEY_HASH: Final = re.compile(r"[0-9a-f]{64}\Z")
 _CLAUDE_CODE_USER: Final = re.compile(r"user_.*_session_([A-Za-z0-9_-]+)\Z")
@@ -196,22 +189,6 @@ def session_of_user(value: object) -> str | None:
     ):
         return session_id(found[1])
     return None
-
-
-def repo_slug(value: object) -> str | None:
-    """`owner/name` of a slug or a git address (https, ssh, scp-like, with or without .git)."""
-    return _repo_slug(value) if type(value) is str and len(value) <= MAX_TEXT_CHARS else None
-
-
-@lru_cache(maxsize=4096)
-def _repo_slug(value: str) -> str | None:
-    value = value.strip()
-    if address := _GIT_ADDRESS.match(value):
-        value = address[1]
-    slug = _SLUG.match(value)
-    if slug is None or slug[1] in {".", ".."} or slug[2] in {".", "..", ".git"}:
-        return None
-    return f"{slug[1]}/{slug[2]}"
 
 
 def key_hash(value: object) -> str | None:

@@ -22,7 +22,6 @@ from prodlensd.formats.fields import (
     provider,
     provider_of,
     region_of,
-    repo_slug,
     session_id,
     session_of_user,
     tags,
@@ -31,7 +30,7 @@ from prodlensd.formats.fields import (
 )
 from prodlensd.formats.usage import COARSE_USAGE, Reading, modified, of_call, read_usage
 from prodlensd.formats.usage_usual import read_usual
-from prodlensd.model import BadLine, Trace, Usage, bill_json
+from prodlensd.model import BadLine, Trace, Usage, bill_json, repo_slug
 
 
 class _Payload(msgspec.Struct, gc=False):

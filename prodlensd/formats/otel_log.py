@@ -23,7 +23,6 @@ from prodlensd.formats.fields import (
     number,
     provider,
     provider_of,
-    repo_slug,
     session_id,
     text,
     unread,
@@ -32,7 +31,7 @@ from prodlensd.formats.fields import (
 from prodlensd.formats.otel_attributes import dict_of, scalar
 from prodlensd.formats.otel_names import REPO
 from prodlensd.formats.usage import modified, of_call, read_usage
-from prodlensd.model import BadLine, NotACall, Trace, bill_json
+from prodlensd.model import BadLine, NotACall, Trace, bill_json, repo_slug
 
 _TIMES: Final = frozenset({"timeUnixNano", "observedTimeUnixNano"})
 _CONTENT: Final = frozenset({"body", "attributes"})

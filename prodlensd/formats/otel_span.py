@@ -31,7 +31,6 @@ from prodlensd.formats.fields import (
     provider,
     provider_of,
     region_of,
-    repo_slug,
     session_id,
     tags,
     text,
@@ -41,7 +40,7 @@ from prodlensd.formats.otel_attributes import READ, Attributes, dict_of, first, 
 from prodlensd.formats.otel_calls import is_call, is_litellms, kind_of, operation_of, scope_of
 from prodlensd.formats.otel_usage import usage_object
 from prodlensd.formats.usage import modified, of_call, read_usage
-from prodlensd.model import US_PER_S, BadLine, NotACall, Trace, bill_json
+from prodlensd.model import US_PER_S, BadLine, NotACall, Trace, bill_json, repo_slug
 
 _READ: Final = READ  # the fuzzer takes its keys from each format
 _HEX: Final = re.compile(r"(?:0x)?([0-9A-Fa-f]{16,32})\Z")

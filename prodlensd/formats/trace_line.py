@@ -30,7 +30,6 @@ from prodlensd.formats.fields import (
     number,
     provider,
     provider_of,
-    repo_slug,
     session_id,
     tags,
     text,
@@ -39,7 +38,7 @@ from prodlensd.formats.fields import (
 )
 from prodlensd.formats.usage import Reading, modified, of_call, read_usage
 from prodlensd.formats.usage_usual import read_usual
-from prodlensd.model import NO_BILL, BadLine, Trace, bill_json
+from prodlensd.model import NO_BILL, BadLine, Trace, bill_json, repo_slug
 
 _REMEMBERED: Final = 4096
 _HTTP_ERROR: Final = 400

@@ -46,11 +46,13 @@ from prodlensd.model.lines import (
     file_id,
     link,
 )
+from prodlensd.model.repos import MAX_TEXT_CHARS, repo_slug
 
 __all__ = [
     "CHAIN_ROOT",
     "DIGEST_BYTES",
     "LOG",
+    "MAX_TEXT_CHARS",
     "NANOUSD_PER_USD",
     "NO_BILL",
     "REASONS",
@@ -86,4 +88,5 @@ __all__ = [
     "file_id",
     "link",
     "provider_in",
+    "repo_slug",
 ]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from prodlensd import formats
 from prodlensd.formats import fields, trace_line
 from prodlensd.formats.decoding import decode
-from prodlensd.model import BadLine, Trace
+from prodlensd.model import BadLine, Trace, repo_slug
 
 TIME = "2025-10-12T19:00:00Z"
 TIME_US = 1_760_295_600_000_000
@@ -227,7 +227,7 @@ def test_the_outcome_is_as_logged_or_follows_from_the_http_status(
     ],
 )
 def test_a_repository_is_a_slug_or_nothing(sent: object, slug: str | None) -> None:
-    assert fields.repo_slug(sent) == slug
+    assert repo_slug(sent) == slug
 
 
 @pytest.mark.parametrize(
