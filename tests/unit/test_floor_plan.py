@@ -25,7 +25,7 @@ FLOORS = (
     {"daemon", "jobs", "answers"},
     {"pipeline"},
     {"config", "formats", "ledger", "litellm", "logs", "pricing", "service", "snapshots"},
-    {"durable", "process"},
+    {"durable", "process", "transcripts"},
     {"access", "child", "model", "moments", "text", "litellm_callback"},
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
