@@ -14,7 +14,8 @@ from typing import Any, Final
 import msgspec
 
 from prodlensd.access import refusal
-from prodlensd.config.meanings import example, explain, keys
+from prodlensd.config.apart import overlap
+from prodlensd.config.meanings import example, explain, keys, with_meaning
 from prodlensd.config.settings import (
     LIMITS,
     SCOPES,
@@ -34,6 +35,7 @@ from prodlensd.config.settings import (
     Settings,
     Status,
     Store,
+    Transcripts,
 )
 from prodlensd.model import OperationalError
 
@@ -92,6 +94,8 @@ def build(tree: dict[str, Any], file: Path | None, env: Mapping[str, str]) -> Co
         raise ConfigError(f"{file}: {explain(str(error), tree)}") from None
     if (prices := settings.pricing.litellm_prices) is not None and not prices.is_file():
         raise ConfigError(f"{file}: pricing.litellm_prices: no such file: {prices}")
+    if fault := overlap(settings, env):
+        raise ConfigError(f"{file}: {with_meaning(*fault)}")
     values = msgspec.structs.asdict(settings)
     # One ledger has one path, whatever links lead to it: its lock and its -wal lie beside the file.
     # In the place of one that is yet to be made a link leads nowhere: it is replaced.
@@ -169,6 +173,7 @@ __all__ = [
     "Settings",
     "Status",
     "Store",
+    "Transcripts",
     "build",
     "check_address",
     "example",

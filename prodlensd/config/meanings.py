@@ -47,12 +47,18 @@ def explain(verdict: str, tree: dict[str, Any]) -> str:
     else:
         words = re.sub(r"`str` matching regex .\(\?#|\)\\.*|, got .*| \| null|`", "", fault)
         words = words.replace("object", "table").replace("array", "list")
+        words = words.replace("bool | list", "true, false or a list")
         meant = ""
         if words.startswith("Invalid enum "):
             choices = [*map(json.dumps, _choices(_general(key)))]
             words = f"Expected {', '.join(choices[:-1])} or {choices[-1]}"
             meant = did_you_mean(_shown(found), choices)
         problem = f"{words[0].lower()}{words[1:]}, found {_shown(found)}{meant}"
+    return with_meaning(key, problem)
+
+
+def with_meaning(key: str, problem: str) -> str:
+    """What is wrong with a key, and what the key means."""
     meaning = keys().get(_general(key))
     return f"{key}: {problem}" + (f" ({meaning})" if meaning else "")
 

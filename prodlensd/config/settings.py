@@ -29,6 +29,7 @@ FileName = Annotated[str, Meta(pattern=r"(?#a file name, which has no '/')\A[^/\
 FileNames = Annotated[tuple[FileName, ...], Meta(min_length=1)]
 # A host becomes a file name; readers of Parquet folders skip names that begin with a dot or `_`.
 _HOST = r"(?#a letter or digit, then also any of . _ -)\A([A-Za-z0-9][A-Za-z0-9._-]{0,199})?\Z"
+_NAME = r"(?#one line without space around it)\A(?!\s)[^\x00-\x1f\x7f]{0,200}(?<!\s)\Z"
 _LISTEN = r"(?#host:port)\A(([^\s:/\[\]]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5})?\Z"
 _WEB = r"(?#an http:// or https:// address)\A(https?://[^\s/]\S*)?\Z"
 # Before an @ only `anonymous`, with which pyarrow looks for no credentials.
@@ -105,6 +106,13 @@ class Pricing(_Table, frozen=True, kw_only=True):
     litellm_prices: Path | None = None
     fallback: Fallback | None = None
     override: tuple[PriceOverride, ...] = ()
+
+
+class Transcripts(_Table, frozen=True, kw_only=True):
+    claude_code: bool | Annotated[tuple[Path, ...], Meta(min_length=1)] = False
+    codex: bool | Annotated[tuple[Path, ...], Meta(min_length=1)] = False
+    billing: Literal["api", "plan"] = "api"
+    developer: Annotated[str, Meta(pattern=_NAME)] = ""
 
 
 class Publish(_Table, frozen=True, kw_only=True):
@@ -232,6 +240,7 @@ class Settings(_Table, frozen=True, kw_only=True):
     parquet: Parquet
     retention: Retention = Retention()
     pricing: Pricing = Pricing()
+    transcripts: Transcripts = Transcripts()
     publish: Publish = Publish()
     http: Http = Http()
     budget: tuple[Budget, ...] = ()

@@ -163,6 +163,7 @@ def _plain_type_in_words(kind: Any) -> str:
 _PATTERNS: Final = {
     "a text that is not empty": "text",
     "a file name, which has no '/'": "file name",
+    "one line without space around it": "text",
     "a letter or digit, then also any of . _ -": "text of letters, digits and `. _ -`",
 }
 

@@ -104,6 +104,9 @@ class TestDefaults:
                 fallback=None,
                 override=(),
             ),
+            transcripts=config.Transcripts(
+                claude_code=False, codex=False, billing="api", developer=""
+            ),
             publish=config.Publish(url=""),
             http=config.Http(listen=""),
             proxy=config.Proxy(url=""),
@@ -233,6 +236,12 @@ class TestValues:
         assert (Path("/home/ada/a"), file.parent / "b", Path("/c")) == found.logs.directories
         assert file.parent.parent / "x.db" == found.store.path
 
+    def test_folders_of_transcripts_are_paths_like_others(self, file: Path) -> None:
+        write(file, "[transcripts]\nclaude_code = ['~/a', 'b']\ncodex = true")
+        found = load(file, env={"HOME": "/home/ada"}).transcripts
+        assert (Path("/home/ada/a"), file.parent / "b") == found.claude_code
+        assert found.codex is True
+
     def test_prices_are_read_whole(self, file: Path) -> None:
         text = "[pricing.fallback]\ninput_usd_per_million = 1\noutput_usd_per_million = 2.5\n"
         text += OVERRIDE + "output_usd_per_million = 0.1\nprovider = 'azure'\n"
@@ -335,6 +344,17 @@ class TestErrors:
                 f"{OVERRIDE}output_usd_per_million = 1{SAME_DAY}",
                 "pricing.override[0].valid_to: expected a day after valid_from, 2026-02-01, found",
             ),
+            (
+                "transcripts.claude_code = 'yes'",
+                'transcripts.claude_code: expected true, false or a list, found "yes"',
+            ),
+            ("transcripts.codex = []", "transcripts.codex: expected list of length >= 1, found []"),
+            ("transcripts.codex = [1]", "transcripts.codex[0]: expected a path, found 1"),
+            (
+                "transcripts.billing = 'max'",
+                'transcripts.billing: expected "api" or "plan", found "max"',
+            ),
+            ("transcripts.developer = ' a'", "transcripts.developer: expected one line without"),
             (f"{BUDGET}", "budget[0].monthly_usd: expected exactly one of daily_usd, weekly"),
             (f"{BUDGET}daily_usd = 1\nweekly_usd = 2", "budget[0].weekly_usd: expected exactly"),
             (f"{BUDGET}daily_usd = 0", "budget[0].daily_usd: expected float > 0.0"),
@@ -450,6 +470,54 @@ class TestErrors:
         file.write_bytes(b"host = '\xff'")
         with pytest.raises(ConfigError, match="not valid TOML: 'utf-8' codec can't decode"):
             load(file)
+
+
+class TestFoldersApart:
+    """A file is a log, a transcript of one agent, or ours: no folder may leave that open."""
+
+    @pytest.mark.parametrize(
+        ("text", "problem"),
+        [
+            (
+                "codex = ['/l']",
+                "transcripts.codex: /l overlaps with logs.directories, /l: expected",
+            ),
+            ("codex = ['/l/a/b']", "transcripts.codex: /l/a/b overlaps with logs.directories, /l"),
+            ("codex = ['/']", "transcripts.codex: / overlaps with logs.directories, /l: expected"),
+            ("codex = ['/p/a']", "transcripts.codex: /p/a overlaps with parquet.directory, /p"),
+            ("codex = ['/s']", "transcripts.codex: /s overlaps with store.path, /s/x.db: expected"),
+            (
+                "codex = ['/t']\nclaude_code = ['/t']",
+                "transcripts.codex: /t overlaps with transcripts.claude_code, /t: expected",
+            ),
+            (
+                "claude_code = ['/ok', '/x/../l/a']",
+                "transcripts.claude_code: /x/../l/a overlaps with logs.directories, /l: expected",
+            ),
+        ],
+    )
+    def test_a_folder_in_another_or_around_it_is_refused(
+        self, file: Path, text: str, problem: str
+    ) -> None:
+        others = "logs.directories = ['/l']\nparquet.directory = '/p'\nstore.path = '/s/x.db'\n"
+        message = refusal(file, f"{others}[transcripts]\n{text}")
+        assert message.startswith(f"{file}: {problem}")
+        key = problem.partition(":")[0]
+        assert message.endswith(f"expected folders that are apart ({config.keys()[key]})")
+
+    def test_also_where_links_or_the_agents_environment_lead_there(
+        self, file: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / "codex/sessions").mkdir(parents=True)
+        (tmp_path / "logs").symlink_to(tmp_path / "codex")
+        write(file, "logs.directories = ['logs']\ntranscripts.codex = true")
+        env = {"HOME": str(tmp_path), "CODEX_HOME": str(tmp_path / "codex")}
+        with pytest.raises(ConfigError, match=r"transcripts\.codex: .*/codex/sessions overlaps"):
+            load(file, env=env)
+
+    def test_folders_beside_each_other_are_apart(self, file: Path) -> None:
+        text = "logs.directories = ['/a/l']\nstore.path = '/a/x.db'\nparquet.directory = '/a/p'\n"
+        load(write(file, text + "transcripts.codex = ['/a/lo', '/a/lo/ng']"))
 
 
 class TestExample:
