@@ -18,9 +18,10 @@ from prodlensd import __version__, child
 from prodlensd.access import refusal
 from prodlensd.app import due
 from prodlensd.app.books import Books, fingerprint
-from prodlensd.app.following import follow, own_files
+from prodlensd.app.following import follow, own_files, transcript_folders
 from prodlensd.app.http import http_server
 from prodlensd.app.once import Pass
+from prodlensd.app.owner import owner_of
 from prodlensd.config import Config, ConfigError, build, load
 from prodlensd.daemon import BEAT_INTERVAL_S, Daemon, Job, Notifier, Pace, configure_log, log_outlet
 from prodlensd.ledger import Ledger, Prices
@@ -147,7 +148,10 @@ def _run(
         ledger = stack.enter_context(
             Ledger(config.store.path, host=config.host, durability=config.store.durability)
         )
-        bell = Bell(config.logs.directories, recursive=config.logs.recursive)
+        transcripts = [folder.path for folder in transcript_folders(config)]
+        bell = Bell(
+            config.logs.directories, recursive=config.logs.recursive, transcripts=transcripts
+        )
         prices = Prices(ledger, now_us)
         patience_s = _BOOK_PATIENCE_S if once is None else HUNG_S
         books = stack.enter_context(Books(config.pricing, prices, patience_s))
@@ -167,6 +171,7 @@ def _run(
             tailer=tailer,
             bell=bell,
             pricer=books.pricer,
+            owner=owner_of(config),
             log=log,
             signals=signals,
             pace=Pace(

@@ -16,9 +16,9 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from prodlensd.formats.fields import epoch_us, integer, provider, repo_slug, text
+from prodlensd.formats.fields import epoch_us, integer, provider, text
 from prodlensd.formats.transcripts import AGAIN, Again, Told, decoded, one_word, trace_of
-from prodlensd.model import BadLine
+from prodlensd.model import BadLine, repo_slug
 
 NAME: Final = "codex"
 #: Only a line of one of these types tells of calls, or of what is needed to read others.

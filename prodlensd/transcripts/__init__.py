@@ -1,6 +1,6 @@
 """Transcripts of coding agents: where they lie, and what a folder that they name says of a call."""
 
-from prodlensd.transcripts.agents import Folder, folders
-from prodlensd.transcripts.checkouts import Checkout, Checkouts
+from prodlensd.transcripts.agents import folders
+from prodlensd.transcripts.checkouts import Checkouts
 
-__all__ = ["Checkout", "Checkouts", "Folder", "folders"]
+__all__ = ["Checkouts", "folders"]

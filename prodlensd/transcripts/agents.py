@@ -5,20 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
+
+from prodlensd.model import Folder
 
 _INCLUDE: Final = {"claude_code": ("*.jsonl",), "codex": ("rollout-*.jsonl",)}
-
-
-class Folder(NamedTuple):
-    """A folder whose files, also those in folders inside it, are transcripts of one format.
-
-    `include` are the names of these files: no other file there is ever opened.
-    """
-
-    format: str
-    path: Path
-    include: tuple[str, ...]
 
 
 #: What a key of the configuration says: none, those where the agent writes by itself, or these.
@@ -27,6 +18,8 @@ Wanted = bool | Sequence[Path]
 
 def folders(environ: Mapping[str, str], *, claude_code: Wanted, codex: Wanted) -> list[Folder]:
     """The folders that are meant, each once under the first of its names, there or not.
+
+    No other file in them is ever opened than those of `include`.
 
     `environ` is the agents' environment; a daemon's may differ.
     """

@@ -12,9 +12,9 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
-from prodlensd.model import MAX_TEXT_CHARS, repo_slug
+from prodlensd.model import MAX_TEXT_CHARS, Checkout, repo_slug
 from prodlensd.transcripts.git_config import GitConfig, parse
 
 _MAX_BYTES: Final = 1 << 16
@@ -25,13 +25,6 @@ _LIFE_S: Final = 60.0
 
 #: Here a look can do more than look: mount what a name asks for, or wake a device.
 _NEVER: Final = ("/dev/", "/net/", "/proc/", "/sys/")
-
-
-class Checkout(NamedTuple):
-    """What git knows of a folder: its repository as `owner/name`, and the `user.email` there."""
-
-    repo_slug: str | None
-    developer_id: str | None
 
 
 class Checkouts:

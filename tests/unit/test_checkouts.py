@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prodlensd.transcripts import Checkout, Checkouts
+from prodlensd.model import Checkout
+from prodlensd.transcripts import Checkouts
 from prodlensd.transcripts.git_config import parse
 
 UNKNOWN = Checkout(None, None)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from prodlensd.transcripts import Folder, folders
+from prodlensd.model import Folder
+from prodlensd.transcripts import folders
 
 
 @pytest.fixture
@@ -25,14 +26,14 @@ def made(folder: Path) -> Path:
 def claude_code(user: Path, **environ: str) -> list[Path]:
     return [
         path
-        for _, path, _ in folders({"HOME": str(user), **environ}, claude_code=True, codex=False)
+        for _, path, *_ in folders({"HOME": str(user), **environ}, claude_code=True, codex=False)
     ]
 
 
 def codex(user: Path, **environ: str) -> list[Path]:
     return [
         path
-        for _, path, _ in folders({"HOME": str(user), **environ}, claude_code=False, codex=True)
+        for _, path, *_ in folders({"HOME": str(user), **environ}, claude_code=False, codex=True)
     ]
 
 
