@@ -13,9 +13,12 @@ from __future__ import annotations
 from typing import Any, Final
 
 import msgspec
+import orjson
 
 from prodlensd.formats.fields import epoch_us, provider_of, text
 from prodlensd.formats.transcripts import AGAIN, Again, Told, decoded, one_word, trace_of
+from prodlensd.formats.usage import of_call, read_usage
+from prodlensd.formats.usage_usual import read_usual_message
 from prodlensd.model import BadLine
 
 NAME: Final = "claude_code"
@@ -30,7 +33,11 @@ _CALL_TYPE: Final = "anthropic_messages"
 class _Message(msgspec.Struct, gc=False):
     id: Any = None
     model: Any = None
-    usage: dict[str, Any] | msgspec.UnsetType | None = msgspec.UNSET
+    usage: msgspec.Raw = msgspec.Raw(b"")
+
+
+class _Origin(msgspec.Struct, gc=False):
+    session: Any = msgspec.field(name="sessionId", default=None)
 
 
 class _Line(msgspec.Struct, gc=False):
@@ -39,6 +46,7 @@ class _Line(msgspec.Struct, gc=False):
     timestamp: Any = None
     session: Any = msgspec.field(name="sessionId", default=None)
     folder: Any = msgspec.field(name="cwd", default=None)
+    forked_from: _Origin | None = msgspec.field(name="forkedFrom", default=None)
     branch: Any = msgspec.field(name="gitBranch", default=None)
     is_sidechain: Any = msgspec.field(name="isSidechain", default=None)
     is_error: Any = msgspec.field(name="isApiErrorMessage", default=None)
@@ -66,31 +74,37 @@ class ClaudeCode:
         if record is None or record.type != "assistant" or record.is_error is True:
             return None
         message = record.message
-        if message.usage is msgspec.UNSET or message.model == _SYNTHETIC:
+        usage = bytes(message.usage)
+        if not usage or message.model == _SYNTHETIC:
             return None
-        said = (message.id, message.usage)
+        said = (message.id, usage)
         if said == self._last:
             return AGAIN
-        told = _told(record, message.id, message.model, message.usage)
+        told = _told(record, message)
         self._last = said
         return told
 
 
-def _told(record: _Line, id_: object, named: object, usage: dict[str, Any] | None) -> Told:
-    message_id = one_word(id_, "message.id")
+def _told(record: _Line, message: _Message) -> Told:
+    message_id = one_word(message.id, "message.id")
     started_us = epoch_us(record.timestamp)
     if started_us is None:
         raise BadLine("bad_timestamp", "timestamp: expected ISO 8601, e.g. 2026-11-01T12:00:00Z")
-    model = text(named)
+    model = text(message.model)
+    provider = _provider(model)
+    reading = read_usual_message(message.usage)
+    if reading is None:
+        usage = read_usage(orjson.loads(bytes(message.usage)), provider, _CALL_TYPE)
+        reading = of_call(usage, model, "success")
     trace = trace_of(
         started_us=started_us,
         key=f" {NAME} {message_id}",
         call_id=message_id,
-        session=record.session,
+        session=record.session if record.forked_from is None else record.forked_from.session,
         model=model,
-        provider=_provider(model),
+        provider=provider,
         call_type=_CALL_TYPE,
-        usage=usage,
+        reading=reading,
         source=NAME,
         branch=text(record.branch),
         subagent=True if record.is_sidechain is True else None,

@@ -1,9 +1,9 @@
 """A transcript of Codex: `sessions/YYYY/MM/DD/rollout-*.jsonl`, one file a thread.
 
 Its counters are totals of the thread, which are written again and again: a call is a growth of the
-total. A fork begins with the whole history of its parent, with the time of the fork. So a call is
-known by the root of its thread and the total after it, and a file is read with a memory of what its
-lines have said: thread, folder, model, and the last total.
+total. A fork may begin with the whole history of its parent, with the time of the fork, or with the
+parent's total alone. So a call is known by the thread in which its counter began and the total
+after it, and a file is read with a memory of what its lines have said.
 
 The shape of these lines is known from public reports (docs/transcripts.md), not from a description.
 """
@@ -18,6 +18,8 @@ import msgspec
 
 from prodlensd.formats.fields import epoch_us, integer, provider, text
 from prodlensd.formats.transcripts import AGAIN, Again, Told, decoded, one_word, trace_of
+from prodlensd.formats.usage import of_call, read_usage
+from prodlensd.formats.usage_usual import read_usual
 from prodlensd.model import BadLine, repo_slug
 
 NAME: Final = "codex"
@@ -39,13 +41,13 @@ class _Totals(NamedTuple):
     reasoning: int = 0
 
     def usage(self) -> dict[str, Any]:
-        """As OpenAI's Responses write it."""
+        """As OpenAI writes it."""
         return {
-            "input_tokens": self.tokens_in,
-            "output_tokens": self.tokens_out,
+            "prompt_tokens": self.tokens_in,
+            "completion_tokens": self.tokens_out,
             "total_tokens": self.tokens_in + self.tokens_out,
-            "input_tokens_details": {"cached_tokens": self.cached},
-            "output_tokens_details": {"reasoning_tokens": self.reasoning},
+            "prompt_tokens_details": {"cached_tokens": self.cached},
+            "completion_tokens_details": {"reasoning_tokens": self.reasoning},
         }
 
 
@@ -57,13 +59,17 @@ _COUNTERS: Final = (
 class _Memory(msgspec.Struct, omit_defaults=True):
     """What the lines so far have said.
 
-    root       the first ancestor of the thread; its id is part of all keys
+    session, thread, parent
+               the file's own thread, the last of those that it begins with, and where that is from
+    root       the thread in which the counter began, None before the first; part of all keys
     totals     the last counter; None before the first
     restarts   how often the counter began anew
     """
 
-    root: str | None = None
     session: str | None = None
+    thread: str | None = None
+    parent: str | None = None
+    root: str | None = None
     folder: str | None = None
     branch: str | None = None
     repo_slug: str | None = None
@@ -110,11 +116,10 @@ class Codex:
 
     def _begin_thread(self, said: dict[str, Any]) -> None:
         """A file begins with its own thread, and then, of a fork, with those it comes from."""
-        known = self._known
-        if known.totals is not None:  # the thread was resumed
-            return
-        thread = text(said.get("id"))
-        known.root = text(said.get("forked_from_id")) or thread or known.root
+        known, thread = self._known, text(said.get("id"))
+        if known.totals is not None or thread in (None, known.session):
+            return  # it was resumed, or says again what it is
+        known.thread, known.parent = thread, text(said.get("forked_from_id"))
         if known.session is None:
             git = said.get("git")
             about: dict[str, Any] = git if type(git) is dict else {}
@@ -137,41 +142,54 @@ class Codex:
             return AGAIN
         if totals == _Totals():
             return None
-        root = one_word(known.root, "session_meta.payload.id, before the first token_count")
+        last = _totals(info.get("last_token_usage"))
+        root = known.root or one_word(
+            known.thread if last == totals else known.parent or known.thread,
+            "session_meta.payload.id, before the first token_count",
+        )
         started_us = epoch_us(timestamp)
         if started_us is None:
             raise BadLine(
                 "bad_timestamp", "timestamp: expected ISO 8601, e.g. 2026-11-01T12:00:00Z"
             )
-        used = self._growth(totals, _totals(info.get("last_token_usage")))
-        known.totals = totals
+        used = self._used(totals, last)
+        known.root, known.totals = root, totals
+        if used is None:
+            return None
+        seller, usage = known.provider or _PROVIDER, used.usage()
+        reading = read_usual(usage, seller, _CALL_TYPE, known.model) or of_call(
+            read_usage(usage, seller, _CALL_TYPE), known.model, "success"
+        )
         call = "/".join(map(str, (root, known.restarts, *totals)))
         trace = trace_of(
             started_us=started_us,
             key=f" {NAME} {call}",
-            call_id=None,
+            call_id=call,
             session=known.session,
             model=known.model,
-            provider=known.provider or _PROVIDER,
+            provider=seller,
             call_type=_CALL_TYPE,
-            usage=used.usage(),
+            reading=reading,
             source=NAME,
             branch=known.branch,
         )
         return Told(trace, known.folder, known.repo_slug)
 
-    def _growth(self, totals: _Totals, last: _Totals | None) -> _Totals:
-        """What was used since the last counter.
+    def _used(self, totals: _Totals, last: _Totals | None) -> _Totals | None:
+        """What was used since the last counter; None: nothing by a call of this file.
 
         The first counter of a file, and one that began anew, may hold calls that the file does not
         have: there the call is what Codex notes as the last one.
         """
         before = self._known.totals
-        if before is not None and not any(map(lt, totals, before)):
-            return _Totals(*map(sub, totals, before))
-        self._known.restarts += before is not None
-        is_last = last is not None and last != _Totals() and not any(map(lt, totals, last))
-        return last if is_last and last is not None else totals
+        if before is not None:
+            is_anew = any(map(lt, totals, before)) or last == totals
+            if not is_anew:
+                return _Totals(*map(sub, totals, before))
+            self._known.restarts += 1
+        if last is None or any(map(lt, totals, last)):
+            return totals
+        return None if last == _Totals() else last
 
 
 def _totals(said: object) -> _Totals | None:

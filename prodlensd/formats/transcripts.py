@@ -8,18 +8,22 @@ which call it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+import re
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
+import orjson
 
 from prodlensd.formats.decoding import decode
 from prodlensd.formats.fields import details, text
-from prodlensd.formats.usage import of_call, read_usage
+from prodlensd.formats.usage import Reading
 from prodlensd.model import BadLine, Trace, bill_json
 
 #: How calls were found whose session a transcript names.
 VIA: Final = "transcript"
+_HALF: Final = re.compile("[\ud800-\udfff]")
 
 
 class Told(NamedTuple):
@@ -54,14 +58,20 @@ Begin = Callable[[str], Transcript]
 def decoded(line: bytes, decoder: msgspec.json.Decoder[Any]) -> Any:  # noqa: ANN401 - the decoder's type
     """The record on a line; None when it is none of the decoder's type. Raises BadLine."""
     try:
-        return decoder.decode(line)
-    except msgspec.ValidationError:
-        return None
-    except (msgspec.DecodeError, RecursionError):
         try:
-            return msgspec.convert(decode(line), decoder.type)
+            return decoder.decode(line)
         except msgspec.ValidationError:
             return None
+        except (msgspec.DecodeError, RecursionError):
+            return decoder.decode(_strict(line))
+    except msgspec.ValidationError:
+        return None
+
+
+def _strict(line: bytes) -> bytes:
+    """The record without what strict JSON has not: NaN, and halves of characters."""
+    text_ = _HALF.sub("\ufffd", json.dumps(decode(line), ensure_ascii=False))
+    return orjson.dumps(json.loads(text_, parse_constant=lambda _: None))
 
 
 def trace_of(
@@ -73,11 +83,10 @@ def trace_of(
     model: str | None,
     provider: str | None,
     call_type: str,
-    usage: Mapping[str, Any] | None,
+    reading: Reading,
     **facts: object,
 ) -> Trace:
     """The trace of a call of a transcript: a success, or the agent would have noted no usage."""
-    reading = of_call(read_usage(usage, provider, call_type), model, "success")
     session_id = text(session)
     return Trace(
         started_us=started_us,

@@ -6,7 +6,7 @@ doubt about, `usage` reads by the whole table. So this is only quick: a test com
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -62,7 +62,42 @@ class _Usage(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     speed: None = None
 
 
+class _ServerTools(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    web_search_requests: _Zero = None
+    web_fetch_requests: _Count = None
+
+
+class _Step(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """What is said again in a list of one."""
+
+    input_tokens: _Count = None
+    output_tokens: _Count = None
+    cache_read_input_tokens: _Count = None
+    cache_creation_input_tokens: _Count = None
+    cache_creation: _Lifetimes | None = None
+    type: str | None = None
+
+    @property
+    def counts(self) -> tuple[int | None, ...]:
+        """What says the same as the usage around it."""
+        return (
+            *(self.input_tokens, self.output_tokens),
+            *(self.cache_read_input_tokens, self.cache_creation_input_tokens),
+        )
+
+
+class _Message(_Step, gc=False, forbid_unknown_fields=True):
+    """Anthropic's own usage, in which the input has no cached tokens."""
+
+    service_tier: str | None = None
+    server_tool_use: _ServerTools | None = None
+    speed: Literal["standard"] | None = None
+    inference_geo: Literal["not_available", "global"] | None = None
+    iterations: Annotated[tuple[_Step, ...], Meta(max_length=1)] | None = None
+
+
 _DECODER: Final = msgspec.json.Decoder(_Usage)
+_MESSAGE_DECODER: Final = msgspec.json.Decoder(_Message)
 _NO_INPUT: Final = _Input()
 _NO_OUTPUT: Final = _Output()
 
@@ -105,6 +140,31 @@ def read_usual(
         reasoning = None  # LiteLLM's own estimate
     parts = (*cached, reasoning, into.audio_tokens, out.audio_tokens)
     counts = _new(Usage, (tokens_in, tokens_out, total, *parts))
+    return _new(Reading, (counts, NO_BILL, tier, ()))
+
+
+def read_usual_message(usage: msgspec.Raw) -> Reading | None:
+    """The same of the usage of a message of Anthropic's; None where there is more to it."""
+    try:
+        sent = _MESSAGE_DECODER.decode(usage)
+    except (msgspec.DecodeError, UnicodeEncodeError):
+        return None
+    tokens_in, tokens_out, read, write = sent.counts
+    hour = None if sent.cache_creation is None else sent.cache_creation.ephemeral_1h_input_tokens
+    tier = sent.service_tier
+    if (
+        tokens_in is None
+        or tokens_out is None
+        or (sent.cache_creation is not None and write is None)
+        or (hour or 0) > (write or 0)
+        or (tier is not None and word(tier) is None)
+        or any(step.counts != sent.counts for step in sent.iterations or ())
+    ):
+        return None
+    tokens_in += (read or 0) + (write or 0)
+    if not (total := tokens_in + tokens_out):
+        return None
+    counts = _new(Usage, (tokens_in, tokens_out, total, read, write, hour, None, None, None))
     return _new(Reading, (counts, NO_BILL, tier, ()))
 
 

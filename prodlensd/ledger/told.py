@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from msgspec import Struct
@@ -148,6 +147,7 @@ _COUNTS: Final = value_of(
     *("cache_write_1h_tokens", "reasoning_tokens"),
 )
 _BILL: Final = value_of("bill")
+_SESSION: Final = value_of("session_id")
 _PLACE: Final = tuple(map(COLUMNS.index, ("source_id", "source_offset")))
 _DETAILS: Final = COLUMNS.index("details")
 _ANOMALIES: Final = COLUMNS.index("anomalies")
@@ -156,7 +156,7 @@ _tokens: Final = value_of("tokens_in", "tokens_out")
 
 def merged(known: Row, told: Row) -> Row:
     """What two lines of transcripts say of a call, at the place of the one that was read first."""
-    first, later = sorted((known, told), key=itemgetter(0))
+    first, later = sorted((known, told), key=_age)
     fuller, other = (told, known) if _fullness(told) > _fullness(known) else (known, told)
     full = list(first)
     for group in _WHO:
@@ -187,6 +187,15 @@ def completed(proxied: Row, told: Row, at: Row) -> Row:
     if full[CALL_ID] is None and proxied[1] != at[1]:
         full[CALL_ID] = proxied[1].partition(" ")[0] or None
     return tuple(full)
+
+
+def _age(row: Row) -> tuple[int, str, str]:
+    """Which of two rows is the first.
+
+    A copy may have the same time. Then their names decide, and not the order in which they are
+    read; of Codex' sessions the name of the older one sorts first.
+    """
+    return row[0], _SESSION(row) or "~", row[_DETAILS] or ""
 
 
 def _take(full: list[Any], row: Row, columns: Iterable[int]) -> None:
