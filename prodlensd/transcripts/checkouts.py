@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final
@@ -28,14 +27,14 @@ _NEVER: Final = ("/dev/", "/net/", "/proc/", "/sys/")
 
 
 class Checkouts:
-    """Answers for a minute what was found. The mutable state: the answers, the oldest first."""
+    """Answers for a minute what was found. The mutable state: the answers, as first asked for."""
 
     def __init__(
         self, environ: Mapping[str, str], clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._environ = environ
         self._clock = clock
-        self._answers: OrderedDict[str, tuple[float, Checkout]] = OrderedDict()
+        self._answers: dict[str, tuple[float, Checkout]] = {}
 
     def of(self, cwd: str) -> Checkout:
         """The checkout that holds this folder. Never raises; None is what cannot be known.
@@ -47,10 +46,9 @@ class Checkouts:
         until_s, checkout = self._answers.get(folder, (now_s, None))
         if checkout is None or now_s >= until_s:
             checkout = _look(folder, self._environ)
-            self._answers.pop(folder, None)
             self._answers[folder] = (now_s + _LIFE_S, checkout)
             if len(self._answers) > _REMEMBERED:
-                self._answers.popitem(last=False)
+                del self._answers[next(iter(self._answers))]
         return checkout
 
 

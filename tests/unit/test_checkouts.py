@@ -209,9 +209,27 @@ class TestHostileFolders:
         assert machine.of(cwd) == UNKNOWN
         assert [] == watched
 
+    def test_a_name_that_cannot_be_printed_is_none(self, machine: Machine) -> None:
+        assert machine.of(machine.repository("a\nb")) == UNKNOWN
+
+    def test_a_place_to_stay_away_from_is_so_for_a_file_that_leads_there(
+        self, machine: Machine, watched: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        machine.repository("web")
+        machine.write("tree/.git", "gitdir: ../web/.git")
+        assert machine.of(machine.home / "tree").repo_slug == "acme/web"
+        monkeypatch.setattr("prodlensd.transcripts.checkouts._NEVER", (f"{machine.home}/web/",))
+        watched.clear()
+        assert machine.of(machine.home / "tree") == UNKNOWN
+        assert [str(machine.home / "tree/.git")] == watched
+
     def test_a_link_in_the_name_leads_where_it_leads(self, machine: Machine) -> None:
-        (machine.home / "link").symlink_to(machine.repository("web"))
+        web = machine.repository("web")
+        (machine.home / "link").symlink_to(web)
         assert machine.of(machine.home / "link").repo_slug == "acme/web"
+        (web / "src").mkdir()
+        (machine.home / "inner").symlink_to(web / "src")
+        assert machine.of(machine.home / "inner").repo_slug == "acme/web"
         (machine.home / "out").symlink_to("/proc/self/cwd")
         assert machine.of(machine.home / "out") == UNKNOWN
 
