@@ -13,6 +13,7 @@ from typing import Final
 
 from prodlensd.app.books import Books
 from prodlensd.app.ledger import reading, writing
+from prodlensd.app.owner import owner_of
 from prodlensd.config import Config
 from prodlensd.jobs import retrying
 from prodlensd.jobs.retrying import Retried
@@ -72,6 +73,7 @@ def retry(config: Config, reason: str | None, *, dry_run: bool) -> Iterator[Retr
             pricer=pricer,
             redeem=redeem,
             max_line_bytes=config.logs.max_line_bytes,
+            owner=owner_of(config),
         )
 
 

@@ -29,7 +29,7 @@ from prodlensd.text import at_least, counted, money, printable
 @config_option
 @click.argument(
     "paths",
-    metavar="FILE…",
+    metavar="PATH…",
     nargs=-1,
     required=True,
     type=click.Path(path_type=Path),
@@ -42,9 +42,10 @@ def command(
     """Read files of history into the ledger, each call once.
 
     LiteLLM's spend logs, as its API and PostgreSQL give them (JSON or CSV), files of its callbacks,
-    arrays of payloads, OTLP files, trace lines; each also compressed with gzip. What is known is
-    not counted again: an import can be interrupted, repeated, and run beside the daemon. Only the
-    files that are named are read, and nothing of them is copied.
+    arrays of payloads, OTLP files, trace lines, transcripts of Claude Code and Codex; each also
+    compressed with gzip. Of a folder, all *.jsonl and *.jsonl.gz files in it are read. What is
+    known is not counted again: an import can be interrupted, repeated, and run beside the daemon.
+    Only what is named is read, and nothing of it is copied.
 
     Example: prodlensd import --dry-run spend-logs.jsonl
 

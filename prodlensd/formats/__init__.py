@@ -23,9 +23,9 @@ from prodlensd.formats import (
     trace_line,
 )
 from prodlensd.formats.decoding import check_utf8, decode
-from prodlensd.formats.layout import is_document
+from prodlensd.formats.layout import is_document, transcript_of
 from prodlensd.formats.parts import Parts, holds_parts
-from prodlensd.formats.transcripts import AGAIN, Begin, Told
+from prodlensd.formats.transcripts import AGAIN, Begin, CallLine
 from prodlensd.model import BadLine, NotACall, Trace
 
 FORMATS: Final[dict[str, Callable[[dict[str, Any]], Trace | None]]] = {
@@ -95,10 +95,11 @@ __all__ = [
     "FORMATS",
     "TRANSCRIPTS",
     "BadLine",
+    "CallLine",
     "NotACall",
     "Parts",
-    "Told",
     "is_document",
     "parse",
     "parse_line",
+    "transcript_of",
 ]

@@ -16,7 +16,7 @@ import msgspec
 import orjson
 
 from prodlensd.formats.fields import epoch_us, provider_of, text
-from prodlensd.formats.transcripts import AGAIN, Again, Told, decoded, one_word, trace_of
+from prodlensd.formats.transcripts import AGAIN, Again, CallLine, decoded, one_word, trace_of
 from prodlensd.formats.usage import of_call, read_usage
 from prodlensd.formats.usage_usual import read_usual_message
 from prodlensd.model import BadLine
@@ -66,7 +66,7 @@ class ClaudeCode:
         """None is needed."""
         return ""
 
-    def read(self, line: bytes) -> Told | Again | None:
+    def read(self, line: bytes) -> CallLine | Again | None:
         """See `Transcript`."""
         if _MARKER not in line:
             return None
@@ -80,12 +80,12 @@ class ClaudeCode:
         said = (message.id, usage)
         if said == self._last:
             return AGAIN
-        told = _told(record, message)
+        call = _call(record, message)
         self._last = said
-        return told
+        return call
 
 
-def _told(record: _Line, message: _Message) -> Told:
+def _call(record: _Line, message: _Message) -> CallLine:
     message_id = one_word(message.id, "message.id")
     started_us = epoch_us(record.timestamp)
     if started_us is None:
@@ -109,7 +109,7 @@ def _told(record: _Line, message: _Message) -> Told:
         branch=text(record.branch),
         subagent=True if record.is_sidechain is True else None,
     )
-    return Told(trace, record.folder if type(record.folder) is str else None)
+    return CallLine(trace, record.folder if type(record.folder) is str else None)
 
 
 def _provider(model: str | None) -> str | None:

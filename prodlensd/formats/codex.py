@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from prodlensd.formats.fields import epoch_us, integer, provider, text
-from prodlensd.formats.transcripts import AGAIN, Again, Told, decoded, one_word, trace_of
+from prodlensd.formats.transcripts import AGAIN, Again, CallLine, decoded, one_word, trace_of
 from prodlensd.formats.usage import of_call, read_usage
 from prodlensd.formats.usage_usual import read_usual
 from prodlensd.model import BadLine, repo_slug
@@ -99,7 +99,7 @@ class Codex:
         """See `Transcript`."""
         return "" if self._known == _Memory() else msgspec.json.encode(self._known).decode()
 
-    def read(self, line: bytes) -> Told | Again | None:
+    def read(self, line: bytes) -> CallLine | Again | None:
         """See `Transcript`."""
         if _OTHER.match(line) or not any(marker in line for marker in _MARKERS):
             return None
@@ -133,7 +133,7 @@ class Codex:
         self._known.model = text(said.get("model")) or self._known.model
         self._known.folder = _path(said.get("cwd")) or self._known.folder
 
-    def _count(self, info: object, timestamp: object) -> Told | Again | None:
+    def _count(self, info: object, timestamp: object) -> CallLine | Again | None:
         """The call of a counter, if it has grown."""
         known = self._known
         if type(info) is not dict or (totals := _totals(info.get("total_token_usage"))) is None:
@@ -173,7 +173,7 @@ class Codex:
             source=NAME,
             branch=known.branch,
         )
-        return Told(trace, known.folder, known.repo_slug)
+        return CallLine(trace, known.folder, known.repo_slug)
 
     def _used(self, totals: _Totals, last: _Totals | None) -> _Totals | None:
         """What was used since the last counter; None: nothing by a call of this file.

@@ -1,4 +1,4 @@
-"""How the records stand in a file that was exported: a line each, or all in one document."""
+"""What a file is that somebody names: a transcript or an export, and how its records stand."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Final
 
 import orjson
 
+from prodlensd.formats import claude_code, codex
 from prodlensd.formats.table import is_table
+from prodlensd.model import LOG
 
 _BOM: Final = b"\xef\xbb\xbf"
 _LINES_TRIED: Final = 10
@@ -29,6 +31,33 @@ def is_document(head: bytes) -> bool:
     if b"\n" not in head:
         return len(head) >= _LONG_BYTES
     return not any(map(_is_record, lines))
+
+
+#: How many lines of a file are looked at to tell whether it is a transcript.
+_LINES_OF_TRANSCRIPT: Final = 100
+
+
+def transcript_of(head: bytes) -> str:
+    """The format of the transcript that begins so; LOG when it is none.
+
+    By what lines of a session have, or those that stand in a file without any.
+    """
+    for line in islice(head.split(b"\n"), _LINES_OF_TRANSCRIPT):
+        try:
+            record = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            continue
+        if type(record) is not dict or type(record.get("type")) is not str:
+            continue
+        if type(record.get("payload")) is dict and record["type"] in _OF_CODEX:
+            return codex.NAME
+        if {"sessionId", "uuid"} <= record.keys() or record["type"] in _OF_CLAUDE_CODE:
+            return claude_code.NAME
+    return LOG
+
+
+_OF_CLAUDE_CODE: Final = frozenset({"summary", "file-history-snapshot"})
+_OF_CODEX: Final = frozenset({"session_meta", "turn_context", "event_msg", "response_item"})
 
 
 def _is_record(line: bytes) -> bool:

@@ -26,7 +26,7 @@ VIA: Final = "transcript"
 _HALF: Final = re.compile("[\ud800-\udfff]")
 
 
-class Told(NamedTuple):
+class CallLine(NamedTuple):
     """What a line tells of a call, and in which folder the agent worked; not yet who called."""
 
     trace: Trace
@@ -44,7 +44,7 @@ AGAIN: Final = Again()
 class Transcript(Protocol):
     """Reads the lines of one file in their order. The mutable state: its memory."""
 
-    def read(self, line: bytes) -> Told | Again | None:
+    def read(self, line: bytes) -> CallLine | Again | None:
         """What a line tells; None when that is no call. Raises BadLine when it cannot be read."""
 
     def memory(self) -> str:

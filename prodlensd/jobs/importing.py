@@ -17,11 +17,11 @@ from typing import Any, Final, NamedTuple, Protocol
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from prodlensd.formats import Parts, is_document
+from prodlensd.formats import Parts, is_document, transcript_of
 from prodlensd.ledger import Added, Counts, Ledger, Reader, place_of
 from prodlensd.logs import NamedFile, UnreadableError
-from prodlensd.model import BadLine, Checkpoint, Outcome, Sighting, Trace, digest_of
-from prodlensd.pipeline import build, read_line
+from prodlensd.model import LOG, BadLine, Checkpoint, Outcome, Sighting, Trace, digest_of
+from prodlensd.pipeline import Owner, build, read_line
 from prodlensd.pricing import Pricer
 
 #: The most of a document, which is held in memory.
@@ -58,7 +58,7 @@ class Imported(Struct):
         """Adds what became of some records; what cannot be read is named, known or not."""
         self.new += counts.traces
         self.passed_over += counts.passed_over
-        self.known += len(outcome.rows) - counts.traces
+        self.known += len(outcome.rows) + outcome.repeated - counts.traces
         self.refused.update(letter.reason for letter in outcome.dead_letters)
         for letter in outcome.dead_letters[: MAX_PLACES - len(self.places)]:
             place = (letter.source_offset, letter.length, letter.reason, letter.detail)
@@ -126,6 +126,7 @@ def import_file(
     writing: Writing,
     *,
     pricer: Pricer,
+    owner: Owner,
     max_line_bytes: int,
     turn: AbstractContextManager[object],
     progress: Callable[[int, int], None] = lambda _done, _total: None,
@@ -139,11 +140,12 @@ def import_file(
     try:
         with NamedFile(path, max_line_bytes) as file:
             progress(0, file.size_bytes)
-            is_whole = _is_whole(file, path)
+            format_ = transcript_of(file.head())
+            is_whole = format_ == LOG and _is_whole(file, path)
             with turn:
-                start = writing.register(file.sighting)
+                start = writing.register(replace(file.sighting, format=format_))
             span = _Span()
-            for outcome in _outcomes(file, start, pricer, is_whole=is_whole):
+            for outcome in _outcomes(file, start, pricer, owner, is_whole=is_whole):
                 with turn:
                     done.add(outcome, writing.commit(outcome))
                 span.add(outcome)
@@ -170,14 +172,14 @@ class _Span:
 
 
 def _outcomes(
-    file: NamedFile, start: Checkpoint, pricer: Pricer, *, is_whole: bool
+    file: NamedFile, start: Checkpoint, pricer: Pricer, owner: Owner, *, is_whole: bool
 ) -> Iterator[Outcome]:
     """What becomes of the file's records, piece by piece; each is committed before the next."""
     if is_whole:
         yield from build(file.whole(start), pricer)
         return
     for chunk in file.chunks(start):
-        for outcome in build(chunk, pricer):
+        for outcome in build(chunk, pricer, owner):
             yield outcome
             file.advance(outcome.end)
 
@@ -204,8 +206,8 @@ def _is_whole(file: NamedFile, path: Path) -> bool:
         return is_whole  # it is empty
     raise UnreadableError(
         f"{path}: holds nothing that is known ({first_bad or 'unknown_format'}): expected rows of "
-        "LiteLLM's spend logs (JSON or CSV), its payloads, trace lines, or OpenTelemetry's spans "
-        "and events"
+        "LiteLLM's spend logs (JSON or CSV), its payloads, trace lines, OpenTelemetry's spans and "
+        "events, or transcripts of Claude Code and Codex"
     )
 
 

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 
 from prodlensd.ledger import Accepted, Redeemed, Refused
-from prodlensd.model import Checkpoint, Outcome
-from prodlensd.pipeline import read_again
+from prodlensd.logs import bytes_at, proof_of_line
+from prodlensd.model import Checkpoint, Outcome, digest_of
+from prodlensd.pipeline import NOBODY, Owner, read_again, read_transcript_again
 from prodlensd.pricing import Pricer
 
 BATCH_MAX_LINES: Final = 1000
@@ -67,6 +68,7 @@ def retry(
     pricer: Pricer,
     redeem: Callable[[list[Read]], Redeemed],
     max_line_bytes: int,
+    owner: Owner = NOBODY,
 ) -> Iterator[Retried]:
     """Reads the letters again; yields what became of them, batch by batch.
 
@@ -84,7 +86,7 @@ def retry(
         return Retried(moved, done.duplicates, stayed, done.refused)
 
     for letter, raw in letters:
-        outcomes = _read_again(letter, raw, max_line_bytes, pricer)
+        outcomes = _read_again(letter, raw, max_line_bytes, pricer, owner)
         if not outcomes:
             stayed[letter.reason] += 1
             continue
@@ -97,9 +99,24 @@ def retry(
     yield move()
 
 
-def _read_again(letter: Refused, raw: bytes, max_line_bytes: int, pricer: Pricer) -> list[Outcome]:
-    """What it is now; nothing when it is still refused, or over the limit, or not all kept."""
+def _read_again(
+    letter: Refused, kept: bytes, max_line_bytes: int, pricer: Pricer, owner: Owner
+) -> list[Outcome]:
+    """What it is now; nothing when it is still refused, or over the limit, or not all there."""
+    raw = _bytes_of(letter, kept) if letter.length <= max_line_bytes else kept
     if letter.length > min(len(raw), max_line_bytes):
         return []
-    start = Checkpoint(letter.source_id, letter.path, 0, 0, letter.source_offset)
+    place = (letter.source_id, letter.path, 0, 0, letter.source_offset)
+    start = Checkpoint(*place, format=letter.format)
+    if letter.is_of_transcript:
+        return list(read_transcript_again(raw, start, pricer, owner))
     return list(read_again(raw, letter.key, start, pricer))
+
+
+def _bytes_of(letter: Refused, kept: bytes) -> bytes:
+    """The letter's bytes: those of a transcript are read in the file, while they stand there."""
+    if not letter.is_of_transcript:
+        return kept
+    found = bytes_at(letter.path, letter.source_offset, letter.length)
+    # A line over the limit was not held: its key is a digest that was made while it was read.
+    return found if letter.key in (digest_of(found), proof_of_line(found)) else b""

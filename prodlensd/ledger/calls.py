@@ -16,7 +16,7 @@ from prodlensd.ledger.days import Partition, span_of
 from prodlensd.ledger.rows import KEY, Row
 from prodlensd.ledger.schema import DISPUTED
 from prodlensd.ledger.sources import Place
-from prodlensd.ledger.told import ToldCalls, is_told
+from prodlensd.ledger.transcript_calls import TranscriptCalls, is_of_transcript
 from prodlensd.ledger.witnesses import Call, Witnesses, is_of_spend_logs
 
 #: The columns that are loaded of a snapshot's row.
@@ -137,25 +137,25 @@ class CallReader:
 
     def _elsewhere(self, started_us: int, key: str | bytes) -> Call | None:
         """Where the call of this line or row is, if another witness put it there."""
-        told = ToldCalls(self._ledger)
-        noted = told.of(str(key)) if is_told(key) else told.of_proxied(started_us, key)
-        if noted is not None and (is_told(key) or noted.line_us == started_us):
+        calls = TranscriptCalls(self._ledger)
+        noted = calls.of(str(key)) if is_of_transcript(key) else calls.of_proxied(started_us, key)
+        if noted is not None and (is_of_transcript(key) or noted.line_us == started_us):
             return noted.call
         return Witnesses(self._ledger).known_as(started_us, key)
 
     def known(self, rows: Sequence[Row]) -> Iterator[bool]:
         """For each of these rows, whether its call is known, by itself or by another witness."""
-        witnesses, told = Witnesses(self._ledger), ToldCalls(self._ledger)
+        witnesses, transcripts = Witnesses(self._ledger), TranscriptCalls(self._ledger)
         places = list(self.places(row[KEY] for row in rows))
         with translated(self._ledger.path):
             near = witnesses.near([row for row in rows if is_of_spend_logs(row)])
-            proxied = told.proxied([row for row in rows if is_told(row[1])])
+            proxied = transcripts.proxied([row for row in rows if is_of_transcript(row[1])])
             for row, place in zip(rows, places, strict=True):
                 if place is not None or isinstance(row[1], bytes):
                     yield place is not None
-                elif is_told(row[1]):
+                elif is_of_transcript(row[1]):
                     yield row[1] in proxied
-                elif told.of_proxied(*row[KEY]) is not None:
+                elif transcripts.of_proxied(*row[KEY]) is not None:
                     yield True
                 elif is_of_spend_logs(row):
                     yield witnesses.call_of_row(row, near) is not None

@@ -225,9 +225,9 @@ ALTER TABLE source ADD COLUMN format TEXT NOT NULL DEFAULT 'log';
 ALTER TABLE source ADD COLUMN memory TEXT NOT NULL DEFAULT '';
 
 -- A call that transcripts tell of, by the key that all of its lines have, and where it is: see
--- `told`. Outlives pruning.
-CREATE TABLE told_call (
-    told_key TEXT PRIMARY KEY,
+-- `transcript_calls`. Outlives pruning.
+CREATE TABLE transcript_call (
+    transcript_key TEXT PRIMARY KEY,
     started_us INTEGER NOT NULL, key ANY NOT NULL,  -- of the call
     line_us INTEGER                 -- the start, as the proxy's line has it; NULL: none was read
 ) STRICT, WITHOUT ROWID;

@@ -17,6 +17,7 @@ from msgspec import Struct
 from prodlensd.ledger.connection import BUSY_TIMEOUT_MS, Database, translated
 from prodlensd.ledger.sources import Place
 from prodlensd.ledger.writing import Ledger
+from prodlensd.model import LOG
 
 
 class Refused(NamedTuple):
@@ -32,13 +33,19 @@ class Refused(NamedTuple):
     detail: str
     received_us: int
     state: str  # one of LETTER_STATES
+    format: str = LOG  # of its source
+
+    @property
+    def is_of_transcript(self) -> bool:
+        """Whether its bytes are in the transcript only; its key is their digest."""
+        return self.format != LOG
 
 
 #: Yet to be looked at; accepted; accepted, and its bytes removed.
 LETTER_STATES: Final = ("open", "dismissed", "purged")
 _COLUMNS: Final = (
     "d.key, d.source_id, coalesce(s.path, ''), d.source_offset, d.length, length(d.raw), "
-    "d.reason, d.detail, d.received_us, d.state"
+    "d.reason, d.detail, d.received_us, d.state, coalesce(s.format, 'log')"
 )
 _FROM: Final = "FROM dead_letter AS d LEFT JOIN source AS s USING (source_id)"
 _REFUSED: Final = f"SELECT {_COLUMNS} {_FROM}"

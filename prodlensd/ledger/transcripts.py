@@ -1,4 +1,4 @@
-"""Writes the calls that transcripts tell of, each once: see `told`."""
+"""Writes the calls that transcripts tell of, each once: see `transcript_calls`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,14 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from prodlensd.ledger.rows import INSERT, KEY, SELECT, UPDATE, Row, enriched
-from prodlensd.ledger.told import Noted, ToldCalls, completed, is_told, merged
 from prodlensd.ledger.transactions import Writer
+from prodlensd.ledger.transcript_calls import (
+    Noted,
+    TranscriptCalls,
+    completed,
+    is_of_transcript,
+    merged,
+)
 from prodlensd.ledger.witnesses import Call
 
 _DELETE: Final = "DELETE FROM trace WHERE started_us = ? AND key = ?"
@@ -20,7 +26,7 @@ class Transcripts:
 
     def __init__(self, ledger: Writer) -> None:
         self._ledger = ledger
-        self.calls = ToldCalls(ledger)
+        self.calls = TranscriptCalls(ledger)
 
     def insert(self, rows: list[Row]) -> Iterator[Changes]:
         """Inserts the calls of these rows, or adds what they say to those that are there."""
@@ -43,7 +49,7 @@ class Transcripts:
         known = self._known(noted.call)
         if known is None:
             return
-        if is_told(noted.key) and noted.line_us is None:
+        if is_of_transcript(noted.key) and noted.line_us is None:
             full = merged(known, row)
         else:
             full = completed(known, row, at=known)

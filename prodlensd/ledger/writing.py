@@ -34,8 +34,8 @@ from prodlensd.ledger.rows import (
 from prodlensd.ledger.sources import Counts, Sources
 from prodlensd.ledger.spent import Spending
 from prodlensd.ledger.tallies import Tallies
-from prodlensd.ledger.told import is_told
 from prodlensd.ledger.transactions import Writer
+from prodlensd.ledger.transcript_calls import is_of_transcript
 from prodlensd.ledger.transcripts import Changes, Transcripts
 from prodlensd.ledger.witnesses import Call, Near, Witnesses, is_of_spend_logs
 from prodlensd.model import US_PER_DAY, DeadLetter, Outcome
@@ -195,7 +195,7 @@ class Ledger(Writer):
         Duplicates are rare: all rows are tried at once, and one by one only when some are known.
         Calls that another witness may have told of (see `witnesses`) come last.
         """
-        if rows and is_told(rows[0][1]):
+        if rows and is_of_transcript(rows[0][1]):
             return _together(self._transcripts.insert(rows))
         by_transcripts, rows = self._transcripts.calls.parted(rows)
         witnessed, rows = self._witnesses.parted(self._not_pruned(rows))

@@ -1,9 +1,10 @@
 """Finds, follows and reads log files; proofs that bytes are the same; the bell."""
 
 from prodlensd.logs.bell import Bell
+from prodlensd.logs.content import proof_of_line
 from prodlensd.logs.folders import PassedOver
 from prodlensd.logs.gap_search import GapSearch
-from prodlensd.logs.named import NamedFile, UnreadableError
+from prodlensd.logs.named import NamedFile, UnreadableError, bytes_at
 from prodlensd.logs.source import READ_BYTES
 from prodlensd.logs.tailer import Tailer
 from prodlensd.logs.writers import keeping_writers_out
@@ -18,5 +19,7 @@ __all__ = [
     "PassedOver",
     "Tailer",
     "UnreadableError",
+    "bytes_at",
     "keeping_writers_out",
+    "proof_of_line",
 ]

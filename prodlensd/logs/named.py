@@ -25,6 +25,21 @@ class UnreadableError(OperationalError):
     """A file that cannot be read, or not to its end."""
 
 
+def bytes_at(path: str, offset: int, length: int) -> bytes:
+    """The bytes that stand there in a file now; fewer, or none, where it has no more of them."""
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY | os.O_NOFOLLOW
+    try:
+        file = os.open(path, flags)
+    except OSError:
+        return b""
+    try:
+        return os.pread(file, length, offset)
+    except OSError:
+        return b""
+    finally:
+        os.close(file)
+
+
 class NamedFile:
     """The file at a path, or that a link there leads to; a context manager while it is open.
 
@@ -72,7 +87,9 @@ class NamedFile:
 
     def _open_content(self) -> None:
         if not stat.S_ISREG(os.fstat(self._file).st_mode):
-            raise UnreadableError(f"{self._named}: not a file; name the files to be imported")
+            raise UnreadableError(
+                f"{self._named}: not a file, nor a folder with *.jsonl files in it"
+            )
         if program := foreign_compression(self._file):
             raise UnreadableError(f"{self._named}: compressed with {program}; only gzip is read")
         if is_gzip(self._file):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from prodlensd.model import Chunk, Outcome
 from prodlensd.pipeline import lines, transcripts
 from prodlensd.pipeline.lines import read_again, read_line, row
-from prodlensd.pipeline.transcripts import NOBODY, Owner
+from prodlensd.pipeline.transcripts import NOBODY, Owner, read_transcript_again
 from prodlensd.pricing import Pricer
 
 
@@ -22,4 +22,4 @@ def build(chunk: Chunk, pricer: Pricer, owner: Owner = NOBODY) -> Iterator[Outco
     return lines.build(chunk, pricer)
 
 
-__all__ = ["NOBODY", "Owner", "build", "read_again", "read_line", "row"]
+__all__ = ["NOBODY", "Owner", "build", "read_again", "read_line", "read_transcript_again", "row"]

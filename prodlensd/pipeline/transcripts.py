@@ -12,11 +12,12 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from prodlensd.formats import AGAIN, TRANSCRIPTS, Told
+from prodlensd.formats import AGAIN, TRANSCRIPTS, CallLine
 from prodlensd.model import (
     BadLine,
     Bill,
     Checkout,
+    Checkpoint,
     Chunk,
     DeadLetter,
     Outcome,
@@ -59,7 +60,7 @@ def build(chunk: Chunk, pricer: Pricer, owner: Owner) -> Iterator[Outcome]:
     start = chunk.start
     transcript = TRANSCRIPTS[start.format](start.memory)
     made = Outcome(start, start, [], [], [], [], len(chunk.lines))
-    told: list[Trace] = []
+    calls: list[Trace] = []
     offsets: list[int] = []
     offset = start.offset
     blanks = skipped = repeated = 0
@@ -76,8 +77,8 @@ def build(chunk: Chunk, pricer: Pricer, owner: Owner) -> Iterator[Outcome]:
             place = (digest, start.source_id, begin, len(content))
             made.dead_letters.append(DeadLetter(*place, reason, bad.detail, b"", digest))
             continue
-        if isinstance(found, Told):
-            told.append(_owned(found, owner))
+        if isinstance(found, CallLine):
+            calls.append(_owned(found, owner))
             offsets.append(begin)
         elif found is AGAIN:
             repeated += 1
@@ -89,8 +90,8 @@ def build(chunk: Chunk, pricer: Pricer, owner: Owner) -> Iterator[Outcome]:
         place = (long.record_digest, start.source_id, offset, long.length)
         made.dead_letters.append(DeadLetter(*place, "too_long", "", b"", long.record_digest))
         offset += long.length + 1
-    pricer.expect(told)
-    for trace, begin in zip(told, offsets, strict=True):
+    pricer.expect(calls)
+    for trace, begin in zip(calls, offsets, strict=True):
         made.rows.append(row(trace, b"", pricer.price(trace), start.source_id, begin))
         made.chains.append(b"")
     yield replace(
@@ -103,17 +104,38 @@ def build(chunk: Chunk, pricer: Pricer, owner: Owner) -> Iterator[Outcome]:
     )
 
 
-def _owned(told: Told, owner: Owner) -> Trace:
+def read_transcript_again(
+    content: bytes, start: Checkpoint, pricer: Pricer, owner: Owner
+) -> Iterator[Outcome]:
+    """What becomes of a line today that was refused at this place.
+
+    Nothing when it still is; and of a format with a memory, which is of that time, no call.
+    """
+    try:
+        found = TRANSCRIPTS[start.format]("").read(content)
+    except BadLine:
+        return
+    made = Outcome(start, start, [], [], [], [], 1)
+    if not isinstance(found, CallLine):
+        yield replace(made, skipped=1)
+        return
+    trace = _owned(found, owner)
+    made.rows.append(row(trace, b"", pricer.price(trace), start.source_id, start.offset))
+    made.chains.append(b"")
+    yield made
+
+
+def _owned(line: CallLine, owner: Owner) -> Trace:
     """The trace with who called, in which repository, and whether on a plan."""
-    checkout = owner.checkout_of(told.folder) if told.folder else Checkout()
+    checkout = owner.checkout_of(line.folder) if line.folder else Checkout()
     developer = owner.developer or checkout.developer_id
     via = ("configuration" if owner.developer else "git") if developer else None
-    bill = told.trace.bill
+    bill = line.trace.bill
     if owner.is_on_plan:
         bill = bill_json(bill_of(bill)._replace(plan=True)) if bill else _ON_PLAN
-    return told.trace._replace(
+    return line.trace._replace(
         developer_id=developer,
         developer_via=via,
-        repo_slug=told.repo_slug or checkout.repo_slug,
+        repo_slug=line.repo_slug or checkout.repo_slug,
         bill=bill,
     )

@@ -73,7 +73,8 @@ def write_as(version: int, patch: pytest.MonkeyPatch) -> None:
         patch.setattr(f"{sources}._CHECKPOINTS", of_logs)
         patch.setattr(f"{sources}._REGISTER", _REGISTER_LOG)
         patch.setattr("prodlensd.ledger.writing._ADVANCE", _ADVANCE_OF_LOGS)
-        patch.setattr("prodlensd.ledger.told.ToldCalls.parted", lambda _self, rows: ([], rows))
+        transcript_calls = "prodlensd.ledger.transcript_calls.TranscriptCalls"
+        patch.setattr(f"{transcript_calls}.parted", lambda _self, rows: ([], rows))
     if version < RECORDS:
         patch.setattr("prodlensd.ledger.writing._INSERT_LETTER", _OLD_LETTER)
         patch.setattr("prodlensd.ledger.writing._ADVANCE", _OLD_ADVANCE)

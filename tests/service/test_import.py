@@ -218,9 +218,9 @@ def test_what_is_no_file_is_refused_in_a_sentence(machine: Any, tmp_path: Path) 
     done = machine.command("import", str(tmp_path), str(tmp_path / "absent"), "/dev/null")
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
-        f"Error: {tmp_path}: not a file; name the files to be imported",
+        f"Error: {tmp_path}: not a file, nor a folder with *.jsonl files in it",
         f"Error: {tmp_path / 'absent'}: No such file or directory",
-        "Error: /dev/null: not a file; name the files to be imported",
+        "Error: /dev/null: not a file, nor a folder with *.jsonl files in it",
     ]
 
 

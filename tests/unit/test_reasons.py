@@ -26,7 +26,7 @@ def reasons_given(source: str) -> set[str]:
     return given
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.name)
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_every_bad_line_has_a_reason_out_of_the_vocabulary(module: Path) -> None:
     given = reasons_given(module.read_text(encoding="utf-8"))
     if module.parent.name == "pipeline":  # hands on the reason of a BadLine

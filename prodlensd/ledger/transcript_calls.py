@@ -24,10 +24,10 @@ USAGE_SHRANK: Final = "usage_shrank"
 #: The transcripts whose keys have the id of a response that the proxy's logs have too.
 _WITH_RESPONSE_ID: Final = " claude_code "
 
-_OF_KEY: Final = "SELECT started_us, key, line_us FROM told_call WHERE told_key = ?"
-_NOTE: Final = "INSERT INTO told_call VALUES (?, ?, ?, ?)"
-_NOTE_LINE: Final = "UPDATE told_call SET line_us = ? WHERE told_key = ?"
-_MOVE: Final = "UPDATE told_call SET started_us = ? WHERE told_key = ?"
+_OF_KEY: Final = "SELECT started_us, key, line_us FROM transcript_call WHERE transcript_key = ?"
+_NOTE: Final = "INSERT INTO transcript_call VALUES (?, ?, ?, ?)"
+_NOTE_LINE: Final = "UPDATE transcript_call SET line_us = ? WHERE transcript_key = ?"
+_MOVE: Final = "UPDATE transcript_call SET started_us = ? WHERE transcript_key = ?"
 _NEAR: Final = "SELECT started_us, key FROM trace WHERE started_us BETWEEN ? AND ?"
 
 
@@ -47,45 +47,45 @@ class Noted(NamedTuple):
         return Call(self.started_us, self.key)
 
 
-def is_told(key: str | bytes) -> bool:
+def is_of_transcript(key: str | bytes) -> bool:
     """Whether it is the key of a call of a transcript (see `formats.transcripts`)."""
     return isinstance(key, str) and key[0] == " " and " " in key[1:]
 
 
-class ToldCalls(Struct, frozen=True):
+class TranscriptCalls(Struct, frozen=True):
     """Finds the calls that transcripts tell of, and notes where they are."""
 
     ledger: Database
 
-    def of(self, told_key: str) -> Noted | None:
+    def of(self, transcript_key: str) -> Noted | None:
         """Where the call of this key is; None when no transcript has told of it yet."""
-        found = self.ledger.db.execute(_OF_KEY, (told_key,)).fetchone()
+        found = self.ledger.db.execute(_OF_KEY, (transcript_key,)).fetchone()
         return None if found is None else Noted._make(found)
 
-    def note(self, told_key: str, call: Call) -> None:
+    def note(self, transcript_key: str, call: Call) -> None:
         """Notes where the call of this key is."""
-        self.ledger.db.execute(_NOTE, (told_key, *call, None))
+        self.ledger.db.execute(_NOTE, (transcript_key, *call, None))
 
-    def note_line(self, told_key: str | bytes, line_us: int) -> None:
+    def note_line(self, transcript_key: str | bytes, line_us: int) -> None:
         """Notes that a line of the proxy's log, of this start, tells of the call as well."""
-        self.ledger.db.execute(_NOTE_LINE, (line_us, told_key))
+        self.ledger.db.execute(_NOTE_LINE, (line_us, transcript_key))
 
-    def move(self, told_key: str, started_us: int) -> None:
+    def move(self, transcript_key: str, started_us: int) -> None:
         """Notes that the call has another start now."""
-        self.ledger.db.execute(_MOVE, (started_us, told_key))
+        self.ledger.db.execute(_MOVE, (started_us, transcript_key))
 
     def parted(self, rows: list[Row]) -> tuple[list[tuple[Row, Noted]], list[Row]]:
         """The rows of the proxy's logs of whose calls a transcript told first; the others."""
-        if self.ledger.db.execute("SELECT 1 FROM told_call LIMIT 1").get is None:
+        if self.ledger.db.execute("SELECT 1 FROM transcript_call LIMIT 1").get is None:
             return [], rows
-        told, others = [], []
+        known, others = [], []
         for row in rows:
             noted = self.of_proxied(*row[KEY])
             if noted is None:
                 others.append(row)
             else:
-                told.append((row, noted))
-        return told, others
+                known.append((row, noted))
+        return known, others
 
     def of_proxied(self, started_us: int, key: str | bytes) -> Noted | None:
         """The call of a line of the proxy's logs, if a transcript told of it first.
@@ -95,7 +95,7 @@ class ToldCalls(Struct, frozen=True):
         if isinstance(key, bytes):
             return None
         noted = self.of(f"{_WITH_RESPONSE_ID}{key.partition(' ')[2]}")
-        if noted is None or not is_told(noted.key):
+        if noted is None or not is_of_transcript(noted.key):
             return None
         is_it = noted.line_us == started_us or (
             noted.line_us is None and abs(noted.started_us - started_us) <= APART_US
@@ -115,7 +115,7 @@ class ToldCalls(Struct, frozen=True):
         found: dict[str, Call] = {}
         for span in spans(row[0] for row in wanted.values()):
             for started_us, key in self.ledger.db.execute(_NEAR, span):
-                if isinstance(key, bytes) or is_told(key):
+                if isinstance(key, bytes) or is_of_transcript(key):
                     continue
                 row = wanted.get(key.partition(" ")[2])
                 if row is not None and abs(row[0] - started_us) <= APART_US:
@@ -154,10 +154,10 @@ _ANOMALIES: Final = COLUMNS.index("anomalies")
 _tokens: Final = value_of("tokens_in", "tokens_out")
 
 
-def merged(known: Row, told: Row) -> Row:
+def merged(known: Row, row: Row) -> Row:
     """What two lines of transcripts say of a call, at the place of the one that was read first."""
-    first, later = sorted((known, told), key=_age)
-    fuller, other = (told, known) if _fullness(told) > _fullness(known) else (known, told)
+    first, later = sorted((known, row), key=_age)
+    fuller, other = (row, known) if _fullness(row) > _fullness(known) else (known, row)
     full = list(first)
     for group in _WHO:
         if first[group[0]] is None:
@@ -170,15 +170,15 @@ def merged(known: Row, told: Row) -> Row:
     return tuple(full)
 
 
-def completed(proxied: Row, told: Row, at: Row) -> Row:
+def completed(proxied: Row, transcript: Row, at: Row) -> Row:
     """What the proxy's logs say of a call, with what they lack, where the row `at` is kept."""
     full = list(proxied)
     for group in _WHO[:-1]:
         if proxied[group[0]] is None:
-            _take(full, told, group)
-    if _tokens(proxied) == (None, None) != _tokens(told):
-        _take(full, told, _USED)
-    facts, more = (json.loads(row[_DETAILS] or "{}") for row in (proxied, told))
+            _take(full, transcript, group)
+    if _tokens(proxied) == (None, None) != _tokens(transcript):
+        _take(full, transcript, _USED)
+    facts, more = (json.loads(row[_DETAILS] or "{}") for row in (proxied, transcript))
     more.pop("source", None)
     if more.keys() - facts.keys():
         full[_DETAILS] = json.dumps(more | facts, separators=(",", ":"))
