@@ -73,6 +73,8 @@ BY: Final[dict[str, By]] = {
     "status": By("status"),
     "error": By("error_class"),
     "host": By("host"),
+    # Who told of the call: the transcript of a coding agent, or else the proxy.
+    "source": By("coalesce(json_extract_string(details, '$.source'), 'proxy')"),
 }
 #: The names that are found in several ways, some of them mere claims.
 WITH_VIA: Final = tuple(name for name, by in BY.items() if by.via)
@@ -80,6 +82,7 @@ MAX_BY: Final = 2
 #: What calls can be filtered by.
 FILTERS: Final = (
     *("developer", "team", "model", "provider", "repo", "session", "tag", "status", "host"),
+    "source",
 )
 #: Stands for calls that have no value, as a table shows them.
 NONE: Final = "(none)"

@@ -11,7 +11,9 @@ from prodlensd.answers.report import Figures, Report
 from prodlensd.text import at_least, counted, money, short_money
 
 #: Ways in which a name is only claimed.
-_CLAIMS: Final = frozenset({"header", "metadata", "user_id", "body", "span"})
+_CLAIMS: Final = frozenset(
+    {"header", "metadata", "user_id", "body", "span", "git", "configuration"}
+)
 
 
 def has_claims(found: Report) -> bool:

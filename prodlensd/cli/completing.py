@@ -21,6 +21,7 @@ _COLUMNS: Final = {
     "repo": "repo_slug",
     "session": "session_id",
 }
+_SOURCES: Final = ("proxy", "claude_code", "codex")
 #: From so many characters on, the models of the price list are offered too: it has thousands.
 _LEAST_CHARS: Final = 2
 
@@ -43,6 +44,8 @@ def names_of(kind: str) -> Complete | None:
     """Completes the names of calls by which a report is filtered; None where they are not known."""
     if kind == "model":
         return models
+    if kind == "source":
+        return lambda _ctx, _param, said: _beginning_with(said, _SOURCES)
     if (column := _COLUMNS.get(kind)) is None:
         return None
 

@@ -115,6 +115,8 @@ def names(row: Row, by: str, zone: tzinfo = UTC) -> list[str | None]:
         return list(dict.fromkeys(row["tags"])) or [None]
     if by in TIMES:
         return [_local(row, zone).strftime(_FORMATS[by])]
+    if by == "source":
+        return [json.loads(row["details"] or "{}").get("source", "proxy")]
     return [row[_COLUMNS.get(by, by)]]
 
 

@@ -21,8 +21,10 @@ from prodlensd.answers.calls import Where, open_calls
 from prodlensd.answers.periods import Period
 from prodlensd.answers.questions import BY, SORTS, Filter
 from prodlensd.ledger import Change, Partitions, Prices, Reader, Selection
+from prodlensd.logs import Folders
 from prodlensd.model import Price
-from prodlensd.pricing import Pricer
+from prodlensd.pipeline import Owner
+from prodlensd.pricing import Override, Pricer
 from tests.scenario.asking import ask, assert_right, grouped, rows_of
 from tests.scenario.conftest import World
 
@@ -82,11 +84,41 @@ def calls(seed: int, day: Any = lambda chance: chance.randrange(1, 5)) -> Iterat
 
 def ledger_of(world: World, folder: Path, seed: int) -> None:
     """A world of these calls, of which the first two days are pruned."""
-    world.daemon._pricer = Pricer(free_providers=["ollama"])
+    known = Override(model="claude-a", input_usd_per_million=3, output_usd_per_million=0.007)
+    world.daemon._pricer = Pricer(free_providers=["ollama"], overrides=[known])
+    read_transcripts(world, "plan.jsonl", seed, is_on_plan=True)
+    read_transcripts(world, "api.jsonl", seed + 50, is_on_plan=False)
     world.append("a.jsonl", *calls(seed))
     world.step()
     world.compact(folder)
     assert world.prune(folder, NEW_YEAR + 2) > 0
+
+
+def transcripts(seed: int) -> Iterator[bytes]:
+    """Lines of a transcript: some models have a price, some names are another file's."""
+    chance = random.Random(seed)  # noqa: S311 - no secret
+    for number in range(chance.randrange(20, 60)):
+        usage = {"input_tokens": chance.randrange(10, 100), "output_tokens": number}
+        model = chance.choice(["claude-a", "claude-a", "claude-b"])
+        record = {
+            "type": "assistant",
+            "timestamp": f"2026-01-0{chance.randrange(1, 5)}T{chance.randrange(10, 24)}:00:00Z",
+            "sessionId": chance.choice(["s1", "s2", "t1"]),
+            "message": {"id": f"msg_{seed}_{number}", "model": model, "usage": usage},
+        }
+        yield json.dumps(record).encode() + b"\n"
+
+
+def read_transcripts(world: World, name: str, seed: int, *, is_on_plan: bool) -> None:
+    """Has the daemon read such a transcript as well."""
+    folder = world.logs.with_name("transcripts")
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_bytes(b"".join(transcripts(seed)))
+    world.tailer._transcripts = [
+        Folders([folder], include=["*.jsonl"], recursive=True, format="claude_code")
+    ]
+    world.daemon._owner = Owner("ann", is_on_plan)
+    world.settle()
 
 
 def mixed(world: World, folder: Path, seed: int) -> None:
@@ -237,6 +269,8 @@ FILTERS: list[tuple[Filter, ...]] = [
     (("tag", ("(none)", "c")), ("team", ("core", "(none)"))),
     (("tag", ("é*",)), ("session", ("s1*", "s?"))),
     (("provider", ("(none)",)), ("repo", ("(none)",)), ("host", ("lap*",))),
+    (("source", ("proxy", "cod*")),),
+    (("source", ("claude_code",)), ("developer", ("ann",))),
     (("model", ("\\", "'; DROP TABLE trace; --", "$since")),),
 ]
 

@@ -17,8 +17,9 @@ TEXTS = st.text("ab*?[]\\%_'$-ö漢\n", max_size=8)
 def passes(name: str, value: str | None, *patterns: str) -> bool:
     """Whether a call passes whose values are all this one."""
     condition, values = sql_of_filters([(name, patterns)])
-    columns = {of.sql for by, of in BY.items() if not of.is_time and by != "tag"}
+    columns = {of.sql for by, of in BY.items() if not of.is_time and by not in {"tag", "source"}}
     row = ", ".join(f"$value AS {column}" for column in columns)
+    row += ", json_object('source', $value) AS details"
     sql = f"SELECT {condition} FROM (SELECT {row}, if($value IS NULL, [], [$value]) AS tag_list)"
     with duckdb.connect() as db:
         ((found,),) = db.execute(sql, values | {"value": value}).fetchall()
@@ -48,8 +49,9 @@ def test_every_filter_takes_several_patterns_and_none() -> None:
     for name in FILTERS:
         assert passes(name, "x", "y", "x")
         assert not passes(name, "x", "y", "(none)")
-        assert passes(name, None, "y", "(none)")
-        assert not passes(name, None, "*"), "no value is no text"
+        has_none = name != "source"  # a call of no other source is the proxy's
+        assert has_none == passes(name, None, "y", "(none)")
+        assert has_none != passes(name, None, "*"), "no value is no text"
 
 
 def test_bytes_that_are_no_text_fit_nothing() -> None:
