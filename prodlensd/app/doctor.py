@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from prodlensd.answers.doctor import Examination, Installed, Setup, examine, misconfigured
-from prodlensd.app.following import follow
+from prodlensd.app.following import follow, transcript_folders
 from prodlensd.app.status import health, limits
+from prodlensd.app.transcripts import unread
 from prodlensd.config import Config, ConfigError, load
 from prodlensd.moments import now_us
 from prodlensd.service import Launchd, Manager, ServiceError, Systemd
@@ -39,6 +40,8 @@ def _setup(config: Config) -> Setup:
         include=config.logs.include,
         recursive=config.logs.recursive,
         follow=partial(follow, config),
+        transcripts=transcript_folders(config),
+        unread=unread(config),
         parquet=config.parquet.directory if config.parquet.enabled else None,
         proxy_url=config.proxy.url,
         price_file=config.pricing.litellm_prices,
@@ -69,6 +72,15 @@ def _services() -> list[Installed]:
     return [installed for manager in managers if (installed := _installed(manager))]
 
 
+def _hides_homes(unit: str, path: Path) -> bool:
+    """Whether a unit, as `systemctl edit` has changed it, shows its service no home folders."""
+    for changed in sorted(path.with_name(f"{path.name}.d").glob("*.conf")):
+        with suppress(OSError, ValueError):
+            unit += "\n" + changed.read_text(encoding="utf-8")
+    said = re.findall(r"(?m)^ProtectHome=(\S*)", unit)
+    return bool(said) and said[-1] in ("yes", "true", "on", "1", "tmpfs")
+
+
 def _installed(manager: Manager) -> Installed | None:
     try:
         unit = manager.path.read_text(encoding="utf-8")
@@ -81,6 +93,7 @@ def _installed(manager: Manager) -> Installed | None:
         manager.log_hint,
         Path(config[1]) if config else None,
         user[1] if user else None,
+        hides_homes=_hides_homes(unit, manager.path),
     )
     manager.timeout_s = _PATIENCE_S
     try:

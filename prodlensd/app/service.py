@@ -91,6 +91,9 @@ def unit(manager: Manager, config_path: Path | None) -> str:
         config_path = load(config_path).path
         if home := os.environ.get("PRODLENSD_HOME"):
             environment["PRODLENSD_HOME"] = str(Path(home).absolute())
+        # Where the agents of this user write: the service would not know it.
+        agents = ("CLAUDE_CONFIG_DIR", "CODEX_HOME")
+        environment |= {name: os.environ[name] for name in agents if os.environ.get(name)}
     command.append("run")
     if config_path is not None:
         if config_path.exists():

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from prodlensd.app.transcripts import offered
 from prodlensd.cli import config_option, fail, load_config
 from prodlensd.config import example, user_file
 from prodlensd.litellm import (
@@ -34,6 +35,11 @@ and in its environment
 Where LiteLLM lives elsewhere, copy the callback beside its config:
 prodlensd litellm-callback --install DIR
 No proxy yet? prodlensd init --proxy DIR
+"""
+_AGENT = """\
+
+{found}
+To count these calls too, set {key} under [transcripts].
 """
 _NEXT = """\
 
@@ -77,6 +83,8 @@ def command(config_path: Path | None, proxy_folder: Path | None) -> None:
     click.echo(
         f"wrote {printable(str(path))}\n\n{_LITELLM_LINES.format(log_folder=log_folder)}", nl=False
     )
+    for found, key in offered(config):
+        click.echo(_AGENT.format(found=printable(found), key=key), nl=False)
     _say_next(config_path)
 
 

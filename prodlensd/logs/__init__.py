@@ -2,7 +2,7 @@
 
 from prodlensd.logs.bell import Bell
 from prodlensd.logs.content import proof_of_line
-from prodlensd.logs.folders import PassedOver
+from prodlensd.logs.folders import Folders, PassedOver
 from prodlensd.logs.gap_search import GapSearch
 from prodlensd.logs.named import NamedFile, UnreadableError, bytes_at
 from prodlensd.logs.source import READ_BYTES
@@ -14,6 +14,7 @@ __all__ = [
     "READ_BYTES",
     "ZEROS_WAIT_NS",
     "Bell",
+    "Folders",
     "GapSearch",
     "NamedFile",
     "PassedOver",

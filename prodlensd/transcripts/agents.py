@@ -11,7 +11,6 @@ from prodlensd.model import Folder
 
 _INCLUDE: Final = {"claude_code": ("*.jsonl",), "codex": ("rollout-*.jsonl",)}
 
-
 #: What a key of the configuration says: none, those where the agent writes by itself, or these.
 Wanted = bool | Sequence[Path]
 
@@ -19,9 +18,8 @@ Wanted = bool | Sequence[Path]
 def folders(environ: Mapping[str, str], *, claude_code: Wanted, codex: Wanted) -> list[Folder]:
     """The folders that are meant, each once under the first of its names, there or not.
 
-    No other file in them is ever opened than those of `include`.
-
-    `environ` is the agents' environment; a daemon's may differ.
+    No other file in them is ever opened than those of `include`. `environ` is the agents'
+    environment; a daemon's may differ.
     """
     wanted = {
         "claude_code": _claude_code(environ) if claude_code is True else claude_code or (),

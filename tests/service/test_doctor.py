@@ -237,6 +237,130 @@ class TestAnotherUser:
         assert "ask as the user who runs the daemon, or as root" in found.said("ledger")[2]
 
 
+# What coding agents write
+
+
+def transcripts(folder: Path, *names: str, line: str = '{"sessionId": "s", "uuid": "u"}') -> Path:
+    for number, name in enumerate(names):
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{line}\n")
+        os.utime(file, (number * 86_400, number * 86_400))
+    return folder
+
+
+@pytest.fixture
+def no_agents(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the home folder says where agents write."""
+    for name in ("CLAUDE_CONFIG_DIR", "CODEX_HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.usefixtures("no_agents")
+class TestAgents:
+    def test_transcripts_that_nobody_reads_are_told_of_with_the_key_to_set(
+        self, machine: Any, nowhere: Path
+    ) -> None:
+        wired(machine)
+        claude = transcripts(nowhere / ".claude/projects", "p/a.jsonl", "p/b.jsonl", "p/c.txt")
+        codex = transcripts(nowhere / ".codex/sessions", "2026/01/rollout-1.jsonl", "history.jsonl")
+        found = examined(machine)
+        assert (0, "ok") == (found.code, found.state), "an offer is nothing wrong"
+        _, value, remedy = found.said("agents")
+        assert value == (
+            f"not read: Claude Code: 2 transcripts of 2 days in {claude}; "
+            f"not read: Codex: 1 transcript of 1 day in {codex}"
+        )
+        assert remedy == (
+            "to count these calls too: claude_code = true under [transcripts]; "
+            "to count these calls too: codex = true under [transcripts]"
+        )
+        machine.config.write_text("[transcripts]\nclaude_code = true\n")
+        _, value, remedy = examined(machine).said("agents")
+        assert value.startswith(
+            f"Claude Code: 2 transcripts of 2 days in {claude}; not read: Codex"
+        )
+        assert "claude_code" not in remedy
+
+    def test_they_are_no_logs_of_the_log_folders(self, machine: Any, nowhere: Path) -> None:
+        wired(machine)
+        transcripts(nowhere / ".claude/projects", "p/a.jsonl")
+        machine.config.write_text("[transcripts]\nclaude_code = true\n")
+        assert examined(machine).said("folders")[1] == f"{machine.logs}: 1 log"
+
+    def test_init_offers_them_too(self, machine: Any, nowhere: Path) -> None:
+        transcripts(nowhere / ".claude/projects", "p/a.jsonl")
+        (nowhere / ".codex/sessions").mkdir(parents=True)
+        said = machine.command("init").stdout
+        assert (
+            f"\nClaude Code: 1 transcript of 1 day in {nowhere}/.claude/projects\n"
+            "To count these calls too, set claude_code = true under [transcripts].\n"
+        ) in said
+        assert "Codex" not in said
+
+    @pytest.mark.parametrize(
+        ("folder", "state", "problem", "remedy"),
+        [
+            ("gone", "warning", "it is not there", "correct transcripts.codex, or leave it out"),
+            ("empty", "warning", "no transcript is in it", "name Codex's own folder in transc"),
+            (
+                "other",
+                "warning",
+                "the newest do not look like transcripts of Codex",
+                "name Codex's own folder in transcripts.codex",
+            ),
+            ("file", "problem", "it is no folder", "run the daemon as the user who runs Codex"),
+            ("right", "ok", "", ""),
+            ("begun", "ok", "", ""),
+        ],
+    )
+    def test_a_folder_that_is_not_what_it_should_be_is_said(
+        self, machine: Any, tmp_path: Path, folder: str, state: str, problem: str, remedy: str
+    ) -> None:
+        transcripts(tmp_path / "empty", "a.jsonl")
+        transcripts(tmp_path / "other", "rollout-1.jsonl")
+        transcripts(tmp_path / "right", "rollout-1.jsonl", line='{"payload": {}}')
+        transcripts(tmp_path / "right", "rollout-2.jsonl")
+        transcripts(tmp_path / "begun", "rollout-1.jsonl")
+        (tmp_path / "begun/rollout-1.jsonl").write_text("")
+        (tmp_path / "file").touch()
+        machine.config.write_text(f"[transcripts]\ncodex = ['{tmp_path / folder}']\n")
+        said = examined(machine).said("agents")
+        assert state == said[0]
+        assert problem in said[1]
+        assert said[2].startswith(remedy)
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+    def test_the_daemons_user_may_not_read_them(self, machine: Any, nowhere: Path) -> None:
+        machine.ingest()
+        os.chown(machine.home / "prodlens.db.lock", NOBODY, NOBODY)
+        folder = transcripts(nowhere / ".claude/projects", "a.jsonl", "b.jsonl")
+        for each in (folder, *folder.parents[:-2]):
+            each.chmod(0o755)
+        (folder / "a.jsonl").chmod(0o600)
+        machine.config.write_text("[transcripts]\nclaude_code = true\n")
+        state, value, remedy = examined(machine).said("agents")
+        assert (state, remedy) == ("problem", "run the daemon as the user who runs Claude Code")
+        assert value.endswith("may not read 1 transcript")
+        folder.chmod(0o700)
+        assert examined(machine).said("agents")[1].endswith("may not list it")
+
+    def test_a_service_that_sees_no_home_folders_reads_no_transcripts_there(
+        self, manager: Callable[..., Examined], machine: Any, nowhere: Path
+    ) -> None:
+        machine.config.write_text("[transcripts]\nclaude_code = ['/home/ada/.claude/projects']\n")
+        unit = nowhere / ".config/systemd/user/prodlensd.service"
+        unit.write_text(unit.read_text() + "ProtectHome=yes\n")
+        state, value, remedy = manager(ActiveState="active").said("agents")
+        assert state == "problem"
+        assert value.endswith(": the system's service does not see home folders")
+        assert remedy == "a user's own daemon reads transcripts: prodlensd service install --user"
+        changed = unit.with_name("prodlensd.service.d") / "override.conf"
+        changed.parent.mkdir()
+        changed.write_text("[Service]\nProtectHome=read-only\n")
+        assert manager(ActiveState="active").said("agents")[1].endswith(": it is not there")
+
+
 # The proxy
 
 

@@ -192,16 +192,20 @@ def test_install_writes_enables_starts_and_waits_until_it_is_up(fake: Fake) -> N
     assert unit_path(fake).read_text() == first
 
 
-def test_install_passes_on_the_configuration_and_the_home_in_force(
-    fake: Fake, tmp_path: Path, home: Path
+def test_install_passes_on_the_configuration_and_the_folders_in_force(
+    fake: Fake, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake.answer(LoadState="loaded", ActiveState="active")
+    monkeypatch.setenv("CLAUDE_CONFIG_DIR", "/a,/b")
+    monkeypatch.setenv("CODEX_HOME", "")
     config = tmp_path / "my config.toml"
     config.write_text("")
     assert fake.run("install", "--user", "-c", str(config)).exit_code == 0
     text = unit_path(fake).read_text()
     assert f'run --config "{config}"\n' in text
     assert f"Environment=PRODLENSD_HOME={home}\n" in text
+    assert "Environment=CLAUDE_CONFIG_DIR=/a,/b\n" in text
+    assert "CODEX_HOME" not in text
 
 
 def test_install_refuses_a_bad_configuration_before_it_touches_anything(

@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from prodlensd.access import nearest
-from prodlensd.answers.doctor import checks, facts
+from prodlensd.answers.doctor import agents, checks, facts
+from prodlensd.answers.doctor.agents import offers
 from prodlensd.answers.doctor.facts import Installed, Setup
 from prodlensd.answers.gauges import CRITICAL, OK, Check, Limits, worst_of
 from prodlensd.answers.proxy import Version
@@ -23,7 +24,16 @@ from prodlensd.answers.status import Health
 from prodlensd.litellm import quoted
 from prodlensd.pricing import newest_day
 
-__all__ = ["SESSION", "Examination", "Installed", "SampleCall", "Setup", "examine", "misconfigured"]
+__all__ = [
+    "SESSION",
+    "Examination",
+    "Installed",
+    "SampleCall",
+    "Setup",
+    "examine",
+    "misconfigured",
+    "offers",
+]
 
 #: The session of the test call.
 SESSION: Final = "prodlensd-doctor"
@@ -73,6 +83,7 @@ def examine(
         of_status["daemon"],
         *(of_status[name] for name in _ONLY_WHEN_WRONG if _is_wrong(of_status.get(name))),
         checks.folders(found, setup, user),
+        agents.check(setup, user),
         checks.proxy(setup, health, None if version is None else version.version()),
         checks.callback(facts.callback(setup), setup, health, now_us),
         checks.lines(health),

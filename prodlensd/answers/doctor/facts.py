@@ -17,7 +17,7 @@ from prodlensd.access import nearest
 from prodlensd.ledger import LedgerError, Reader, sqlite_version
 from prodlensd.litellm import COPIED_CALLBACK_FILE, callback_folder, callback_source
 from prodlensd.logs import PassedOver, Tailer
-from prodlensd.model import Fault
+from prodlensd.model import LOG, Fault, Folder
 from prodlensd.process import lock_path
 
 #: How long SQLite may look for damage.
@@ -28,6 +28,7 @@ class Installed(NamedTuple):
     """A service that is installed, as its manager has it; `fault`: why that could not be asked.
 
     `config` is the configuration that it names, `run_as` its user; None where it names none.
+    `hides_homes`: whether it runs where home folders are not seen.
     """
 
     path: Path
@@ -40,13 +41,15 @@ class Installed(NamedTuple):
     has_failed: bool = False
     is_enabled: bool = False
     fault: str = ""
+    hides_homes: bool = False
 
 
 class Setup(Struct, frozen=True, kw_only=True):
     """How this machine is set up: what the configuration and the service manager say.
 
     `parquet` None: snapshots are off. `follow` makes a tailer of the logs that begins anew.
-    `places` are where a copy of the callback may lie; `env` are this shell's variables.
+    `transcripts` are the folders that are read, `unread` those of agents that are not. `places` are
+    where a copy of the callback may lie; `env` are this shell's variables.
     """
 
     config: Path | None
@@ -55,6 +58,8 @@ class Setup(Struct, frozen=True, kw_only=True):
     include: Sequence[str]
     recursive: bool
     follow: Callable[[], Tailer]
+    transcripts: Sequence[Folder]
+    unread: Sequence[Folder]
     parquet: Path | None
     proxy_url: str
     price_file: Path | None
@@ -140,7 +145,7 @@ def look_at_folders(setup: Setup, user: User) -> Folders:
             elif not user.may(folder, os.R_OK | os.X_OK):
                 closed.append(Fault(str(folder), f"{user.name} may not list it"))
     tailer = setup.follow()
-    files = tailer.scan(0).new
+    files = [file for file in tailer.scan(0).new if file.format == LOG]
     unreadable = [file.path for file in files if not user.may(Path(file.path), os.R_OK)]
     newest_ns = max((file.mtime_ns for file in files), default=None)
     newest_us = None if newest_ns is None else newest_ns // 1000
