@@ -25,7 +25,7 @@ from prodlensd.formats import (
 from prodlensd.formats.decoding import check_utf8, decode
 from prodlensd.formats.layout import is_document, transcript_of
 from prodlensd.formats.parts import Parts, holds_parts
-from prodlensd.formats.transcripts import AGAIN, Begin, CallLine
+from prodlensd.formats.transcripts import AGAIN, Begin, Caller
 from prodlensd.model import BadLine, NotACall, Trace
 
 FORMATS: Final[dict[str, Callable[[dict[str, Any]], Trace | None]]] = {
@@ -95,7 +95,7 @@ __all__ = [
     "FORMATS",
     "TRANSCRIPTS",
     "BadLine",
-    "CallLine",
+    "Caller",
     "NotACall",
     "Parts",
     "is_document",

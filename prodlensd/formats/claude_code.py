@@ -16,10 +16,19 @@ import msgspec
 import orjson
 
 from prodlensd.formats.fields import epoch_us, provider_of, text
-from prodlensd.formats.transcripts import AGAIN, Again, CallLine, decoded, one_word, trace_of
+from prodlensd.formats.transcripts import (
+    AGAIN,
+    About,
+    Again,
+    CallerIn,
+    about,
+    decoded,
+    one_word,
+    trace_of,
+)
 from prodlensd.formats.usage import of_call, read_usage
 from prodlensd.formats.usage_usual import read_usual_message
-from prodlensd.model import BadLine
+from prodlensd.model import BadLine, Trace
 
 NAME: Final = "claude_code"
 #: Only a line with this key can tell of a call. In a text that was said, its quotes are escaped.
@@ -56,17 +65,22 @@ _DECODER: Final = msgspec.json.Decoder(_Line)
 
 
 class ClaudeCode:
-    """See `Transcript`. The mutable state: the last message told of, and its usage."""
+    """See `Transcript`.
 
-    def __init__(self, memory: str = "") -> None:
+    The mutable state: the last message that was read, and its usage; what sessions have in common.
+    """
+
+    def __init__(self, memory: str, caller_in: CallerIn) -> None:
         del memory  # each line says all by itself
+        self._caller_in = caller_in
         self._last: tuple[object, object] = (None, None)
+        self._abouts: dict[tuple[object, ...], About] = {}
 
     def memory(self) -> str:
         """None is needed."""
         return ""
 
-    def read(self, line: bytes) -> CallLine | Again | None:
+    def read(self, line: bytes) -> Trace | Again | None:
         """See `Transcript`."""
         if _MARKER not in line:
             return None
@@ -80,36 +94,51 @@ class ClaudeCode:
         said = (message.id, usage)
         if said == self._last:
             return AGAIN
-        call = _call(record, message)
+        trace = self._trace(record, message)
         self._last = said
-        return call
+        return trace
 
+    def _trace(self, record: _Line, message: _Message) -> Trace:
+        message_id = one_word(message.id, "message.id")
+        started_us = epoch_us(record.timestamp)
+        if started_us is None:
+            raise BadLine(
+                "bad_timestamp", "timestamp: expected ISO 8601, e.g. 2026-11-01T12:00:00Z"
+            )
+        known = self._about(record, message.model)
+        reading = read_usual_message(message.usage)
+        if reading is None:
+            usage = orjson.loads(bytes(message.usage))
+            used = read_usage(usage, known.provider, _CALL_TYPE)
+            reading = of_call(used, known.model, "success")
+        key = f" {NAME} {message_id}"
+        return trace_of(started_us, key, message_id, _CALL_TYPE, known, reading)
 
-def _call(record: _Line, message: _Message) -> CallLine:
-    message_id = one_word(message.id, "message.id")
-    started_us = epoch_us(record.timestamp)
-    if started_us is None:
-        raise BadLine("bad_timestamp", "timestamp: expected ISO 8601, e.g. 2026-11-01T12:00:00Z")
-    model = text(message.model)
-    provider = _provider(model)
-    reading = read_usual_message(message.usage)
-    if reading is None:
-        usage = read_usage(orjson.loads(bytes(message.usage)), provider, _CALL_TYPE)
-        reading = of_call(usage, model, "success")
-    trace = trace_of(
-        started_us=started_us,
-        key=f" {NAME} {message_id}",
-        call_id=message_id,
-        session=record.session if record.forked_from is None else record.forked_from.session,
-        model=model,
-        provider=provider,
-        call_type=_CALL_TYPE,
-        reading=reading,
-        source=NAME,
-        branch=text(record.branch),
-        subagent=True if record.is_sidechain is True else None,
-    )
-    return CallLine(trace, record.folder if type(record.folder) is str else None)
+    def _about(self, record: _Line, model: object) -> About:
+        forked_from = record.forked_from
+        session = record.session if forked_from is None else forked_from.session
+        said = (session, record.folder, record.branch, record.is_sidechain, model)
+        try:
+            known = self._abouts.get(said)
+        except TypeError:  # names that are lists or objects
+            return self._read_about(*said)
+        if known is None:
+            known = self._abouts[said] = self._read_about(*said)
+        return known
+
+    def _read_about(
+        self, session: object, folder: object, branch: object, is_sidechain: object, model: object
+    ) -> About:
+        named = text(model)
+        return about(
+            self._caller_in(folder if type(folder) is str else None),
+            session=session,
+            model=named,
+            provider=_provider(named),
+            source=NAME,
+            branch=text(branch),
+            subagent=True if is_sidechain is True else None,
+        )
 
 
 def _provider(model: str | None) -> str | None:

@@ -17,10 +17,11 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from prodlensd.formats.fields import epoch_us, integer, provider, text
-from prodlensd.formats.transcripts import AGAIN, Again, CallLine, decoded, one_word, trace_of
-from prodlensd.formats.usage import of_call, read_usage
+from prodlensd.formats.transcripts import AGAIN, About, Again, CallerIn, decoded, one_word, trace_of
+from prodlensd.formats.transcripts import about as known_about
+from prodlensd.formats.usage import Reading, of_call, read_usage
 from prodlensd.formats.usage_usual import read_usual
-from prodlensd.model import BadLine, repo_slug
+from prodlensd.model import BadLine, Trace, repo_slug
 
 NAME: Final = "codex"
 #: Only a line of one of these types tells of calls, or of what is needed to read others.
@@ -90,16 +91,18 @@ _MEMORY: Final = msgspec.json.Decoder(_Memory)
 
 
 class Codex:
-    """See `Transcript`."""
+    """See `Transcript`. The mutable state: what is known of the thread, and of its calls."""
 
-    def __init__(self, memory: str = "") -> None:
+    def __init__(self, memory: str, caller_in: CallerIn) -> None:
+        self._caller_in = caller_in
+        self._known_about: About | None = None
         self._known = _MEMORY.decode(memory) if memory else _Memory()
 
     def memory(self) -> str:
         """See `Transcript`."""
         return "" if self._known == _Memory() else msgspec.json.encode(self._known).decode()
 
-    def read(self, line: bytes) -> CallLine | Again | None:
+    def read(self, line: bytes) -> Trace | Again | None:
         """See `Transcript`."""
         if _OTHER.match(line) or not any(marker in line for marker in _MARKERS):
             return None
@@ -119,6 +122,7 @@ class Codex:
         known, thread = self._known, text(said.get("id"))
         if known.totals is not None or thread in (None, known.session):
             return  # it was resumed, or says again what it is
+        self._known_about = None
         known.thread, known.parent = thread, text(said.get("forked_from_id"))
         if known.session is None:
             git = said.get("git")
@@ -130,10 +134,11 @@ class Codex:
             known.provider = provider(said.get("model_provider"))
 
     def _begin_turn(self, said: dict[str, Any]) -> None:
+        self._known_about = None
         self._known.model = text(said.get("model")) or self._known.model
         self._known.folder = _path(said.get("cwd")) or self._known.folder
 
-    def _count(self, info: object, timestamp: object) -> CallLine | Again | None:
+    def _count(self, info: object, timestamp: object) -> Trace | Again | None:
         """The call of a counter, if it has grown."""
         known = self._known
         if type(info) is not dict or (totals := _totals(info.get("total_token_usage"))) is None:
@@ -156,24 +161,28 @@ class Codex:
         known.root, known.totals = root, totals
         if used is None:
             return None
-        seller, usage = known.provider or _PROVIDER, used.usage()
-        reading = read_usual(usage, seller, _CALL_TYPE, known.model) or of_call(
-            read_usage(usage, seller, _CALL_TYPE), known.model, "success"
-        )
         call = "/".join(map(str, (root, known.restarts, *totals)))
-        trace = trace_of(
-            started_us=started_us,
-            key=f" {NAME} {call}",
-            call_id=call,
+        about = self._about()
+        reading = _reading(used, about)
+        return trace_of(started_us, f" {NAME} {call}", call, _CALL_TYPE, about, reading)
+
+    def _about(self) -> About:
+        """What its calls have in common until the next turn."""
+        if self._known_about is None:
+            self._known_about = self._read_about()
+        return self._known_about
+
+    def _read_about(self) -> About:
+        known = self._known
+        about = known_about(
+            self._caller_in(known.folder),
             session=known.session,
             model=known.model,
-            provider=seller,
-            call_type=_CALL_TYPE,
-            reading=reading,
+            provider=known.provider or _PROVIDER,
             source=NAME,
             branch=known.branch,
         )
-        return CallLine(trace, known.folder, known.repo_slug)
+        return about if known.repo_slug is None else about._replace(repo_slug=known.repo_slug)
 
     def _used(self, totals: _Totals, last: _Totals | None) -> _Totals | None:
         """What was used since the last counter; None: nothing by a call of this file.
@@ -190,6 +199,13 @@ class Codex:
         if last is None or any(map(lt, totals, last)):
             return totals
         return None if last == _Totals() else last
+
+
+def _reading(used: _Totals, about: About) -> Reading:
+    usage = used.usage()
+    return read_usual(usage, about.provider, _CALL_TYPE, about.model) or of_call(
+        read_usage(usage, about.provider, _CALL_TYPE), about.model, "success"
+    )
 
 
 def _totals(said: object) -> _Totals | None:

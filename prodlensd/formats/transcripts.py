@@ -19,19 +19,37 @@ import orjson
 from prodlensd.formats.decoding import decode
 from prodlensd.formats.fields import details, text
 from prodlensd.formats.usage import Reading
-from prodlensd.model import BadLine, Trace, bill_json
+from prodlensd.model import NO_BILL, BadLine, Trace, bill_json
 
 #: How calls were found whose session a transcript names.
 VIA: Final = "transcript"
 _HALF: Final = re.compile("[\ud800-\udfff]")
 
 
-class CallLine(NamedTuple):
-    """What a line tells of a call, and in which folder the agent worked; not yet who called."""
+class Caller(NamedTuple):
+    """What a transcript does not say of its calls, and the folder in which the agent worked may."""
 
-    trace: Trace
-    folder: str | None
+    developer_id: str | None = None
+    developer_via: str | None = None
     repo_slug: str | None = None
+    is_on_plan: bool = False
+
+
+#: Who called in a folder, by its path; in none that is named, by None.
+CallerIn = Callable[[str | None], Caller]
+
+
+class About(NamedTuple):
+    """What the calls of a session have in common; fields as in `Trace`."""
+
+    session_id: str | None
+    developer_id: str | None
+    developer_via: str | None
+    repo_slug: str | None
+    model: str | None
+    provider: str | None
+    details: str | None
+    is_on_plan: bool
 
 
 class Again(NamedTuple):
@@ -44,7 +62,7 @@ AGAIN: Final = Again()
 class Transcript(Protocol):
     """Reads the lines of one file in their order. The mutable state: its memory."""
 
-    def read(self, line: bytes) -> CallLine | Again | None:
+    def read(self, line: bytes) -> Trace | Again | None:
         """What a line tells; None when that is no call. Raises BadLine when it cannot be read."""
 
     def memory(self) -> str:
@@ -52,7 +70,7 @@ class Transcript(Protocol):
 
 
 #: Begins to read where a memory was kept, or with "" at a file's first line.
-Begin = Callable[[str], Transcript]
+Begin = Callable[[str, CallerIn], Transcript]
 
 
 def decoded(line: bytes, decoder: msgspec.json.Decoder[Any]) -> Any:  # noqa: ANN401 - the decoder's type
@@ -74,49 +92,53 @@ def _strict(line: bytes) -> bytes:
     return orjson.dumps(json.loads(text_, parse_constant=lambda _: None))
 
 
-def trace_of(
-    *,
-    started_us: int,
-    key: str,
-    call_id: str | None,
-    session: object,
-    model: str | None,
-    provider: str | None,
-    call_type: str,
-    reading: Reading,
-    **facts: object,
-) -> Trace:
-    """The trace of a call of a transcript: a success, or the agent would have noted no usage."""
-    session_id = text(session)
-    return Trace(
-        started_us=started_us,
-        key=key,
-        call_id=call_id,
-        session_id=session_id,
-        session_via=VIA if session_id else None,
-        developer_id=None,
-        developer_via=None,
-        repo_slug=None,
-        model=model,
-        provider=provider,
-        call_type=call_type,
-        **reading.usage._asdict(),
-        latency_ms=None,
-        ttft_ms=None,
-        status="success",
-        status_code=None,
-        cache_hit=False,
-        service_tier=reading.service_tier,
-        end_user=None,
-        tags=None,
-        accepted=None,
-        diff_ratio=None,
-        accepted_lines=None,
-        details=details(**facts),
-        gateway_nanousd=None,
-        bill=bill_json(reading.bill),
-        anomalies=reading.anomalies,
+def about(
+    caller: Caller, *, session: object, model: str | None, provider: str | None, **facts: object
+) -> About:
+    """What is known of the calls of a session, `facts` among their details."""
+    whose = (caller.developer_id, caller.developer_via, caller.repo_slug)
+    return About(
+        text(session), *whose, model, provider, details(**facts), is_on_plan=caller.is_on_plan
     )
+
+
+def trace_of(
+    started_us: int, key: str, call_id: str, call_type: str, about: About, reading: Reading
+) -> Trace:
+    """The trace of a call: a success, or the agent would have noted no usage."""
+    usage, bill, tier, anomalies = reading
+    session_id, developer_id, developer_via, repo_slug, model, provider, details, is_on_plan = about
+    if is_on_plan:
+        bill = bill._replace(plan=True)
+    return Trace(
+        started_us,
+        key,
+        call_id,
+        session_id,
+        VIA if session_id else None,
+        developer_id,
+        developer_via,
+        repo_slug,
+        model,
+        provider,
+        call_type,
+        *usage,
+        *_UNKNOWN_TIMES,
+        "success",
+        None,
+        False,  # noqa: FBT003 - fields in their order take half the time
+        tier,
+        *_UNKNOWN_FACTS,
+        details,
+        None,
+        None if bill is NO_BILL else bill_json(bill),
+        anomalies,
+    )
+
+
+#: Of latency_ms and ttft_ms; and from end_user to accepted_lines.
+_UNKNOWN_TIMES: Final = (None, None)
+_UNKNOWN_FACTS: Final = (None, None, None, None, None)
 
 
 def one_word(value: object, of: str) -> str:

@@ -30,31 +30,35 @@ class Transcripts:
 
     def insert(self, rows: list[Row]) -> Iterator[Changes]:
         """Inserts the calls of these rows, or adds what they say to those that are there."""
-        unknown = [row for row in rows if self.calls.of(row[1]) is None]
-        proxied = self.calls.proxied(unknown)
+        known = {row[1]: self.calls.of(row[1]) for row in rows}
+        proxied = self.calls.proxied(row for row in rows if known[row[1]] is None)
         for row in rows:
-            noted = self.calls.of(row[1])
+            noted = known[row[1]]
             if noted is None and (call := proxied.get(row[1])) is not None:
                 self.calls.note(row[1], call)
-                noted = Noted(*call, None)
-            if noted is None:
-                self.calls.note(row[1], Call(*row[KEY]))
-                self._ledger.db.execute(INSERT, row)
-                yield row, None
-            else:
-                yield from self._add(row, noted)
+                noted = known[row[1]] = Noted(*call, None)
+            changes = self._insert(row) if noted is None else self._add(row, noted)
+            if changes is not None:
+                line_us = None if noted is None else noted.line_us
+                started_us, key = changes[0][KEY]
+                known[row[1]] = Noted(started_us, key, line_us)
+                yield changes
 
-    def _add(self, row: Row, noted: Noted) -> Iterator[Changes]:
-        """Adds what a row says to the call that is there."""
+    def _insert(self, row: Row) -> Changes:
+        self.calls.note(row[1], Call(*row[KEY]))
+        self._ledger.db.execute(INSERT, row)
+        return row, None
+
+    def _add(self, row: Row, noted: Noted) -> Changes | None:
+        """Adds what a row says to the call that is there; None when that is nothing."""
         known = self._known(noted.call)
         if known is None:
-            return
+            return None
         if is_of_transcript(noted.key) and noted.line_us is None:
             full = merged(known, row)
         else:
             full = completed(known, row, at=known)
-        if full != known:
-            yield self._replace(known, full)
+        return None if full == known else self._replace(known, full)
 
     def complete(self, rows: Iterable[tuple[Row, Noted]]) -> Iterator[Changes]:
         """Adds what the proxy's logs say to the calls that transcripts told of first."""

@@ -12,31 +12,23 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from prodlensd.formats import AGAIN, TRANSCRIPTS, CallLine
+from prodlensd.formats import AGAIN, TRANSCRIPTS, Caller
 from prodlensd.model import (
     BadLine,
-    Bill,
     Checkout,
     Checkpoint,
     Chunk,
     DeadLetter,
     Outcome,
     Trace,
-    bill_json,
-    bill_of,
     digest_of,
 )
 from prodlensd.pipeline.lines import BLANK, end_of, row
 from prodlensd.pricing import Pricer
 
 
-def _nowhere(folder: str) -> Checkout:
-    del folder
-    return Checkout()
-
-
 class Owner(Struct, frozen=True):
-    """Whose transcripts these are: what they do not say themselves.
+    """Whose transcripts these are.
 
     developer    the name of this machine's user; None: as the configuration of git has it
     is_on_plan   whether no call is billed by itself
@@ -45,11 +37,19 @@ class Owner(Struct, frozen=True):
 
     developer: str | None = None
     is_on_plan: bool = False
-    checkout_of: Callable[[str], Checkout] = _nowhere
+    checkout_of: Callable[[str], Checkout] = lambda _: Checkout()
+
+    def caller_in(self, folder: str | None) -> Caller:
+        """Who calls from this folder, and in which repository."""
+        checkout = self.checkout_of(folder) if folder else Checkout()
+        if self.developer:
+            named: tuple[str | None, str | None] = self.developer, "configuration"
+        else:
+            named = checkout.developer_id, "git" if checkout.developer_id else None
+        return Caller(*named, checkout.repo_slug, self.is_on_plan)
 
 
 NOBODY: Final = Owner()
-_ON_PLAN: Final = bill_json(Bill(plan=True))
 
 
 def build(chunk: Chunk, pricer: Pricer, owner: Owner) -> Iterator[Outcome]:
@@ -58,7 +58,7 @@ def build(chunk: Chunk, pricer: Pricer, owner: Owner) -> Iterator[Outcome]:
     Raises OSError when a price book cannot be asked just now.
     """
     start = chunk.start
-    transcript = TRANSCRIPTS[start.format](start.memory)
+    transcript = TRANSCRIPTS[start.format](start.memory, owner.caller_in)
     made = Outcome(start, start, [], [], [], [], len(chunk.lines))
     calls: list[Trace] = []
     offsets: list[int] = []
@@ -77,8 +77,8 @@ def build(chunk: Chunk, pricer: Pricer, owner: Owner) -> Iterator[Outcome]:
             place = (digest, start.source_id, begin, len(content))
             made.dead_letters.append(DeadLetter(*place, reason, bad.detail, b"", digest))
             continue
-        if isinstance(found, CallLine):
-            calls.append(_owned(found, owner))
+        if isinstance(found, Trace):
+            calls.append(found)
             offsets.append(begin)
         elif found is AGAIN:
             repeated += 1
@@ -112,30 +112,13 @@ def read_transcript_again(
     Nothing when it still is; and of a format with a memory, which is of that time, no call.
     """
     try:
-        found = TRANSCRIPTS[start.format]("").read(content)
+        found = TRANSCRIPTS[start.format]("", owner.caller_in).read(content)
     except BadLine:
         return
     made = Outcome(start, start, [], [], [], [], 1)
-    if not isinstance(found, CallLine):
+    if not isinstance(found, Trace):
         yield replace(made, skipped=1)
         return
-    trace = _owned(found, owner)
-    made.rows.append(row(trace, b"", pricer.price(trace), start.source_id, start.offset))
+    made.rows.append(row(found, b"", pricer.price(found), start.source_id, start.offset))
     made.chains.append(b"")
     yield made
-
-
-def _owned(line: CallLine, owner: Owner) -> Trace:
-    """The trace with who called, in which repository, and whether on a plan."""
-    checkout = owner.checkout_of(line.folder) if line.folder else Checkout()
-    developer = owner.developer or checkout.developer_id
-    via = ("configuration" if owner.developer else "git") if developer else None
-    bill = line.trace.bill
-    if owner.is_on_plan:
-        bill = bill_json(bill_of(bill)._replace(plan=True)) if bill else _ON_PLAN
-    return line.trace._replace(
-        developer_id=developer,
-        developer_via=via,
-        repo_slug=line.repo_slug or checkout.repo_slug,
-        bill=bill,
-    )
