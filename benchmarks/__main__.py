@@ -35,10 +35,12 @@ from benchmarks.scale import scale
 from benchmarks.sizes import QUICK, SMOKE, Sizes
 from benchmarks.snapshots import snapshots
 from benchmarks.throughput import long_line, payloads, traces
+from benchmarks.transcripts import transcripts
 
 BENCHMARKS: Final[dict[str, Callable[[Path, Sizes], Iterator[Figure]]]] = {
     "traces": traces,
     "payloads": payloads,
+    "transcripts": transcripts,
     "peers": peers,
     "capacity": capacity,
     "long-line": long_line,
@@ -51,7 +53,7 @@ BENCHMARKS: Final[dict[str, Callable[[Path, Sizes], Iterator[Figure]]]] = {
     "reports": reports,
 }
 #: What is quick, and finds a count that is wrong.
-_IN_SMOKE: Final = ("traces", "payloads", "peers", "long-line", "latency")
+_IN_SMOKE: Final = ("traces", "payloads", "transcripts", "peers", "long-line", "latency")
 
 
 def main() -> int:
@@ -62,6 +64,8 @@ def main() -> int:
     sizes = SMOKE if arguments.smoke else QUICK if arguments.quick else Sizes()
     if arguments.rows:
         sizes = replace(sizes, growth_rows=arguments.rows)
+    if arguments.transcript_mb:
+        sizes = replace(sizes, transcript_mb=arguments.transcript_mb)
     machine = _machine(arguments.dir)
     print(", ".join(f"{name} {value}" for name, value in machine.items()), HEADING, sep="\n\n")
     figures, wrong, began_s = [], 0, time.monotonic()
@@ -89,6 +93,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="small sizes, a minute")
     parser.add_argument("--smoke", action="store_true", help="smaller ones, of some: for CI")
     parser.add_argument("--rows", type=int, default=0, help="how large the ledger is to grow")
+    parser.add_argument("--transcript-mb", type=int, default=0, help="how many of each agent")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     parser.add_argument("--dir", type=Path, help="a folder on the disk to measure on")
     arguments = parser.parse_args()

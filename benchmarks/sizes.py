@@ -26,6 +26,7 @@ class Sizes:
     verified_files: tuple[int, ...] = (2_000, 5_000, 20_000)
     sessions: int = 1_000_000
     report_rows: tuple[int, ...] = (1_000_000, 5_000_000)
+    transcript_mb: int = 1_000  # of each agent
 
 
 QUICK = Sizes(
@@ -43,6 +44,7 @@ QUICK = Sizes(
     verified_files=(500, 2_000),
     sessions=50_000,
     report_rows=(100_000,),
+    transcript_mb=200,
 )
 
 #: For CI: enough to find a wrong count, and no figure that is worth writing down.
@@ -54,4 +56,5 @@ SMOKE = replace(
     appends=10,
     status_runs=1,
     long_line_bytes=16 << 20,
+    transcript_mb=20,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from tests.transcripts.calls import DAY_US, Call
+from tests.transcripts.calls import DAY_US, Call, Usage
 from tests.transcripts.codex import Thread
 from tests.transcripts.corpus import BEGIN_US, CODEX_MODELS, MINUTE_US, Corpus, Maker
 
@@ -119,12 +119,19 @@ def inherited(make: Maker) -> Corpus:
 
 
 def restarts(make: Maker) -> Corpus:
-    """A counter that begins anew within a file, twice; and a fork of that."""
+    """A counter that begins anew within a file, also after one small call; and a fork of that."""
     thread = _thread(make)
     for number in range(3):
         _work(make, thread, BEGIN_US + number * _HOUR_US, 3 - number, again=(0,))
         thread.restart()
-    _work(make, thread, BEGIN_US + 4 * _HOUR_US, 3)
+    thread.call(
+        make.codex_call(
+            *(thread.thread_id, BEGIN_US + 4 * _HOUR_US, thread.model),
+            usage=Usage(tokens_in=9, tokens_out=2),
+        )
+    )
+    thread.restart()
+    _work(make, thread, BEGIN_US + 5 * _HOUR_US, 3)
     fork = thread.forked(_id(make, at := BEGIN_US + DAY_US), at_us=at)
     _work(make, fork, at, 1)
     return _corpus(make, thread, fork)

@@ -1,0 +1,431 @@
+"""A model of what coding agents and people do to transcripts, beside the daemon that reads them.
+
+The oracle knows nothing of keys, chains or offsets. A call has the time of the first line that was
+ever written of it and the usage of the last, however many files hold copies of them.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Any, Final
+
+import pytest
+import structlog
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+
+from prodlensd.daemon import loop as daemon_module
+from prodlensd.logs import source as source_module
+from tests.scenario.deaths import DiedError
+from tests.scenario.file_actions import Totals
+from tests.transcripts.calls import DAY_US, Call
+from tests.transcripts.claude_code import Session, Writing
+from tests.transcripts.codex import Thread
+from tests.transcripts.corpus import BEGIN_US, CODEX_MODELS, MINUTE_US, Maker
+from tests.transcripts.proxied import proxied
+
+_STEPS_TO_LET_GO: Final = 3
+_SILENCE: Final = structlog.wrap_logger(
+    None, wrapper_class=structlog.make_filtering_bound_logger(50)
+)
+_INDEX: Final = st.integers(0, 9)
+
+
+class Written:
+    """A file of an agent's, and how much of it is on the disk."""
+
+    def __init__(self, writer: Session | Thread, path: Path) -> None:
+        self.writer = writer
+        self.path = path
+        self.lines = 0
+
+    def flush(self) -> None:
+        """Writes what is not on the disk yet."""
+        new, self.lines = self.writer.lines[self.lines :], len(self.writer.lines)
+        with self.path.open("ab") as file:
+            file.write(b"".join(new))
+
+
+class TranscriptMachine(RuleBasedStateMachine):
+    """What destroys no line that was not read: afterwards the ledger holds just the true calls."""
+
+    def __init__(self, world_of: Callable[[Path], Any], folder: Path, totals: Totals) -> None:
+        super().__init__()
+        self.totals = totals
+        self.patch = pytest.MonkeyPatch()
+        folder.mkdir(parents=True)
+        self.folder = folder
+        self.world = world_of(folder)
+        self.up = True
+        self.make = Maker(totals["histories"], characters=30)
+        self.random: Random = self.make.random
+        self.moment_us = BEGIN_US
+        self.files: list[Written] = []
+        self.calls: dict[str, Call] = {}
+        self.refused: set[bytes] = set()
+        self.proxied: set[str] = set()
+        self._start_again()
+        totals["histories"] += 1
+
+    # The daemon
+
+    def _stop(self) -> None:
+        if self.up:
+            self.world.stop()
+            self.up = False
+
+    def _start(self) -> None:
+        if not self.up:
+            self.world._start()
+            self.world.store.db.pragma("synchronous", "OFF")
+            self.world.daemon._log = _SILENCE
+            self.up = True
+
+    def _start_again(self) -> None:
+        self._stop()
+        self._start()
+
+    def _step(self) -> None:
+        self._start()
+        self.world.step()
+        self.check_stored()
+
+    @initialize(
+        read_bytes=st.sampled_from([64, 257, 1024, 4096, 1 << 22]),
+        batch=st.sampled_from([1, 2, 3, 5, 1000]),
+    )
+    def sizes(self, read_bytes: int, batch: int) -> None:
+        self.patch.setattr(source_module, "READ_BYTES", read_bytes)
+        self.patch.setattr(daemon_module, "READ_BYTES", read_bytes)
+        self.world.batch_max_lines = batch
+        self._start_again()
+        self.begin_session()
+        self.begin_thread()
+
+    @rule()
+    def step(self) -> None:
+        self._step()
+        self.totals["steps"] += 1
+
+    @rule()
+    def restart(self) -> None:
+        self._start_again()
+
+    @rule()
+    def stop(self) -> None:
+        self._stop()
+
+    @rule(after=st.booleans(), nth=st.integers(1, 4), index=_INDEX)
+    def crash(self, after: bool, nth: int, index: int) -> None:
+        """Dies before or after the n-th commit, in whatever the daemon has to do now."""
+        self._start()
+        self.answer(index, lines=2)
+        real, commits = self.world.store.commit, 0
+
+        def dying(*arguments: Any) -> Any:
+            nonlocal commits
+            commits += 1
+            if commits == nth and not after:
+                raise DiedError
+            done = real(*arguments)
+            if commits == nth:
+                raise DiedError
+            return done
+
+        self.patch.setattr(self.world.store, "commit", dying)
+        try:
+            self.world.step()
+        except DiedError:
+            self.totals["crashes"] += 1
+            self._start_again()
+        else:
+            self.world.store.commit = real
+
+    @rule()
+    def lose_checkpoints(self) -> None:
+        self._start()
+        with self.world.store.db as db:
+            db.execute("UPDATE source SET state = 'gone'")
+            self.totals["lost checkpoints"] += db.changes()
+        self._start_again()
+
+    # Claude Code
+
+    def _now_us(self) -> int:
+        """Time goes on, in steps that cross days."""
+        self.moment_us += self.random.choice((MINUTE_US, MINUTE_US, DAY_US // 3))
+        return self.moment_us
+
+    def _sessions(self) -> list[Written]:
+        return [file for file in self.files if isinstance(file.writer, Session)]
+
+    def _threads(self) -> list[Written]:
+        return [file for file in self.files if isinstance(file.writer, Thread)]
+
+    def _add(self, writer: Session | Thread) -> Written:
+        place = self.world.claude_code if isinstance(writer, Session) else self.world.codex
+        path = place / writer.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.files.append(Written(writer, path))
+        self.files[-1].flush()
+        return self.files[-1]
+
+    @rule()
+    def begin_session(self) -> None:
+        session = Session(self.random, self.make.texts, self.make.uuid(), cwd="/home/dev/work")
+        session.between(self._now_us())
+        self._add(session)
+
+    def _session(self, index: int) -> Written:
+        found = self._sessions()
+        return found[index % len(found)]
+
+    def _call(self, session: Session) -> Call:
+        return self.make.claude_call(session.session_id, self._now_us())
+
+    @rule(index=_INDEX, lines=st.integers(1, 4))
+    def answer(self, index: int, lines: int) -> None:
+        file = self._session(index)
+        session = file.writer
+        assert isinstance(session, Session)
+        call = self._call(session)
+        session.answer(call, Writing(lines, asks=self.random.choice(("all", "some", "none"))))
+        session.tool_result(self._now_us())
+        self._note(call)
+        file.flush()
+        self.totals["answers"] += 1
+
+    @rule(index=_INDEX, until=st.integers(1, 3), copied=st.booleans(), stepped=st.booleans())
+    def answer_that_grows(self, index: int, until: int, copied: bool, stepped: bool) -> None:
+        """A line at a time, while others read, copy, or fork the file; perhaps it never ends."""
+        file = self._session(index)
+        session = file.writer
+        assert isinstance(session, Session)
+        call = self._call(session)
+        whole = Session(self.random, self.make.texts, session.session_id, cwd="/home/dev/work")
+        outputs = tuple(sorted(self.random.randrange(1, call.usage.tokens_out) for _ in range(2)))
+        whole.answer(call, Writing(3, outputs, late=True))
+        for number, line in enumerate(whole.lines[:until]):
+            session.lines.append(line)
+            out = (*outputs, call.usage.tokens_out)[number]
+            self._note(call._replace(usage=call.usage._replace(tokens_out=out)))
+            file.flush()
+            if stepped:
+                self._step()
+            if copied and not number:
+                self.fork_session(index)
+        self.totals["answers that grow"] += 1
+
+    @rule(index=_INDEX)
+    def other_lines(self, index: int) -> None:
+        file = self._session(index)
+        session = file.writer
+        assert isinstance(session, Session)
+        for write in (session.synthetic, session.api_error, session.odd, session.torn):
+            write(self._now_us())
+        self.refused.add(session.lines[-1])
+        file.flush()
+
+    @rule(index=_INDEX)
+    def fork_session(self, index: int) -> None:
+        session = self._session(index).writer
+        assert isinstance(session, Session)
+        self._add(session.forked(self.make.uuid(), marked=True))
+        self.totals["forked sessions"] += 1
+
+    @rule(index=_INDEX)
+    def resume_with_all_lines(self, index: int) -> None:
+        session = self._session(index).writer
+        assert isinstance(session, Session)
+        resumed = Session(self.random, self.make.texts, self.make.uuid(), cwd="/home/dev/work")
+        session.copied_to(resumed)
+        self._add(resumed)
+        self.totals["resumed sessions"] += 1
+
+    @rule(index=_INDEX)
+    def call_through_the_proxy(self, index: int) -> None:
+        """Its line of the log is written as the answer's last line is."""
+        self.answer(index, lines=2)
+        call = [*self.calls.values()][-1]
+        with (self.world.logs / "traces.jsonl").open("ab") as file:
+            file.write(proxied(call))
+        self.proxied.add(f"call-{call.id}")
+        self.totals["calls of two witnesses"] += 1
+
+    # Codex
+
+    @rule()
+    def begin_thread(self) -> None:
+        at_us = self._now_us()
+        thread = Thread(self.random, self.make.texts, self._thread_id(at_us), at_us=at_us)
+        thread.turn(at_us, CODEX_MODELS[0])
+        self._add(thread)
+
+    def _thread_id(self, at_us: int) -> str:
+        digits = f"{at_us // 1000:012x}7{self.random.getrandbits(76):019x}"
+        return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+
+    def _thread(self, index: int) -> Written:
+        found = self._threads()
+        return found[index % len(found)]
+
+    @rule(index=_INDEX, calls=st.integers(1, 3), again=st.integers(0, 2), stepped=st.booleans())
+    def work(self, index: int, calls: int, again: int, stepped: bool) -> None:
+        file = self._thread(index)
+        thread = file.writer
+        assert isinstance(thread, Thread)
+        for _ in range(calls):
+            call = self.make.codex_call(thread.thread_id, self._now_us(), thread.model)
+            thread.call(call)
+            self._note(call)
+            for _ in range(again):
+                thread.again(self._now_us(), call.usage)
+            file.flush()
+            if stepped:
+                self._step()
+        self.totals["calls of threads"] += calls
+
+    @rule(index=_INDEX)
+    def turn(self, index: int) -> None:
+        file = self._thread(index)
+        thread = file.writer
+        assert isinstance(thread, Thread)
+        thread.odd(self._now_us())
+        thread.meta(self._now_us())
+        thread.turn(self._now_us(), self.random.choice(CODEX_MODELS))
+        file.flush()
+
+    @rule(index=_INDEX)
+    def restart_counter(self, index: int) -> None:
+        thread = self._thread(index).writer
+        assert isinstance(thread, Thread)
+        thread.restart()
+        self.totals["restarted counters"] += 1
+
+    @rule(index=_INDEX, restamped=st.booleans())
+    def fork_thread(self, index: int, restamped: bool) -> None:
+        thread = self._thread(index).writer
+        assert isinstance(thread, Thread)
+        at_us = self._now_us()
+        self._add(thread.forked(self._thread_id(at_us), at_us=at_us, restamped=restamped))
+        self.totals["forked threads"] += 1
+
+    # Files
+
+    def _file(self, index: int) -> Written:
+        return self.files[index % len(self.files)]
+
+    @rule(index=_INDEX, cut=st.integers(1, 400))
+    def half_line(self, index: int, cut: int) -> None:
+        """The last line comes in two parts, and the daemon looks between them."""
+        file = self._file(index)
+        if isinstance(file.writer, Session):
+            file.writer.prompt(self._now_us())
+        else:
+            file.writer.again(self._now_us(), file.writer.total)
+        line = file.writer.lines[-1]
+        with file.path.open("ab") as opened:
+            opened.write(line[: cut % len(line)])
+        self._step()
+        with file.path.open("ab") as opened:
+            opened.write(line[cut % len(line) :])
+        file.lines = len(file.writer.lines)
+        self.totals["half lines"] += 1
+
+    @rule(index=_INDEX, old=st.booleans())
+    def copy(self, index: int, old: bool) -> None:
+        """As from another machine: in another folder, under the same name."""
+        path = self._file(index).path
+        copy = path.parent.with_name(f"copy-{len(self.files)}-{self.moment_us}") / path.name
+        copy.parent.mkdir(parents=True)
+        shutil.copy(path, copy)
+        if old:
+            os.utime(copy, (1_700_000_000, 1_700_000_000))
+        self._now_us()
+        self.totals["copies"] += 1
+
+    @rule(index=_INDEX)
+    def move(self, index: int) -> None:
+        file = self._file(index)
+        moved = file.path.with_name(f"{file.path.stem}-{self._now_us()}.jsonl")
+        file.path = file.path.rename(moved)
+        self.totals["moves"] += 1
+
+    @rule(index=_INDEX, kept=st.integers(0, 9), in_place=st.booleans())
+    def write_anew(self, index: int, kept: int, in_place: bool) -> None:
+        """The agent replaces a file that was read by one with fewer of its first lines."""
+        file = self._file(index)
+        if isinstance(file.writer, Thread):
+            return  # the counters of a thread are only known from their first on
+        self._step()
+        file.writer.lines = file.writer.lines[-kept:] if kept else []
+        if not in_place:
+            file.path.unlink()
+        file.path.write_bytes(file.writer.content)
+        file.lines = len(file.writer.lines)
+        self.totals["files written anew"] += 1
+
+    @rule(index=_INDEX)
+    def delete(self, index: int) -> None:
+        """After thirty days, when it was read long ago; its agent may go on in a new file."""
+        file = self._file(index)
+        self._step()
+        file.path.unlink()
+        if isinstance(file.writer, Session):
+            file.writer.lines, file.lines = [], 0
+        else:
+            file.lines = 0
+        file.flush()
+        self.totals["deletions"] += 1
+
+    # What must hold
+
+    def _note(self, call: Call) -> None:
+        """A line that tells of this call is about to be written."""
+        self.calls[call.id] = call
+
+    def stored(self) -> Counter[tuple[Any, ...]]:
+        """The calls in the ledger. One that went through the proxy begins before its first line."""
+        stored: Counter[tuple[Any, ...]] = Counter()
+        for call_id, started_us, session, model, *used in self.world.query(
+            "SELECT call_id, started_us, session_id, model, tokens_in, tokens_out, "
+            "cache_read_tokens FROM traces"
+        ):
+            if call_id in self.proxied:
+                stored[call_id, session, model.removeprefix("anthropic/"), *used] += 1
+            else:
+                stored[call_id, started_us, session, model, *used] += 1
+        return stored
+
+    def expected(self) -> Counter[tuple[Any, ...]]:
+        true: Counter[tuple[Any, ...]] = Counter()
+        for call in self.calls.values():
+            used = call.usage
+            known: tuple[Any, ...] = (f"call-{call.id}",)
+            if known[0] not in self.proxied:
+                id_ = call.id if call.id.startswith("msg_") else None
+                known = (id_, call.first_us // 1000 * 1000)
+            about = (call.session_id, call.model, used.tokens_in, used.tokens_out, used.cache_read)
+            true[*known, *about] += 1
+        return true
+
+    def check_stored(self) -> None:
+        stored, expected = self.stored(), self.expected()
+        assert stored - expected == Counter(), "doubled or invented"
+        assert expected - stored == Counter(), "missing"
+        letters = self.world.query("SELECT raw FROM dead_letter")
+        assert letters == [b""] * len(self.refused)
+
+    def teardown(self) -> None:
+        try:
+            for _ in range(_STEPS_TO_LET_GO):
+                self._step()
+        finally:
+            self._stop()
+            self.patch.undo()
+            shutil.rmtree(self.folder)
