@@ -19,7 +19,7 @@ from prodlensd.jobs.retention import prune
 from prodlensd.ledger import Ledger, Partitions, Reader, TotalsBySource
 from prodlensd.logs.bell import Bell
 from prodlensd.logs.tailer import Tailer
-from prodlensd.model import Price, Trace
+from prodlensd.model import Folder, Price, Trace
 from prodlensd.pricing import Pricer
 from prodlensd.process.signals import Signals
 
@@ -63,6 +63,7 @@ class World:
         self.max_line_bytes = 1 << 20
         self.zeros_wait_ns = 0
         self.batch_max_lines = 1000
+        self.transcripts: list[Folder] = []
         self._start()
 
     def _start(self) -> None:
@@ -73,6 +74,7 @@ class World:
             include=Logs(directories=()).include,
             recursive=False,
             max_line_bytes=self.max_line_bytes,
+            transcripts=self.transcripts,
             zeros_wait_ns=self.zeros_wait_ns,
             checkpoints=self.store.sources.checkpoints(),
         )

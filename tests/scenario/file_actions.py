@@ -699,7 +699,7 @@ class DestructiveMachine(Machine):
 
 
 def histories(
-    machine: type[Machine],
+    machine: Callable[..., RuleBasedStateMachine],
     world_of: Callable[[Path], Any],
     folder: Path,
     examples: int,
@@ -708,11 +708,11 @@ def histories(
 ) -> None:
     """Runs so many histories (of a seed, or of any) and adds up what happened in them."""
 
-    def history() -> Machine:
+    def history() -> RuleBasedStateMachine:
         return machine(world_of, folder / f"history-{totals['histories']}", totals)
 
     run_state_machine_as_test(
-        cast("type[Machine]", history if seeded is None else seed(seeded)(history)),
+        cast("Any", history if seeded is None else seed(seeded)(history)),
         settings=settings(
             max_examples=examples,
             stateful_step_count=_STEPS,

@@ -172,11 +172,14 @@ class Session:
         """Another file that begins with these lines, under its own name; they keep their times."""
         fork = Session(self._random, self._texts, session_id, cwd=self._cwd)
         for each in self.lines:
-            record = json.loads(each)
+            try:
+                record = json.loads(each)
+            except ValueError:
+                continue  # a torn line: the agent cannot read it either
             if "sessionId" in record:
+                own = {"sessionId": record["sessionId"], "messageUuid": record.get("uuid")}
                 record["sessionId"] = session_id
-                if marked and "uuid" in record:
-                    own = {"sessionId": self.session_id, "messageUuid": record["uuid"]}
+                if marked:
                     record = {"forkedFrom": own} | record
             fork.lines.append(line(record))
         fork.telling = self.telling

@@ -112,7 +112,6 @@ def inherited(make: Maker) -> Corpus:
         at_us = BEGIN_US + (1 + number) * _HOUR_US
         fork = _thread(make, at_us, forked_from_id=parent.thread_id, thread_source="subagent")
         fork.inherited(at_us, parent.total)
-        fork.repeated += 1  # it tells of no call, or of the parent's last
         _work(make, fork, at_us, 2)
         forks.append(fork)
     return _corpus(make, parent, *forks)

@@ -10,10 +10,12 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any, Final
 
+import pyarrow.parquet as pq
 import pytest
 import structlog
 from hypothesis import strategies as st
@@ -21,6 +23,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from prodlensd.daemon import loop as daemon_module
 from prodlensd.logs import source as source_module
+from prodlensd.model import Folder
+from tests.scenario.conftest import World
 from tests.scenario.deaths import DiedError
 from tests.scenario.file_actions import Totals
 from tests.transcripts.calls import DAY_US, Call
@@ -33,7 +37,30 @@ _STEPS_TO_LET_GO: Final = 3
 _SILENCE: Final = structlog.wrap_logger(
     None, wrapper_class=structlog.make_filtering_bound_logger(50)
 )
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_TOLD: Final = ("session_id", "model", "tokens_in", "tokens_out", "cache_read_tokens")
 _INDEX: Final = st.integers(0, 9)
+
+
+class TranscriptWorld(World):
+    """The same machine, with the folders of two agents."""
+
+    def __init__(self, folder: Path) -> None:
+        self.claude_code, self.codex = folder / "projects", folder / "codex"
+        super().__init__(folder)
+        self.stop()
+        self.transcripts = [
+            Folder("claude_code", self.claude_code, ("*.jsonl",)),
+            Folder("codex", self.codex, ("rollout-*.jsonl",)),
+        ]
+        for each in self.transcripts:
+            each.path.mkdir()
+        self._start()
+
+    def check(self) -> None:
+        """What holds of all rows holds of those that are there only before any is pruned."""
+        if not self.query("SELECT 1 FROM pruned LIMIT 1"):
+            super().check()
 
 
 class Written:
@@ -60,9 +87,10 @@ class TranscriptMachine(RuleBasedStateMachine):
         self.patch = pytest.MonkeyPatch()
         folder.mkdir(parents=True)
         self.folder = folder
+        self.parquet = folder / "parquet"
         self.world = world_of(folder)
         self.up = True
-        self.make = Maker(totals["histories"], characters=30)
+        self.make = Maker(1, characters=30)
         self.random: Random = self.make.random
         self.moment_us = BEGIN_US
         self.files: list[Written] = []
@@ -153,6 +181,29 @@ class TranscriptMachine(RuleBasedStateMachine):
             db.execute("UPDATE source SET state = 'gone'")
             self.totals["lost checkpoints"] += db.changes()
         self._start_again()
+
+    @rule(days=st.integers(0, 3), keep=st.booleans())
+    def compact(self, days: int, keep: bool) -> None:
+        """Writes the snapshots; perhaps only these have the calls of some days from now on."""
+        self._step()
+        self.world.compact(self.parquet)
+        self.totals["snapshots"] += len(self._archived()) > 0
+        assert Counter(row for row, _ in self._archived()) == self.stored()
+        if not keep:
+            day = self.moment_us // DAY_US - days
+            self.totals["pruned calls"] += self.world.prune(self.parquet, before_day=day)
+            self.check_stored()
+
+    def _archived(self) -> list[tuple[tuple[Any, ...], tuple[int, int]]]:
+        """Each row of the snapshots, and its place in the transcripts."""
+        found = []
+        for path in self.parquet.glob("*/*.parquet"):
+            for row in pq.ParquetFile(path).read().to_pylist():
+                at_us = (row["timestamp"] - _EPOCH) // timedelta(microseconds=1)
+                told = [row[name] for name in _TOLD]
+                place = (row["source_id"], row["source_offset"])
+                found.append((self._known(row["call_id"], at_us, *told), place))
+        return found
 
     # Claude Code
 
@@ -315,6 +366,17 @@ class TranscriptMachine(RuleBasedStateMachine):
         self._add(thread.forked(self._thread_id(at_us), at_us=at_us, restamped=restamped))
         self.totals["forked threads"] += 1
 
+    @rule(index=_INDEX)
+    def spawn(self, index: int) -> None:
+        """A sub-agent that names its parent, copies nothing and counts from zero."""
+        parent = self._thread(index).writer
+        assert isinstance(parent, Thread)
+        at_us = self._now_us()
+        about = {"forked_from_id": parent.thread_id, "parent_thread_id": parent.thread_id}
+        own = self._thread_id(at_us)
+        self._add(Thread(self.random, self.make.texts, own, at_us=at_us, **about))
+        self.totals["sub-agents"] += 1
+
     # Files
 
     def _file(self, index: int) -> Written:
@@ -390,17 +452,20 @@ class TranscriptMachine(RuleBasedStateMachine):
         self.calls[call.id] = call
 
     def stored(self) -> Counter[tuple[Any, ...]]:
-        """The calls in the ledger. One that went through the proxy begins before its first line."""
-        stored: Counter[tuple[Any, ...]] = Counter()
-        for call_id, started_us, session, model, *used in self.world.query(
-            "SELECT call_id, started_us, session_id, model, tokens_in, tokens_out, "
-            "cache_read_tokens FROM traces"
-        ):
-            if call_id in self.proxied:
-                stored[call_id, session, model.removeprefix("anthropic/"), *used] += 1
-            else:
-                stored[call_id, started_us, session, model, *used] += 1
-        return stored
+        """The calls in the ledger, and those that only the snapshots still have."""
+        rows = self.world.query(f"SELECT call_id, started_us, {', '.join(_TOLD)} FROM traces")
+        pruned = set(self.world.query("SELECT source_id, source_offset FROM pruned"))
+        archived = [row for row, place in self._archived() if place in pruned] if pruned else []
+        return Counter([*(self._known(*row) for row in rows), *archived])
+
+    def _known(
+        self, call_id: str, at_us: int, session: str, model: str | None, *used: int
+    ) -> tuple[Any, ...]:
+        """What is certain of a call. One that went through the proxy begins before its answer."""
+        if call_id in self.proxied:
+            return call_id, session, (model or "").removeprefix("anthropic/"), *used
+        own_id = call_id if call_id.startswith("msg_") else None  # of Codex it is our own
+        return own_id, at_us, session, model, *used
 
     def expected(self) -> Counter[tuple[Any, ...]]:
         true: Counter[tuple[Any, ...]] = Counter()
@@ -416,8 +481,9 @@ class TranscriptMachine(RuleBasedStateMachine):
 
     def check_stored(self) -> None:
         stored, expected = self.stored(), self.expected()
-        assert stored - expected == Counter(), "doubled or invented"
-        assert expected - stored == Counter(), "missing"
+        nothing: Counter[tuple[Any, ...]] = Counter()
+        found = {"doubled or invented": stored - expected, "missing": expected - stored}
+        assert found == {"doubled or invented": nothing, "missing": nothing}
         letters = self.world.query("SELECT raw FROM dead_letter")
         assert letters == [b""] * len(self.refused)
 
