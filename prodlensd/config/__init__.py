@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import sys
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from prodlensd.access import refusal
-from prodlensd.config.apart import overlap
-from prodlensd.config.meanings import example, explain, keys, with_meaning
 from prodlensd.config.settings import (
     LIMITS,
     SCOPES,
@@ -37,7 +33,13 @@ from prodlensd.config.settings import (
     Store,
     Transcripts,
 )
+from prodlensd.faces import late
 from prodlensd.model import OperationalError
+
+if TYPE_CHECKING:
+    from prodlensd.config.meanings import example, keys
+else:
+    __getattr__ = late(__name__, meanings="example keys")
 
 SYSTEM_FILE: Final = Path("/etc/prodlensd/config.toml")
 
@@ -91,11 +93,13 @@ def build(tree: dict[str, Any], file: Path | None, env: Mapping[str, str]) -> Co
         # In a list, so that every message of msgspec's ends in a place: $[0] is the file.
         settings = msgspec.convert([tree], tuple[Settings], dec_hook=to_path)[0]
     except msgspec.ValidationError as error:
+        from prodlensd.config.meanings import explain  # noqa: PLC0415 - mostly nothing is wrong
+
         raise ConfigError(f"{file}: {explain(str(error), tree)}") from None
     if (prices := settings.pricing.litellm_prices) is not None and not prices.is_file():
         raise ConfigError(f"{file}: pricing.litellm_prices: no such file: {prices}")
-    if fault := overlap(settings, env):
-        raise ConfigError(f"{file}: {with_meaning(*fault)}")
+    if settings.transcripts.claude_code or settings.transcripts.codex:
+        _check_apart(settings, file, env)
     values = msgspec.structs.asdict(settings)
     # One ledger has one path, whatever links lead to it: its lock and its -wal lie beside the file.
     # In the place of one that is yet to be made a link leads nowhere: it is replaced.
@@ -111,6 +115,14 @@ def build(tree: dict[str, Any], file: Path | None, env: Mapping[str, str]) -> Co
     return Config(**values | {"host": settings.host or _host_name(), "path": file})
 
 
+def _check_apart(settings: Settings, file: Path | None, env: Mapping[str, str]) -> None:
+    from prodlensd.config.apart import overlap  # noqa: PLC0415 - most read no transcripts
+    from prodlensd.config.meanings import with_meaning  # noqa: PLC0415
+
+    if fault := overlap(settings, env):
+        raise ConfigError(f"{file}: {with_meaning(*fault)}")
+
+
 def check_address(url: str) -> None:
     """Raises ValueError unless this could be the `publish.url` of a host."""
     try:
@@ -122,7 +134,10 @@ def check_address(url: str) -> None:
 def _read(file: Path) -> dict[str, Any] | None:
     """The content of the file; None when there is none."""
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
+        text = file.read_text(encoding="utf-8").removeprefix("\ufeff")
+        import tomllib  # noqa: PLC0415 - where there is no file, it takes longer than all the rest
+
+        return tomllib.loads(text)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
@@ -149,7 +164,7 @@ def _absolute(text: object, base: Path, env: Mapping[str, str]) -> Path:
 
 
 def _host_name() -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", socket.gethostname()).lstrip("._-")[:200] or "localhost"
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", os.uname().nodename).lstrip("._-")[:200] or "localhost"
 
 
 __all__ = [

@@ -7,15 +7,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from prodlensd.config.settings import Settings
+from prodlensd.transcripts import folders
 
 
 def overlap(settings: Settings, env: Mapping[str, str]) -> tuple[str, str] | None:
     """The key of a folder of transcripts that lies in another, or around it, and why it may not."""
     wanted = settings.transcripts
-    if not (wanted.claude_code or wanted.codex):
-        return None
-    from prodlensd.transcripts import folders  # noqa: PLC0415
-
     taken = [(key, path, _real(path)) for key, path in _others(settings)]
     for format_, path, *_ in folders(env, claude_code=wanted.claude_code, codex=wanted.codex):
         own, real = f"transcripts.{format_}", _real(path)

@@ -4,8 +4,6 @@ To add a key: one field below (type, limits, default) and one line in config.exa
 comment on that line is the key's meaning, for `prodlensd init` and for every error about the key.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from datetime import date
 from pathlib import Path

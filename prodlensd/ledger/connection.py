@@ -7,15 +7,15 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final, Self
 
 import apsw
 
+from prodlensd import model
 from prodlensd.ledger.schema import APPLICATION_ID, MIGRATIONS, SCHEMA_VERSION
 from prodlensd.ledger.views import VIEWS
-from prodlensd.model import DIGEST_BYTES, OperationalError, TemporaryError
+from prodlensd.model import OperationalError, TemporaryError
 
 #: Older ones can corrupt a WAL database that has two connections (sqlite.org/wal.html#walresetbug).
 MIN_SQLITE: Final = (3, 51, 3)
@@ -129,9 +129,7 @@ def _name(path: Path) -> str:
 
 def key_digest(key: str | bytes) -> bytes:
     """The key of a trace as `pruned` has it: a key that is a digest stays as it is."""
-    if isinstance(key, bytes):
-        return key
-    return blake2b(key.encode(), digest_size=DIGEST_BYTES).digest()
+    return key if isinstance(key, bytes) else model.digest_of(key.encode())
 
 
 @contextmanager

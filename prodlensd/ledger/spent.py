@@ -2,7 +2,7 @@
 
 The table `spent` holds exactly the calls that started before the mark in `spent_until`, pruned ones
 too; those after it are added up from their rows. The mark moves on once a quarter is over, by one
-statement for each (see `sum_up`), so that the calls of a backlog cost nothing where they are
+statement for each (see `spending`), so that the calls of a backlog cost nothing where they are
 committed. What changes before the mark (a late line, a repricing) is added or taken out at once, in
 the same transaction. The zones of the world are whole quarters of an hour apart, so the sums of any
 reader's day are here.
@@ -10,27 +10,21 @@ reader's day are here.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-import orjson
 from msgspec import Struct
 
 from prodlensd.ledger.connection import Database, translated
-from prodlensd.ledger.rows import Row, value_of
 from prodlensd.ledger.sums import joined
-from prodlensd.ledger.transactions import Writer
 from prodlensd.model import US_PER_DAY, US_PER_S
 
 # ruff: noqa: S608 - statements are put together from names of columns
 
 QUARTER_US: Final = 900 * US_PER_S
-#: How many calls a transaction of `sum_up` adds up, and those of the quarter in which it ends.
-_MOST_CALLS: Final = 2000
 #: How many calls a reader adds up by itself. There are more only while a backlog is read.
 MOST_READ: Final = 50_000
-_LOW: Final = (1 << 32) - 1
+LOW: Final = (1 << 32) - 1
 _FOREVER_US: Final = 2**63 - 1
 
 #: Whose sums are kept → SQL over a call `t` of a source `s`. Every call has a host, so the sum of
@@ -48,13 +42,13 @@ _COLUMNS: Final = "calls, unpriced, cost_high, cost_low, tokens_in, cache_read"
 _QUARTER: Final = f"t.started_us - (t.started_us % {QUARTER_US} + {QUARTER_US}) % {QUARTER_US}"
 
 
-def _sum_up(table: str, scopes: Iterable[str] = SCOPES, calls: str = "trace") -> str:
+def summing_up(table: str, scopes: Iterable[str] = SCOPES, calls: str = "trace") -> str:
     """SQL that adds up the calls of [?1, ?2): first of those that have all names in common."""
     names = {scope: SCOPES[scope] for scope in SCOPES if scope in scopes}
     alike = f"""
         SELECT {_QUARTER} AS quarter_us, {", ".join(f"{sql} AS {of}" for of, sql in names.items())},
             count(*) AS calls, sum(t.cost_nanousd IS NULL) AS unpriced,
-            sum(t.cost_nanousd >> 32) AS high, sum(t.cost_nanousd & {_LOW}) AS low,
+            sum(t.cost_nanousd >> 32) AS high, sum(t.cost_nanousd & {LOW}) AS low,
             total(t.tokens_in) AS tokens_in, total(t.cache_read_tokens) AS cache_read
         FROM {calls} AS t JOIN source AS s USING (source_id)
         WHERE t.started_us >= ?1 AND t.started_us < ?2
@@ -64,7 +58,7 @@ def _sum_up(table: str, scopes: Iterable[str] = SCOPES, calls: str = "trace") ->
         f"""
         SELECT '{scope}', {scope}, quarter_us, sum(calls), sum(unpriced),
             coalesce(sum(high), 0) + (coalesce(sum(low), 0) >> 32),
-            coalesce(sum(low), 0) & {_LOW}, sum(tokens_in), sum(cache_read)
+            coalesce(sum(low), 0) & {LOW}, sum(tokens_in), sum(cache_read)
         FROM alike WHERE {scope} IS NOT NULL GROUP BY {scope}, quarter_us"""
         for scope in names
     )
@@ -73,14 +67,13 @@ def _sum_up(table: str, scopes: Iterable[str] = SCOPES, calls: str = "trace") ->
     """
 
 
-_UNTIL: Final = "SELECT until_us FROM spent_until"
-_UNSUMMED: Final = "FROM trace WHERE started_us >= ? AND started_us < ?"
-_SUM_ALL_UP: Final = _sum_up("spent")
+UNTIL: Final = "SELECT until_us FROM spent_until"
+UNSUMMED: Final = "FROM trace WHERE started_us >= ? AND started_us < ?"
 _ADDED: Final = f"""
     ON CONFLICT DO UPDATE SET
         ({_COLUMNS}) = ({", ".join(f"{c} + excluded.{c}" for c in _COLUMNS.split(", "))})
 """
-_ADD: Final = f"INSERT INTO spent VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) {_ADDED}"
+ADD: Final = f"INSERT INTO spent VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) {_ADDED}"
 _CREATE: Final = "CREATE TEMP TABLE recent AS SELECT * FROM spent LIMIT 0"
 _CREATE_RECOUNTED: Final = f"""
     CREATE TEMP TABLE IF NOT EXISTS recounted (
@@ -90,7 +83,7 @@ _CREATE_RECOUNTED: Final = f"""
 _SAID: Final = f"""
     SELECT scope || ' ' || name AS whose, quarter_us, printf(
         '%d calls, %d unpriced, %d x 2^32 + %d nano-dollars',
-        calls, unpriced, cost_high + (cost_low >> 32), cost_low & {_LOW}
+        calls, unpriced, cost_high + (cost_low >> 32), cost_low & {LOW}
     ) AS said
 """
 # A call that was pruned before there were sums is in none, and was recounted all the same.
@@ -120,10 +113,6 @@ _OF_PATTERN: Final = f"""
     ) WHERE true
 """
 _WITHIN: Final = "AND quarter_us >= ?3 AND quarter_us < ?4"
-_FACTS: Final = value_of(
-    *("started_us", "source_id", "details", "developer_id", "repo_slug", "model", "session_id"),
-    *("cost_nanousd", "tokens_in", "cache_read_tokens"),
-)
 
 
 class Spent(NamedTuple):
@@ -153,23 +142,23 @@ class SpentReader(Struct, frozen=True):
 
     def read(self, *scopes: str) -> Sums:
         """The sums of these scopes, with those of the calls after the mark."""
-        until_us = self.ledger.value(_UNTIL)
-        sql = f"SELECT count(*) FROM (SELECT 1 {_UNSUMMED} LIMIT ?)"
+        until_us = self.ledger.value(UNTIL)
+        sql = f"SELECT count(*) FROM (SELECT 1 {UNSUMMED} LIMIT ?)"
         unsummed = self.ledger.value(sql, (until_us, _FOREVER_US, MOST_READ + 1))
         with translated(self.ledger.path):
             self.ledger.db.execute(_CREATE)
             if unsummed <= MOST_READ:
-                sql = _sum_up("temp.recent", ("host", *scopes))
+                sql = summing_up("temp.recent", ("host", *scopes))
                 self.ledger.db.execute(sql, (until_us, _FOREVER_US))
         return Sums(self.ledger, 0 if unsummed <= MOST_READ else unsummed)
 
     def recount(self, calls: str = "trace") -> None:
         """Adds these calls up again, beside the sums, for `differences`."""
         team = SCOPES["team"] if calls == "trace" else "t.team"
-        sql = _sum_up("temp.recounted", SCOPES, calls).replace(SCOPES["team"], team)
+        sql = summing_up("temp.recounted", SCOPES, calls).replace(SCOPES["team"], team)
         with translated(self.ledger.path):
             self.ledger.db.execute(_CREATE_RECOUNTED)
-            self.ledger.db.execute(f"{sql} {_ADDED}", (-_FOREVER_US, self.ledger.value(_UNTIL)))
+            self.ledger.db.execute(f"{sql} {_ADDED}", (-_FOREVER_US, self.ledger.value(UNTIL)))
 
     def differences(self, most: int) -> list[tuple[str, int, str, str]]:
         """Where the sums are not what was recounted: whose, when, the latter and the former."""
@@ -213,67 +202,3 @@ class Sums(Struct, frozen=True):
         sql = "SELECT coalesce(sum(unspent), 0) FROM partition WHERE day BETWEEN ? AND ?"
         days = from_us // US_PER_DAY, (until_us - 1) // US_PER_DAY
         return int(self.ledger.value(sql, days))
-
-
-class Spending:
-    """Keeps the sums. Without state of its own."""
-
-    def __init__(self, ledger: Writer) -> None:
-        self._ledger = ledger
-
-    def is_behind(self, now_us: int) -> bool:
-        """Whether there are quarters to add up that are over."""
-        mark_us = self._ledger.value(_UNTIL)
-        found = self._ledger.one(f"SELECT 1 {_UNSUMMED} LIMIT 1", (mark_us, _quarter(now_us)))
-        return found is not None
-
-    def sum_up(self, now_us: int) -> bool:
-        """Adds up some quarters that are over, in one transaction; True when there are more."""
-        if not self.is_behind(now_us):
-            return False
-        end_us = _quarter(now_us)
-        with self._ledger.transaction():
-            mark_us = self._ledger.db.execute(_UNTIL).get
-            sql = f"SELECT started_us {_UNSUMMED} ORDER BY started_us LIMIT 1 OFFSET ?"
-            last_us = self._ledger.db.execute(sql, (mark_us, end_us, _MOST_CALLS)).get
-            until_us = end_us if last_us is None else _quarter(last_us) + QUARTER_US
-            self._ledger.db.execute(_SUM_ALL_UP, (mark_us, until_us))
-            self._ledger.db.execute("UPDATE spent_until SET until_us = ?", (until_us,))
-        return until_us < end_us
-
-    def add(self, rows: Sequence[Row], sign: int = 1) -> None:
-        """Adds calls that come late to the sums; with the sign -1 it takes them out again."""
-        mark_us = self._ledger.db.execute(_UNTIL).get
-        late = [row for row in rows if row[0] < mark_us]
-        alike: dict[tuple[str, str, int], list[tuple[int, ...]]] = defaultdict(list)
-        for started_us, source_id, details, *names, nanousd, tokens_in, cached in map(_FACTS, late):
-            values = (1, nanousd is None, nanousd or 0, tokens_in or 0, cached or 0)
-            quarter_us = _quarter(started_us)
-            known_as = (self._host(source_id), _team(details), *names)
-            for scope, name in zip(SCOPES, known_as, strict=True):
-                if name is not None:
-                    alike[scope, name, quarter_us].append(values)
-        added = (
-            (*key, *_signed(map(sum, zip(*of, strict=True)), sign)) for key, of in alike.items()
-        )
-        self._ledger.db.executemany(_ADD, added)
-
-    def _host(self, source_id: int) -> str:
-        sql = "SELECT host FROM source WHERE source_id = ?"
-        return str(self._ledger.db.execute(sql, (source_id,)).get)
-
-
-def _quarter(at_us: int) -> int:
-    """The start of the quarter of an hour around a moment."""
-    return at_us // QUARTER_US * QUARTER_US
-
-
-def _signed(sums: Iterable[int], sign: int) -> tuple[float, ...]:
-    """The columns of `spent` for these sums."""
-    calls, unpriced, nanousd, tokens_in, cached = (sign * each for each in sums)
-    return (calls, unpriced, nanousd >> 32, nanousd & _LOW, float(tokens_in), float(cached))
-
-
-def _team(details: str | None) -> str | None:
-    team = details and orjson.loads(details).get("team")
-    return team if isinstance(team, str) else None

@@ -32,7 +32,7 @@ from prodlensd.ledger.rows import (
     priced_by,
 )
 from prodlensd.ledger.sources import Counts, Sources
-from prodlensd.ledger.spent import Spending
+from prodlensd.ledger.spending import Spending
 from prodlensd.ledger.tallies import Tallies
 from prodlensd.ledger.transactions import Writer
 from prodlensd.ledger.transcript_calls import is_of_transcript

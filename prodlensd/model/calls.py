@@ -1,15 +1,8 @@
 """A call, what it used, and what it costs."""
 
-from __future__ import annotations
-
-import json
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
-
-NANOUSD_PER_USD: Final = 1_000_000_000
-US_PER_S: Final = 1_000_000
-US_PER_DAY: Final = 86_400 * US_PER_S
 
 #: Why a call has no price: the whole vocabulary. Most are followed by a colon and a name.
 UNPRICED_REASONS: Final = (
@@ -74,6 +67,8 @@ NO_BILL: Final = Bill()
 
 def bill_json(bill: Bill) -> str | None:
     """The bill as a JSON object of its parts that are not empty; None when all are."""
+    import json  # noqa: PLC0415 - many who know of calls read no bill
+
     parts = zip(bill._fields, bill, strict=True)
     held = {name: dict(part) if isinstance(part, Mapping) else part for name, part in parts if part}
     return json.dumps(held, sort_keys=True, separators=(",", ":")) if held else None
@@ -84,6 +79,8 @@ def bill_of(text: str | None) -> Bill:
     """The bill that `bill_json` wrote."""
     if text is None:
         return NO_BILL
+    import json  # noqa: PLC0415
+
     held = json.loads(text)
     lists = {name: tuple(held[name]) for name in ("iterations", "unknown") if name in held}
     return Bill(**{**held, **lists})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Collection, Iterable
 from typing import Final
@@ -39,7 +38,7 @@ def alike(said: str, known: Iterable[str], *, most: int = _MOST) -> list[str]:
     for name in names:
         spelled.setdefault(name.lower(), name)
         spelled.setdefault(_last_part(name), name)
-    found += (spelled[key] for key in difflib.get_close_matches(word, spelled, most, _LEAST_RATIO))
+    found += (spelled[key] for key in _close(word, spelled, most, _LEAST_RATIO))
     return list(dict.fromkeys(found or _alike_in_a_word(word, names)))[:most]
 
 
@@ -51,8 +50,15 @@ def _alike_in_a_word(word: str, names: Iterable[str]) -> list[str]:
     for name in names:
         for part in _WORD.findall(name.lower()):
             by_word.setdefault(part, []).append(name)
-    close = difflib.get_close_matches(word, by_word, _MOST, _LEAST_WORD_RATIO)
+    close = _close(word, by_word, _MOST, _LEAST_WORD_RATIO)
     return [name for part in close for name in by_word[part]]
+
+
+def _close(word: str, known: Iterable[str], most: int, least_ratio: float) -> list[str]:
+    """The words that are spelled much like this one."""
+    import difflib  # noqa: PLC0415 - mostly nobody has mistyped a name
+
+    return difflib.get_close_matches(word, known, most, least_ratio)
 
 
 def _last_part(name: str) -> str:

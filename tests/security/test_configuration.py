@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import apsw
 import pytest
@@ -75,7 +76,7 @@ def test_a_host_is_a_file_name_and_nothing_more(host: str) -> None:
 def test_a_hostile_machines_name_is_made_a_file_name(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr("socket.gethostname", lambda: name)
+    monkeypatch.setattr("os.uname", lambda: SimpleNamespace(nodename=name))
     host = load(env={"HOME": "/nowhere"}).host
     assert host == Path(host).name
     assert host.isascii()

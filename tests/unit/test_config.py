@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import tomllib
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -139,7 +139,7 @@ class TestDefaults:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         for name, safe in [("ada.local", "ada.local"), ("_Ada's Mac/1", "Ada-s-Mac-1"), ("", None)]:
-            monkeypatch.setattr(socket, "gethostname", lambda name=name: name)
+            monkeypatch.setattr(os, "uname", lambda name=name: SimpleNamespace(nodename=name))
             assert (safe or "localhost") == load().host
 
     def test_a_value_cannot_be_changed(self) -> None:
