@@ -2,9 +2,12 @@
 
 import gc
 import sys
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from prodlensd.process import Signals, occupy_standard_descriptors
+from prodlensd.process import occupy_standard_descriptors
+
+if TYPE_CHECKING:
+    from prodlensd.process import Signals
 
 #: Loading modules makes many objects and no garbage: to look for it takes a thirtieth of a report.
 _OBJECTS_BETWEEN_COLLECTIONS: Final = 50_000
@@ -38,15 +41,24 @@ def main() -> None:
     sys.meta_path.insert(0, _NotInstalled("numpy", "pandas", *(["rich"] if is_daemon else [])))
     if not is_run:
         gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
-        _run_command(None)
+        try:
+            _run_command(None)
+        finally:
+            gc.freeze()  # the interpreter looks at all objects on its way out, if it may
         return
+    from prodlensd.process import Signals  # noqa: PLC0415 - for the daemon alone
+
     with Signals() as signals:
         _run_command(signals)
 
 
-def _run_command(signals: Signals | None) -> None:
+def _run_command(signals: "Signals | None") -> None:
+    # msgspec loads it where it is there, and takes of it what typing has since Python 3.11.
+    hidden = _NotInstalled("typing_extensions")
+    sys.meta_path.insert(0, hidden)
     from prodlensd.cli import main as commands  # noqa: PLC0415 - after the signals are caught
 
+    sys.meta_path.remove(hidden)
     commands(obj=signals)
 
 

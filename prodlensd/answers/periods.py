@@ -25,9 +25,9 @@ _DAYS_BACK: Final = {"day": 30, "week": 7 * 11, "month": 334}
 _DAY: Final = timedelta(days=1)
 #: The last day that has a next one in every zone.
 _LAST_US: Final = moment_us(datetime(9999, 12, 30, tzinfo=UTC))
-_BACK: Final = re.compile(r"([0-9]{1,6})(h|d|w|mo)\Z")
-_MONTH: Final = re.compile(r"[0-9]{4}-[0-9]{2}\Z")
-_WEEK: Final = re.compile(r"[0-9]{4}-?W[0-9]{2}\Z")
+_BACK: Final = r"([0-9]{1,6})(h|d|w|mo)\Z"
+_MONTH: Final = r"[0-9]{4}-[0-9]{2}\Z"
+_WEEK: Final = r"[0-9]{4}-?W[0-9]{2}\Z"
 #: The names of a unit around a day, and how many units before today's that is.
 _NAMED: Final = {
     "today": ("day", 0),
@@ -98,7 +98,7 @@ def _moments(option: str, text: str, zone: tzinfo, now_us: int) -> tuple[int, in
         elif "T" in text:
             moment = datetime.fromisoformat(text)
             start_us = end_us = moment_us(moment if moment.tzinfo else moment.replace(tzinfo=zone))
-        elif (back := _BACK.match(text)) and back[2] == "h":
+        elif (back := re.match(_BACK, text)) and back[2] == "h":
             start_us = end_us = now_us - int(back[1]) * 3600 * US_PER_S
         else:
             unit, day = _unit_and_day(text, local_time(now_us, zone).date())
@@ -116,11 +116,11 @@ def _unit_and_day(text: str, today: date) -> tuple[str, date]:
     if text in _NAMED:
         unit, count = _NAMED[text]
         return unit, _back(today, unit, count)
-    if back := _BACK.match(text):
+    if back := re.match(_BACK, text):
         return "day", _back(today, {"d": "day", "w": "week", "mo": "month"}[back[2]], int(back[1]))
-    if _MONTH.match(text):
+    if re.match(_MONTH, text):
         return "month", date.fromisoformat(f"{text}-01")
-    return "week" if _WEEK.match(text) else "day", date.fromisoformat(text)
+    return "week" if re.match(_WEEK, text) else "day", date.fromisoformat(text)
 
 
 def _back(day: date, unit: str, count: int) -> date:

@@ -6,18 +6,18 @@ from datetime import tzinfo
 from typing import Final
 
 from prodlensd.answers.periods import span_around
-from prodlensd.ledger import Reader, Spent
+from prodlensd.ledger import Spent, SpentReader
 from prodlensd.text import at_least, money
 
 _EVER_US: Final = 1 << 62
 
 
-def line(reader: Reader, session: str | None, now_us: int, zone: tzinfo) -> str:
+def line(spent: SpentReader, session: str | None, now_us: int, zone: tzinfo) -> str:
     """All that a session has cost, and today in this zone; empty where neither has a call.
 
-    To be asked within one moment of the reader. Raises LedgerError.
+    To be asked within one moment of the ledger. Raises LedgerError.
     """
-    sums = reader.spent.read(*(["session"] if session else []))
+    sums = spent.read(*(["session"] if session else []))
     since_us, until_us, _ = span_around(now_us, "day", zone)
     parts = []
     if session and (its := sums.named("session", session, -_EVER_US, _EVER_US)).calls:

@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from prodlensd import ledger  # whose names are loaded when they are asked for
 from prodlensd.config import Config
-from prodlensd.ledger import Ledger, Partition, Reader, check_is_there
 
 
-def reading(config: Config) -> Reader:
+def reading(config: Config) -> ledger.Reader:
     """A reader. Raises LedgerError where there is no ledger yet."""
-    return Reader(config.store.path)
+    return ledger.Reader(config.store.path)
 
 
-def writing(config: Config, *, durability: str | None = None) -> Ledger:
+@contextmanager
+def reading_spent(config: Config) -> Iterator[ledger.SpentReader]:
+    """What was spent, at one moment, and nothing else that a reader can be asked.
+
+    Raises LedgerError where there is no ledger yet.
+    """
+    with ledger.ReadOnly(config.store.path) as opened, opened.one_moment():
+        yield ledger.SpentReader(opened)
+
+
+def writing(config: Config, *, durability: str | None = None) -> ledger.Ledger:
     """The ledger, to be opened before any reader: it migrates an older one.
 
     `durability` is that of the configuration, unless another one is given. Raises LedgerError where
     there is no ledger yet.
     """
-    check_is_there(config.store.path)
-    return Ledger(config.store.path, durability=durability or config.store.durability)
+    ledger.check_is_there(config.store.path)
+    return ledger.Ledger(config.store.path, durability=durability or config.store.durability)
 
 
-def snapshot_path(config: Config, day: Partition) -> Path:
+def snapshot_path(config: Config, day: ledger.Partition) -> Path:
     """Where the snapshot of a day is, or will be."""
     return day.place(config.parquet.directory)

@@ -9,16 +9,18 @@ from datetime import date
 from importlib import import_module
 from keyword import iskeyword
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
-from click.shell_completion import CompletionItem
 
 from prodlensd import __version__, config
 from prodlensd.cli.streams import standard_streams
 from prodlensd.cli.typed import Group
 from prodlensd.model import OperationalError, TemporaryError
 from prodlensd.text import printable
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 EXIT_FAILURE: Final = 1
 #: As sysexits.h has them. To try later: what is in the way passes, such as a lock or no network.
@@ -89,6 +91,8 @@ class _Commands(Group):
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """As click has it, without loading all commands."""
+        from click.shell_completion import CompletionItem  # noqa: PLC0415 - at the Tab key alone
+
         lines = COMMANDS.items()
         found = [CompletionItem(name, help=line) for name, line in lines]
         begun = [item for item in found if item.value.startswith(incomplete)]

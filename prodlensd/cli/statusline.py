@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import sys
@@ -10,11 +11,10 @@ from pathlib import Path
 from typing import Final
 
 import click
-import orjson
 
 from prodlensd.answers.statusline import line
-from prodlensd.app.ledger import reading
-from prodlensd.app.zone import time_zone
+from prodlensd.app.ledger import reading_spent
+from prodlensd.app.zone import local_clock
 from prodlensd.cli import config_option
 from prodlensd.config import load
 from prodlensd.moments import now_us
@@ -43,15 +43,15 @@ def command(config_path: Path | None) -> None:
 
 def _line(config_path: Path | None) -> str:
     session, config = _session(_stdin()), load(config_path)
-    with reading(config) as reader, reader.one_moment():
-        said = line(reader, session, now_us(), time_zone(None))
+    with reading_spent(config) as spent:
+        said = line(spent, session, now_us(), local_clock())
     return f"{said}\n" if said else ""
 
 
 def _session(text: bytes) -> str | None:
     """The session that the JSON object on stdin names."""
-    with suppress(orjson.JSONDecodeError):
-        found = orjson.loads(text)
+    with suppress(ValueError, RecursionError):
+        found = json.loads(text)
         session = found.get("session_id") if isinstance(found, dict) else None
         return session if isinstance(session, str) else None
     return None

@@ -60,8 +60,8 @@ else:
         ),
         errors="OperationalError TemporaryError",
         lines=(
-            "CHAIN_ROOT DIGEST_BYTES LOG REASONS BadLine Checkpoint Chunk DeadLetter Fault Folder Gap "
-            "LongLine Mismatch NotACall Outcome Part PassedOver Sighting digest_of file_id "
+            "CHAIN_ROOT DIGEST_BYTES LOG REASONS BadLine Checkpoint Chunk DeadLetter Fault Folder "
+            "Gap LongLine Mismatch NotACall Outcome Part PassedOver Sighting digest_of file_id "
             "link"
         ),
         repos="MAX_TEXT_CHARS repo_slug",

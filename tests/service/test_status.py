@@ -288,17 +288,48 @@ class TestAnotherUser:
         assert "run by another user" in done.stdout
 
 
-def test_status_loads_neither_pyarrow_nor_duckdb_nor_watchdog_nor_the_price_book(
-    machine: Any,
-) -> None:
-    machine.ingest()
+#: What is slow to load or large, or of no use to a command that answers at once.
+HEAVY = frozenset(
+    "pyarrow duckdb watchdog genai_prices pydantic rich structlog prometheus_client jinja2 asyncio "
+    "http.client ssl email importlib.metadata ctypes typing_extensions".split()
+)
+#: And to `statusline`, all of whose time is that of loading modules.
+NEEDLESS = frozenset("hashlib socket zoneinfo logging subprocess signal difflib orjson".split())
+#: The files of our rooms that it needs, beside the face of each.
+NEEDED = frozenset(
+    "access answers.periods answers.statusline app.ledger app.zone cli.statusline cli.streams "
+    "cli.typed config.settings faces ledger.connection ledger.later ledger.schema ledger.spent "
+    "ledger.sums ledger.views model.amounts model.errors moments process.descriptors text.plain "
+    "text.suggestions".split()
+)
+FACES = frozenset("__main__ answers app cli config ledger model process text".split())
+
+
+def loaded_by(command: str) -> set[str]:
+    """The modules that there are at the end of a command, which has a session on stdin."""
     code = (
-        "import sys\nfrom prodlensd.cli import main\n"
-        "try: main(['status', '-q'])\nexcept SystemExit: pass\n"
-        "heavy = {'pyarrow', 'duckdb', 'watchdog', 'genai_prices', 'pydantic', 'rich',\n"
-        "    'structlog', 'asyncio', 'http.client', 'ssl', 'email', 'importlib.metadata',\n"
-        "    'ctypes'}\n"
-        "print(*sorted(heavy & sys.modules.keys()))"
+        f"import sys; sys.argv[1:] = {command.split()}\n"
+        "from prodlensd.__main__ import main\n"
+        "try: main()\n"
+        "finally: print(*sys.modules, file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == ""
+    python = [sys.executable, "-c", code]
+    done = subprocess.run(python, input=b'{"session_id": "a"}', capture_output=True, check=False)
+    return set(done.stderr.decode().split())
+
+
+def test_status_loads_nothing_heavy(machine: Any) -> None:
+    machine.ingest()
+    loaded = loaded_by("status -q")
+    assert "prodlensd.answers.status" in loaded
+    assert set() == loaded & HEAVY
+
+
+def test_a_status_line_loads_only_what_its_one_question_needs(machine: Any) -> None:
+    machine.ingest()
+    machine.config.write_text("[parquet]\nenabled = false\n")
+    loaded = loaded_by("statusline")
+    assert "prodlensd.ledger.spent" in loaded
+    assert set() == loaded & (HEAVY | NEEDLESS)
+    ours = {name.removeprefix("prodlensd.") for name in loaded if name.startswith("prodlensd.")}
+    assert set() == ours - NEEDED - FACES
