@@ -1,0 +1,238 @@
+"""Lines of transcripts, one by one."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prodlensd.formats.claude_code import ClaudeCode
+from prodlensd.formats.codex import Codex
+from prodlensd.formats.transcripts import AGAIN, Caller
+from prodlensd.formats.usage import of_call, read_usage
+from prodlensd.formats.usage_usual import read_usual_message
+from prodlensd.model import BadLine, Trace
+
+USAGE = {"input_tokens": 3, "cache_read_input_tokens": 1000, "output_tokens": 90}
+
+
+def nobody(_folder: str | None) -> Caller:
+    return Caller()
+
+
+def answer(**fields: Any) -> dict[str, Any]:
+    message = {"id": "msg_01", "model": "claude-sonnet-4-5", "usage": USAGE}
+    return {
+        "type": "assistant",
+        "timestamp": "2026-11-01T10:00:00.000Z",
+        "sessionId": "s1",
+        "uuid": "u1",
+        "message": message | fields.pop("message", {}),
+        **fields,
+    }
+
+
+def read(*records: dict[str, Any]) -> list[Any]:
+    transcript = ClaudeCode("", nobody)
+    return [transcript.read(json.dumps(record).encode()) for record in records]
+
+
+def test_a_line_that_says_the_same_again_is_not_read_twice() -> None:
+    first, again, grown = read(
+        answer(), answer(uuid="u2"), answer(message={"usage": USAGE | {"output_tokens": 91}})
+    )
+    assert isinstance(first, Trace)
+    assert again is AGAIN
+    assert isinstance(grown, Trace)
+    assert (first.tokens_in, first.tokens_out, grown.tokens_out) == (1003, 90, 91)
+    assert first.key == grown.key
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        answer(type="user"),
+        answer(isApiErrorMessage=True),
+        answer(message={"model": "<synthetic>"}),
+        {"type": "user", "toolUseResult": {"usage": USAGE}},
+        {"type": "progress", "data": {"message": {"message": answer()["message"]}}},
+        {"type": "assistant", "message": 'a text that holds a "usage" and is no message'},
+    ],
+    ids=["user", "error", "synthetic", "tool", "progress", "text"],
+)
+def test_what_is_no_answer_is_no_call(line: dict[str, Any]) -> None:
+    assert read(line) == [None]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (answer(timestamp="yesterday"), "bad_timestamp"),
+        (answer(message={"id": None}), "unknown_format"),
+        (answer(message={"id": "two words"}), "unknown_format"),
+    ],
+)
+def test_an_answer_that_cannot_be_read_is_refused(line: dict[str, Any], reason: str) -> None:
+    with pytest.raises(BadLine) as refused:
+        read(line)
+    assert refused.value.reason == reason
+    with pytest.raises(BadLine, match="invalid_json"):
+        ClaudeCode("", nobody).read(json.dumps(answer()).encode()[:-9])
+
+
+def test_what_strict_json_has_not_costs_only_what_it_says() -> None:
+    line = json.dumps(answer(score=float("nan"), gitBranch="\ud800x")).encode()
+    trace = ClaudeCode("", nobody).read(line)
+    assert isinstance(trace, Trace)
+    assert (trace.tokens_in, trace.session_id) == (1003, "s1")
+
+
+@pytest.mark.parametrize(
+    ("model", "provider"),
+    [
+        ("claude-sonnet-4-5-20250929", "anthropic"),
+        ("claude-sonnet-4-5@20250929", "vertex_ai"),
+        ("eu.anthropic.claude-sonnet-4-5-20250929-v1:0", "bedrock"),
+        ("openrouter/anthropic/claude-sonnet-4.5", "openrouter"),
+        ("glm-4.6", None),
+        (None, None),
+    ],
+)
+def test_the_seller_of_a_model_is_known_by_how_the_model_is_spelled(
+    model: str | None, provider: str | None
+) -> None:
+    (trace,) = read(answer(message={"model": model}))
+    assert (trace.model, trace.provider) == (model, provider)
+
+
+counts = st.integers(0, 5000)
+messages = st.fixed_dictionaries(
+    {"input_tokens": counts, "output_tokens": counts},
+    optional={
+        "cache_read_input_tokens": counts | st.none(),
+        "cache_creation_input_tokens": counts | st.none(),
+        "cache_creation": st.fixed_dictionaries(
+            {}, optional={"ephemeral_5m_input_tokens": counts, "ephemeral_1h_input_tokens": counts}
+        ),
+        "server_tool_use": st.fixed_dictionaries(
+            {}, optional={"web_search_requests": st.integers(0, 2), "web_fetch_requests": counts}
+        ),
+        "service_tier": st.sampled_from(["standard", "priority", "batch", "a b", None]),
+        "speed": st.sampled_from(["standard", "fast", None]),
+        "inference_geo": st.sampled_from(["not_available", "global", "us", None]),
+        "iterations": st.lists(
+            st.fixed_dictionaries({"input_tokens": counts, "output_tokens": counts}), max_size=2
+        ),
+        "total_tokens": counts,
+        "unheard_of": counts,
+    },
+)
+
+
+@given(messages, st.booleans())
+def test_the_quick_way_reads_a_message_as_the_whole_table_does(
+    usage: dict[str, Any], said_again: bool
+) -> None:
+    if said_again:
+        counted = {name: usage[name] for name in usage if name.endswith("_tokens")}
+        usage |= {"iterations": [{"type": "message", **counted}]}
+    quick = read_usual_message(msgspec.Raw(json.dumps(usage).encode()))
+    whole = of_call(read_usage(usage, "anthropic"), "claude-sonnet-4-5", "success")
+    assert quick in (None, whole)
+
+
+def test_the_usual_message_is_read_the_quick_way() -> None:
+    usage = {
+        "input_tokens": 3,
+        "cache_creation_input_tokens": 100,
+        "cache_read_input_tokens": 9,
+        "cache_creation": {"ephemeral_5m_input_tokens": 100, "ephemeral_1h_input_tokens": 0},
+        "output_tokens": 90,
+        "service_tier": "standard",
+        "inference_geo": "not_available",
+    }
+    assert read_usual_message(msgspec.Raw(json.dumps(usage).encode())) is not None
+
+
+# Codex --------------------------------------------------------------------------------------------
+
+
+def meta(thread: str, **payload: Any) -> dict[str, Any]:
+    return {"type": "session_meta", "payload": {"id": thread, "cwd": "/w", **payload}}
+
+
+def turn(model: str) -> dict[str, Any]:
+    return {"type": "turn_context", "payload": {"model": model}}
+
+
+def counter(total: tuple[int, int], last: tuple[int, int] | None) -> dict[str, Any]:
+    info = {
+        f"{name}_token_usage": {"input_tokens": used[0], "output_tokens": used[1]}
+        for name, used in (("total", total), ("last", last))
+        if used is not None
+    }
+    return {
+        "timestamp": "2026-11-01T10:00:00.000Z",
+        "type": "event_msg",
+        "payload": {"type": "token_count", "info": info},
+    }
+
+
+steps = st.one_of(
+    st.builds(meta, st.sampled_from("AB"), forked_from_id=st.sampled_from(["A", None])),
+    st.builds(turn, st.sampled_from(["gpt-5", "gpt-5-codex"])),
+    st.builds(
+        counter,
+        st.tuples(st.integers(0, 30), st.integers(0, 3)),
+        st.none() | st.tuples(st.integers(0, 30), st.integers(0, 3)),
+    ),
+    st.just({"type": "response_item", "payload": {"text": "token_count"}}),
+)
+
+
+def outcome(transcript: Codex, record: dict[str, Any]) -> object:
+    try:
+        return transcript.read(json.dumps(record).encode())
+    except BadLine as bad:
+        return bad.reason
+
+
+@given(st.lists(steps, max_size=12))
+def test_what_is_kept_with_the_checkpoint_is_all_that_reading_on_needs(
+    records: list[dict[str, Any]],
+) -> None:
+    whole = Codex("", nobody)
+    memory = ""
+    for record in records:
+        part = Codex(memory, nobody)
+        assert outcome(part, record) == outcome(whole, record)
+        memory = part.memory()
+        assert memory == whole.memory()
+
+
+def test_a_call_is_a_growth_of_the_total() -> None:
+    transcript = Codex("", nobody)
+    told = [
+        outcome(transcript, record)
+        for record in (
+            meta("A"),
+            turn("gpt-5-codex"),
+            counter((100, 10), (100, 10)),
+            counter((100, 10), (100, 10)),
+            counter((250, 30), (150, 20)),
+        )
+    ]
+    calls = [trace for trace in told if isinstance(trace, Trace)]
+    assert [(call.tokens_in, call.tokens_out, call.model) for call in calls] == [
+        (100, 10, "gpt-5-codex"),
+        (150, 20, "gpt-5-codex"),
+    ]
+    assert told[3] is AGAIN
+
+
+def test_a_counter_before_any_thread_is_refused() -> None:
+    assert outcome(Codex("", nobody), counter((100, 10), None)) == "unknown_format"
