@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from prodlensd.formats.claude_code import ClaudeCode
@@ -133,7 +133,25 @@ messages = st.fixed_dictionaries(
 )
 
 
-@given(messages, st.booleans())
+@example(
+    usage={"input_tokens": 1, "output_tokens": 2, "iterations": [{"input_tokens": 1}]},
+    said_again=False,
+)
+@example(usage={"input_tokens": 1, "output_tokens": 2, "cache_creation": {}}, said_again=False)
+@example(
+    {
+        "input_tokens": 1,
+        "output_tokens": 2,
+        "cache_creation_input_tokens": 3,
+        "cache_creation": {"ephemeral_1h_input_tokens": 4},
+    },
+    said_again=False,
+)
+@example(
+    usage={"input_tokens": 1, "output_tokens": 2, "server_tool_use": {"web_search_requests": 1}},
+    said_again=False,
+)
+@given(usage=messages, said_again=st.booleans())
 def test_the_quick_way_reads_a_message_as_the_whole_table_does(
     usage: dict[str, Any], said_again: bool
 ) -> None:
@@ -232,6 +250,20 @@ def test_a_call_is_a_growth_of_the_total() -> None:
         (150, 20, "gpt-5-codex"),
     ]
     assert told[3] is AGAIN
+
+
+def test_a_counter_that_began_anew_may_come_to_the_same_total_by_other_calls() -> None:
+    transcript = Codex("", nobody)
+    told = [
+        outcome(transcript, record)
+        for record in (
+            meta("A"),
+            *(counter((100, 10), (100, 10)), counter((250, 30), (150, 20))),
+            *(counter((100, 10), (100, 10)), counter((250, 30), (150, 20))),
+        )
+    ]
+    keys = {call.key for call in told if isinstance(call, Trace)}
+    assert len(keys) == 4
 
 
 def test_a_counter_before_any_thread_is_refused() -> None:
