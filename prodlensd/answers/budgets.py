@@ -13,10 +13,10 @@ from typing import Any, Final, Literal, NamedTuple
 from msgspec import Struct
 
 from prodlensd.answers.periods import span_around
-from prodlensd.ledger import Reader, Spent, Sums
+from prodlensd.ledger import Reader, Spent, Sums, scope_on_plan
 from prodlensd.model import NANOUSD_PER_USD, US_PER_S
 from prodlensd.moments import iso_time
-from prodlensd.text import at_least, counted, money, percent
+from prodlensd.text import at_least, counted, money, on_plan, percent
 
 UNDER: Final = "under"
 WARNING: Final = "warning"
@@ -62,6 +62,7 @@ class Standing(Struct, frozen=True, kw_only=True):
 
     expected_nanousd  the cost at its end, if it goes on as in the steps that are over; None: none
                       is. A step is an hour of a day, or a day of a week or month
+    on_plan           calls in it that are on a plan, at API prices: they count for no budget
     """
 
     budget: Budget
@@ -71,6 +72,7 @@ class Standing(Struct, frozen=True, kw_only=True):
     spent: Spent
     expected_nanousd: int | None
     steps_over: int
+    on_plan: Spent
 
     @property
     def share(self) -> float:
@@ -94,6 +96,12 @@ class Standing(Struct, frozen=True, kw_only=True):
         if self.expected_nanousd is None:
             return "-"
         return at_least(money(self.expected_nanousd), is_exact=self.spent.is_exact)
+
+    @property
+    def on_plan_text(self) -> str:
+        """What the API would have asked for calls on a plan, named so; empty without any."""
+        on, is_exact = self.on_plan, self.spent.is_exact and self.on_plan.is_exact
+        return on_plan(on.cost_nanousd, on.calls, is_exact=is_exact) if on.calls else ""
 
     @property
     def state(self) -> str:
@@ -132,6 +140,8 @@ class Standing(Struct, frozen=True, kw_only=True):
             "calls": self.spent.calls,
             "unpriced_calls": self.spent.unpriced_calls,
             "unknown_calls": self.spent.unknown_calls,
+            "plan_calls": self.on_plan.calls,
+            "plan_api_usd": self.on_plan.cost_nanousd / NANOUSD_PER_USD,
         }
 
 
@@ -149,8 +159,10 @@ def standings(reader: Reader, budgets: Budgets, now_us: int) -> list[Standing]:
 def _standing(sums: Sums, budget: Budget, now_us: int, zone: tzinfo) -> Standing:
     since_us, until_us, name = span_around(now_us, budget.period, zone)
 
+    scope = budget.scope or "host"
+
     def spent(end_us: int) -> Spent:
-        return sums.of(budget.scope or "host", budget.pattern, since_us, end_us)
+        return sums.of(scope, budget.pattern, since_us, end_us)
 
     ends_us = list(_steps(since_us, until_us, budget.period, zone))
     over = [end_us for end_us in ends_us if end_us <= now_us]
@@ -168,6 +180,7 @@ def _standing(sums: Sums, budget: Budget, now_us: int, zone: tzinfo) -> Standing
         spent=so_far,
         expected_nanousd=expected,
         steps_over=len(over),
+        on_plan=sums.of(scope_on_plan(scope), budget.pattern, since_us, until_us),
     )
 
 

@@ -59,7 +59,8 @@ class Calls:
     `files` are all that DuckDB itself reads; `damaged` says which cannot be read, if any. `extent`
     is when the first and the last call of all started, those included that were not asked for; None
     when there is none. `spans` are the days asked for that have calls, in order; those that follow
-    on each other are one. `prices` gives the rates that the ledger keeps, as JSON.
+    on each other are one. `prices` gives the rates that the ledger keeps, as JSON. Unless a call
+    `may_be_on_plan`, nobody has to look for such calls.
     """
 
     def __init__(
@@ -70,12 +71,15 @@ class Calls:
         extent: tuple[int, int] | None,
         spans: Sequence[tuple[int, int]],
         prices: Callable[[], Iterable[tuple[int, str]]] = tuple,
+        *,
+        may_be_on_plan: bool = True,
     ) -> None:
         self._db = db
         self._files = files
         self._damaged = damaged
         self.extent = extent
         self.spans = spans
+        self.may_be_on_plan = may_be_on_plan
         self._prices = prices
 
     def query(self, sql: str, values: Mapping[str, Any] | None = None) -> DuckDBPyConnection:
@@ -165,7 +169,15 @@ def open_calls(where: Where) -> Iterator[Calls]:
                 _add_pruned(db, reader, day, where.snapshots)
         paths += files
         make_view(db, _parts(paths))
-        yield Calls(db, paths, damaged, _extent(reader), [*_joined(days)], reader.prices.rates)
+        yield Calls(
+            db,
+            paths,
+            damaged,
+            _extent(reader),
+            [*_joined(days)],
+            reader.prices.rates,
+            may_be_on_plan="plan" in reader.tallies.tally("cost_source"),
+        )
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from prodlensd.answers.questions import (
     APART,
     BY,
     CELL,
+    OF_PLAN,
     SORTS,
     SUMS,
     Apart,
@@ -100,6 +101,7 @@ class Grouping:
         if "cache_saved_picos" in question.sums:
             calls.load_prices()
         self._rows = _rows(question, condition, calls.spans)
+        self._sums = [name for name in question.sums if calls.may_be_on_plan or name not in OF_PLAN]
         self._keys = tuple(f"k{number}" for number in range(len(question.by)))
         self._vias = tuple(f"via{n}" if BY[by].via else "" for n, by in enumerate(question.by))
         self._by_tag = "tag" in question.by
@@ -122,7 +124,7 @@ class Grouping:
         by = [*columns, *filter(None, self._vias), "status", "cost_source"]
         if self._question.by_source:
             by.append(f"{_REASON_WORD} AS reason")
-        parts = dict.fromkeys(SUMS[name].of for name in self._question.sums)
+        parts = dict.fromkeys(SUMS[name].of for name in self._sums)
         sums = [f"{CELL.get(part, f'sum({part})')} AS {part}" for part in parts]
         return f"SELECT {', '.join([*by, *sums])} FROM ({rows}) GROUP BY ALL"
 
@@ -139,7 +141,9 @@ class Grouping:
             return 0
         names = ", ".join(f"{key} NULLS LAST" for key in self._keys)
         sort = SORTS[question.sort]
-        value = f"{SUMS[sort].sql} DESC NULLS LAST, sum(calls) DESC, " if sort else ""
+        value = "sum(calls) DESC, " if sort else ""
+        if sort in self._sums:
+            value = f"{SUMS[sort].sql} DESC NULLS LAST, {value}"
         self._do(
             f"CREATE OR REPLACE TEMP TABLE ranked AS SELECT {keys}, row_number() OVER "
             f"(ORDER BY {value}{names}) AS place FROM cells GROUP BY {keys}"
@@ -192,7 +196,7 @@ class Grouping:
 
     def _add_up(self, levels: Sequence[_Level]) -> list[dict[_Values, Sums]]:
         """What the calls of each row of each level add up to."""
-        names = self._question.sums
+        names = self._sums
         vias = [
             f"list({via}) FILTER (is_shown AND {via} NOT NULL)" if via else "NULL"
             for via in self._vias

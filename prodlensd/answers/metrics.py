@@ -38,7 +38,9 @@ from prodlensd.ledger import (
     LedgerError,
     Measures,
     Reader,
+    Spent,
     TotalsBySource,
+    scope_on_plan,
 )
 from prodlensd.model import NANOUSD_PER_USD, REASONS, UNPRICED_REASONS, US_PER_S
 
@@ -52,6 +54,7 @@ COST_SOURCES: Final = (
     "cache_hit",
     "fallback",
     "not_billable",
+    "plan",
 )
 
 #: Metrics of their own, not one with a label: cached and reasoning tokens are parts of the other
@@ -121,6 +124,7 @@ def _collect(ledger_path: Path, now_us: int, stalled_s: float, budgets: Budgets)
             facts = gather(reader, ledger_path, now_us, budgets=budgets)
             failed_calls = reader.tallies.tally("status").get("failure", 0)
             totals = reader.tallies.totals_by_source()
+            on = _on_plan(reader) if facts.cost_sources.get("plan") else None
     except (LedgerError, OSError):
         return [*metrics, _up(is_up=False)]
     return [
@@ -130,11 +134,21 @@ def _collect(ledger_path: Path, now_us: int, stalled_s: float, budgets: Budgets)
         *_lines(facts),
         *_calls(facts, failed_calls),
         *_sums(totals),
+        _gauge(
+            "plan_api_usd",
+            "What the API would have asked for the calls on a plan, at least: in no cost.",
+            on.cost_nanousd / NANOUSD_PER_USD if on else 0,
+        ),
         *_budgets(facts.budgets),
         *_files(facts),
         *_snapshots(facts),
         *_store(facts),
     ]
+
+
+def _on_plan(reader: Reader) -> Spent:
+    """The calls on a plan, at API prices."""
+    return reader.spent.read().of(scope_on_plan("host"), "*", -(1 << 62), 1 << 62)
 
 
 def _up(*, is_up: bool) -> Metric:

@@ -88,7 +88,7 @@ FILTERS: Final = (
 NONE: Final = "(none)"
 
 #: No provider sends a bill for calls whose price comes from these.
-NOT_BILLED: Final = ("cache_hit", "not_billable", "free")
+NOT_BILLED: Final = ("cache_hit", "not_billable", "free", "plan")
 _NOT_BILLED: Final = ", ".join(f"'{source}'" for source in NOT_BILLED)
 # ruff: noqa: S608 - statements are put together from names of columns
 # The proxy's id of the client's request, which its retries and fallbacks share. A call without one
@@ -100,6 +100,7 @@ _ALL_TOKENS: Final = "coalesce(total_tokens, tokens_in + tokens_out, tokens_in, 
 CELL: Final[dict[str, str]] = {
     "calls": "count(*)",
     "all_tokens": f"sum({_ALL_TOKENS})",
+    "table_cost_usd": "sum(table_cost_usd) FILTER (cost_source = 'plan')",
     "cache_saved_picos": "sum(cache_read_tokens * (fresh_picos - cached_picos))",
     "diff_ratios": "sum(diff_ratio)",
     "with_diff_ratio": "count(diff_ratio)",
@@ -132,11 +133,17 @@ SUMS: Final[dict[str, Sum]] = {
     "cost_usd": Sum("cost_usd"),
     "unpriced_calls": Sum("calls", "cost_source = 'unpriced'"),
     "unpriced_tokens": Sum("all_tokens", "cost_source = 'unpriced'"),
+    "plan_calls": Sum("calls", "cost_source = 'plan'"),
+    "plan_api_usd": Sum("table_cost_usd"),
     "cache_saved_picos": Sum("cache_saved_picos"),
     "accepted_lines": Sum("accepted_lines"),
     "diff_ratios": Sum("diff_ratios"),
     "with_diff_ratio": Sum("with_diff_ratio"),
 }
+
+
+#: The figures of calls on a plan: without such a call they are nothing, and cost nothing.
+OF_PLAN: Final = ("plan_calls", "plan_api_usd")
 
 
 class Apart(NamedTuple):
@@ -172,7 +179,7 @@ ALL_FIGURES: Final = frozenset((*SUMS, *APART))
 #: Those that every report has: few columns, and what a cost needs to be honest.
 ALWAYS: Final = (
     *("calls", "billed_calls", "errors", "tokens_in", "tokens_out", "cache_read_tokens"),
-    *("cost_usd", "unpriced_calls", "unpriced_tokens"),
+    *("cost_usd", "unpriced_calls", "unpriced_tokens", *OF_PLAN),
 )
 
 
@@ -185,6 +192,7 @@ SORTS: Final[dict[str, str]] = {
     "output": "tokens_out",
     "cached": "cache_read_tokens",
     "unpriced": "unpriced_calls",
+    "plan": "plan_api_usd",
     "name": "",
 }
 

@@ -43,6 +43,9 @@ class Figures(Struct, frozen=True):
                     what the input read from a cache would have cost fresh, less what it did cost,
                     by list prices
     diff_ratio      the mean of the calls that carry one
+    plan_api_nanousd
+                    what the API would have asked for the `plan_calls`, which cost nothing more and
+                    are in no cost
     """
 
     calls: int
@@ -69,6 +72,8 @@ class Figures(Struct, frozen=True):
     cache_saved_nanousd: int | None = None
     accepted_lines: int | None = None
     diff_ratio: float | None = None
+    plan_calls: int = 0
+    plan_api_nanousd: int | None = None
 
 
 class Group(Struct, frozen=True):
@@ -180,6 +185,8 @@ def _figures(found: Sums) -> Figures:
         diff_ratio=get("diff_ratios") / with_ratio
         if (with_ratio := get("with_diff_ratio"))
         else None,
+        plan_calls=get("plan_calls", 0),
+        plan_api_nanousd=_nanousd(get("plan_api_usd")),
     )
 
 
@@ -222,6 +229,6 @@ def _ordered(
 
 def _place(name: str | None, figures: Figures, sort: str) -> _Rank:
     """Large sums before small ones, then by calls, then by name; what has none comes last."""
-    summed = SORTS[sort].replace("cost_usd", "cost_nanousd")
+    summed = SORTS[sort].replace("_usd", "_nanousd")
     value = getattr(figures, summed) if summed else 0
     return 1 if value is None else -value, -figures.calls if summed else 0, name is None, name or ""

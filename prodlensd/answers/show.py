@@ -36,7 +36,8 @@ _LATEST: Final = f"""
 """
 _TOTAL: Final = f"""
     SELECT count(*), sum(tokens_in), sum(cache_read_tokens), sum(tokens_out), sum(cost_usd),
-        count(*) FILTER (cost_source = 'unpriced'), count(*) FILTER (status = 'failure')
+        count(*) FILTER (cost_source = 'unpriced'), count(*) FILTER (status = 'failure'),
+        count(*) FILTER (cost_source = 'plan'), sum(table_cost_usd) FILTER (cost_source = 'plan')
     FROM calls WHERE {_WHICH}
 """
 _LAST: Final = f"""
@@ -66,7 +67,10 @@ class Listed(NamedTuple):
 
 
 class Total(NamedTuple):
-    """What all calls of a list add up to; None: no call says it."""
+    """What all calls of a list add up to; None: no call says it.
+
+    `plan_api_nanousd` is what the API would have asked for those on a plan, which is in no cost.
+    """
 
     calls: int
     tokens_in: int | None
@@ -75,6 +79,8 @@ class Total(NamedTuple):
     cost_nanousd: int | None
     unpriced_calls: int
     failed_calls: int
+    plan_calls: int
+    plan_api_nanousd: int | None
 
 
 class Shown(NamedTuple):
@@ -102,8 +108,9 @@ def show(calls: Calls, name: str) -> Shown | None:
         return calls.rows(sql.format(column=column), which)
 
     listed = [Listed._make([*row[:5], _nanousd(row[5]), *row[6:]]) for row in ask(_LIST)]
-    [(*sums, cost_usd, unpriced, failed)] = ask(_TOTAL)
-    total = Total._make([*sums, _nanousd(cost_usd), unpriced, failed])
+    [(*sums, cost_usd, unpriced, failed, on_plan, api_usd)] = ask(_TOTAL)
+    counts = (unpriced, failed, on_plan)
+    total = Total._make([*sums, _nanousd(cost_usd), *counts, _nanousd(api_usd)])
     if of_session:
         return Shown(name, listed, total, None, of_call)
     [values] = ask(_LAST)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
 
+from prodlensd import text
 from prodlensd.answers.periods import Period, local_time
 from prodlensd.answers.report import Figures, Report
 from prodlensd.text import at_least, counted, money, short_money
@@ -32,11 +33,26 @@ def short_cost(figures: Figures) -> str:
     return _cost(figures, short_money)
 
 
-def _cost(figures: Figures, text: Callable[[int], str], parts: int = 1) -> str:
+def _cost(figures: Figures, said: Callable[[int], str], parts: int = 1) -> str:
     unpriced = figures.unpriced_calls
     if not has_cost(figures):
         return "unpriced" if unpriced else "-"
-    return at_least(text((figures.cost_nanousd or 0) // parts), is_exact=not unpriced)
+    return at_least(said((figures.cost_nanousd or 0) // parts), is_exact=not unpriced)
+
+
+def on_plan(figures: Figures) -> str:
+    """What the API would have asked for the calls on a plan, named so; empty without any."""
+    if not figures.plan_calls:
+        return ""
+    is_exact = not figures.unpriced_calls
+    return text.on_plan(figures.plan_api_nanousd or 0, figures.plan_calls, is_exact=is_exact)
+
+
+def at_api_prices(figures: Figures, said: Callable[[int], str] = money) -> str:
+    """The same in a column of that name."""
+    if not figures.plan_calls:
+        return "-"
+    return at_least(said(figures.plan_api_nanousd or 0), is_exact=not figures.unpriced_calls)
 
 
 def has_cost(figures: Figures) -> bool:

@@ -68,6 +68,7 @@ def table(found: list[Standing]) -> str:
     drawn_lines = drawn(_COLUMNS, [_row(each) for each in found]).splitlines()
     lines = [_coloured(line) for line in drawn_lines]
     doubts = [f"{each.budget.name}: {each.doubt}" for each in found if each.state == UNKNOWABLE]
+    lines += [f"{each.budget.name}: {each.on_plan_text}" for each in found if each.on_plan.calls]
     if doubts:
         lines += ["", *doubts, "prodlensd prices check says what they lack"]
     return "\n".join(lines)

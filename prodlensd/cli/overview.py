@@ -13,7 +13,7 @@ from prodlensd.answers.overview import Overview, Stretch
 from prodlensd.answers.periods import local_time
 from prodlensd.answers.questions import NONE
 from prodlensd.answers.report import Figures, Group
-from prodlensd.answers.wording import cost
+from prodlensd.answers.wording import at_api_prices, cost
 from prodlensd.app import overview as overviews
 from prodlensd.app.overview import Seen
 from prodlensd.app.zone import time_zone
@@ -22,7 +22,7 @@ from prodlensd.cli.budget import table as budget_table
 from prodlensd.cli.report_columns import COLUMNS
 from prodlensd.cli.tables import NAME_CELLS, drawn
 from prodlensd.moments import now_us
-from prodlensd.text import Cell, Column, counted, money, percent, printable
+from prodlensd.text import Cell, Column, counted, money, percent, printable, short_money
 
 _SPARKS: Final = "▁▂▃▄▅▆▇█"
 _TITLES: Final = {
@@ -87,7 +87,10 @@ def _spark(counts: tuple[int, ...]) -> str:
 def _notes(found: Overview) -> list[str]:
     """What of the month is worth a word."""
     month, notes = found.month.now, []
-    if (expected := found.forecast.expected_text) is not None:
+    if any(stretch.plan_calls for stretch in (found.today.now, found.week.now, month)):
+        notes.append(f"{'plan':<11}{_on_plan(found)}")
+    costs_nothing = month.plan_calls and not found.forecast.expected_nanousd
+    if (expected := found.forecast.expected_text) is not None and not costs_nothing:
         notes.append(f"{'forecast':<11}about {expected} at the end of the month")
     if month.cache_read_tokens and month.tokens_in:
         share = percent(month.cache_read_tokens, month.tokens_in)
@@ -99,6 +102,16 @@ def _notes(found: Overview) -> list[str]:
         of = f"{calls} of {counted(models, 'model')}"
         notes.append(f"{'unpriced':<11}{of}: prodlensd prices check")
     return notes
+
+
+def _on_plan(found: Overview) -> str:
+    stretches = {"today": found.today, "this week": found.week, "this month": found.month}
+    said = (
+        f"{at_api_prices(stretch.now)} {name}"
+        for name, stretch in stretches.items()
+        if stretch.now.plan_calls
+    )
+    return f"at API prices {', '.join(said)}"
 
 
 def _tops(found: Overview) -> list[str]:
@@ -118,4 +131,7 @@ def _is_named(groups: tuple[Group, ...]) -> bool:
 
 
 def _top(group: Group) -> tuple[Cell, Cell]:
-    return group.key[0] or NONE, COLUMNS["cost"].cell(group.figures, group.figures)
+    figures = group.figures
+    if figures.plan_calls and not figures.cost_nanousd:
+        return group.key[0] or NONE, f"plan {at_api_prices(figures, short_money)}"
+    return group.key[0] or NONE, COLUMNS["cost"].cell(figures, figures)

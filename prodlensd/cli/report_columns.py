@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from prodlensd.answers.report import Figures
-from prodlensd.answers.wording import cost, has_cost, short_cost
+from prodlensd.answers.wording import at_api_prices, cost, has_cost, short_cost
 from prodlensd.text import (
     Both,
     Cell,
@@ -15,6 +15,7 @@ from prodlensd.text import (
     money_cell,
     none_of,
     percent,
+    short_money,
 )
 
 
@@ -66,6 +67,11 @@ COLUMNS: Final[dict[str, Shown]] = {
     ),
     "output": Shown("output", lambda one, _: _count(one.tokens_out), keep=5),
     "cost": Shown("cost", lambda one, _: Both(cost(one), short_cost(one))),
+    "plan": Shown(
+        "plan at API",
+        lambda one, _: Both(at_api_prices(one), at_api_prices(one, short_money)),
+        keep=6,
+    ),
     "share": Shown("share", _share, keep=2),
     "bar": Shown("", lambda *_: 0.0, keep=1),  # its length is for the table to say
     "requests": Shown("requests", lambda one, _: _count(one.requests), ("requests",), 3),
@@ -106,6 +112,14 @@ COLUMNS: Final[dict[str, Shown]] = {
     "sources": Shown("sources", lambda one, _: _sources(one), keep=3),
 }
 DEFAULT: Final = ("calls", "failed", "input", "cached", "output", "cost", "share", "bar")
+
+
+def with_plan(names: Sequence[str], total: Figures) -> Sequence[str]:
+    """The usual columns, and behind the cost what calls on a plan would have cost, if there are."""
+    if not total.plan_calls or "plan" in names or tuple(names[: len(DEFAULT)]) != DEFAULT:
+        return names
+    place = names.index("cost") + 1
+    return (*names[:place], "plan", *names[place:])
 
 
 def read_columns(text: str | None) -> tuple[str, ...]:

@@ -16,10 +16,10 @@ from prodlensd.answers.forecast import Forecast
 from prodlensd.answers.periods import Period, local_time
 from prodlensd.answers.questions import NONE, WITH_VIA
 from prodlensd.answers.report import Figures, Group, Report
-from prodlensd.answers.wording import change, cost, days_of, has_claims
+from prodlensd.answers.wording import change, cost, days_of, has_claims, on_plan
 from prodlensd.app.report import Asked
 from prodlensd.cli import as_json
-from prodlensd.cli.report_columns import COLUMNS
+from prodlensd.cli.report_columns import COLUMNS, with_plan
 from prodlensd.cli.tables import NAME_CELLS
 from prodlensd.model import NANOUSD_PER_USD
 from prodlensd.moments import iso_time
@@ -155,6 +155,7 @@ def table(answer: Asked, columns: Sequence[str], *, width: int | None, wide: boo
     found = answer.found
     if not found.groups:
         return f"{_nothing(answer)}\n"
+    columns = with_plan(columns, found.total)
     shown = [COLUMNS[name] for name in columns]
     drawn = fitted(
         [
@@ -225,7 +226,7 @@ def markdown(answer: Asked, columns: Sequence[str]) -> str:
     found = answer.found
     if not found.groups:
         return f"{_nothing(answer)}\n"
-    columns = [name for name in columns if name != "bar"]
+    columns = [name for name in with_plan(columns, found.total) if name != "bar"]
     titles = [" / ".join(found.by), *(COLUMNS[name].title for name in columns)]
     lines = [titles, [":--", *["--:"] * len(columns)]]
     for row in _lines(answer, columns):
@@ -242,6 +243,8 @@ def _summary(answer: Asked, width: int | None) -> str:
     found = answer.found
     total = found.total
     said = [days_of(found.period, found.ledger), cost(total)]
+    if plan := on_plan(total):
+        said.append(plan)
     if total.unpriced_calls:
         calls = counted(total.unpriced_calls, "call")
         has = "has" if total.unpriced_calls == 1 else "have"

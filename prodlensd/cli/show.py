@@ -25,6 +25,7 @@ from prodlensd.text import (
     counted,
     money,
     money_cell,
+    on_plan,
     printable,
 )
 
@@ -123,7 +124,12 @@ def _list(shown: Shown, wide: bool) -> str:
     rows = [Row(cells(call, begin)) for call in shown.calls]
     rows.append(Row(_total_cells(shown.total), is_total=True))
     table = drawn(COLUMNS, rows, wide=wide)
-    more = shown.total.calls - len(shown.calls)
+    total = shown.total
+    if total.plan_calls:
+        is_exact = not total.unpriced_calls
+        said = on_plan(total.plan_api_nanousd or 0, total.plan_calls, is_exact=is_exact)
+        table = f"{table}\n{said}"
+    more = total.calls - len(shown.calls)
     return f"{table}\n{counted(more, 'more call')} not listed" if more else table
 
 
@@ -131,7 +137,8 @@ def cells(call: Listed, begin: int) -> tuple[Cell, ...]:
     """A row of COLUMNS; its time is written from the character `begin` on."""
     time = iso_time(call.started_us)[begin:19].replace("T", " ")
     model = (call.model or "(none)").rpartition("/")[2]
-    cost = call.cost_source if call.cost_nanousd is None else money_cell(call.cost_nanousd)
+    says_cost = call.cost_nanousd is not None and call.cost_source != "plan"
+    cost = money_cell(call.cost_nanousd or 0) if says_cost else call.cost_source
     failed = f"failed {call.status_code or ''}".rstrip()
     return (
         time,
@@ -205,7 +212,8 @@ def _facts(row: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "tokens", ", ".join(tokens) or "none said"
     yield "cost", _cost(row["cost_nanousd"], row["cost_source"], row["unpriced_reason"])
     if row["table_cost_nanousd"] is not None:
-        yield "table", f"asks {money(row['table_cost_nanousd'])}"
+        asks = "the API would ask" if row["cost_source"] == "plan" else "asks"
+        yield "table", f"{asks} {money(row['table_cost_nanousd'])}"
     if row["accepted"] is not None:
         yield "accepted", "yes" if row["accepted"] else "no"
     for name in ("accepted_lines", "diff_ratio", "anomalies", "bill"):

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from prodlensd.ledger.reading import Reader
     from prodlensd.ledger.rows import place_of
     from prodlensd.ledger.sources import Added, Counts, OpenGaps, Place, Source, Sources, Tail
-    from prodlensd.ledger.spent import Spent, SpentReader, Sums
+    from prodlensd.ledger.spent import Spent, SpentReader, Sums, scope_on_plan
     from prodlensd.ledger.tallies import TOTALLED, TotalsBySource
     from prodlensd.ledger.telling import Telling
     from prodlensd.ledger.turns import Turns
@@ -54,7 +54,7 @@ else:
         reading="Reader",
         rows="place_of",
         sources="Added Counts OpenGaps Place Source Sources Tail",
-        spent="Spent SpentReader Sums",
+        spent="Spent SpentReader Sums scope_on_plan",
         tallies="TOTALLED TotalsBySource",
         telling="Telling",
         turns="Turns",

@@ -9,7 +9,17 @@ from typing import Final
 import orjson
 
 from prodlensd.ledger.rows import Row, value_of
-from prodlensd.ledger.spent import ADD, LOW, QUARTER_US, SCOPES, UNSUMMED, UNTIL, summing_up
+from prodlensd.ledger.spent import (
+    ADD,
+    LOW,
+    ON_PLAN,
+    QUARTER_US,
+    SCOPES,
+    UNSUMMED,
+    UNTIL,
+    scope_on_plan,
+    summing_up,
+)
 from prodlensd.ledger.transactions import Writer
 
 #: How many calls a transaction of `sum_up` adds up, and those of the quarter in which it ends.
@@ -17,7 +27,7 @@ _MOST_CALLS: Final = 2000
 _SUM_ALL_UP: Final = summing_up("spent")
 _FACTS: Final = value_of(
     *("started_us", "source_id", "details", "developer_id", "repo_slug", "model", "session_id"),
-    *("cost_nanousd", "tokens_in", "cache_read_tokens"),
+    *("cost_source", "cost_nanousd", "table_nanousd", "tokens_in", "cache_read_tokens"),
 )
 
 
@@ -52,13 +62,18 @@ class Spending:
         mark_us = self._ledger.db.execute(UNTIL).get
         late = [row for row in rows if row[0] < mark_us]
         alike: dict[tuple[str, str, int], list[tuple[int, ...]]] = defaultdict(list)
-        for started_us, source_id, details, *names, nanousd, tokens_in, cached in map(_FACTS, late):
-            values = (1, nanousd is None, nanousd or 0, tokens_in or 0, cached or 0)
+        for started_us, source_id, details, *facts in map(_FACTS, late):
+            *names, cost_source, nanousd, table_nanousd, tokens_in, cached = facts
+            tokens = (tokens_in or 0, cached or 0)
+            values = (1, nanousd is None, nanousd or 0, *tokens)
+            of_plan = (1, table_nanousd is None, table_nanousd or 0, *tokens)
             quarter_us = _quarter(started_us)
             known_as = (self._host(source_id), _team(details), *names)
             for scope, name in zip(SCOPES, known_as, strict=True):
                 if name is not None:
                     alike[scope, name, quarter_us].append(values)
+                    if cost_source == ON_PLAN:
+                        alike[scope_on_plan(scope), name, quarter_us].append(of_plan)
         added = (
             (*key, *_signed(map(sum, zip(*of, strict=True)), sign)) for key, of in alike.items()
         )

@@ -6,6 +6,9 @@ statement for each (see `spending`), so that the calls of a backlog cost nothing
 committed. What changes before the mark (a late line, a repricing) is added or taken out at once, in
 the same transaction. The zones of the world are whole quarters of an hour apart, so the sums of any
 reader's day are here.
+
+A call on a plan costs nothing more, so it adds nothing to a cost. What the API would have asked for
+it is a sum of its own: that of the scope `scope_on_plan(…)`.
 """
 
 from __future__ import annotations
@@ -37,34 +40,56 @@ SCOPES: Final = {
     "model": "t.model",
     "session": "t.session_id",
 }
+ON_PLAN: Final = "plan"
 _COLUMNS: Final = "calls, unpriced, cost_high, cost_low, tokens_in, cache_read"
 # Before 1970 the start of a quarter is to be found below as well.
 _QUARTER: Final = f"t.started_us - (t.started_us % {QUARTER_US} + {QUARTER_US}) % {QUARTER_US}"
 
 
+def scope_on_plan(scope: str) -> str:
+    """The scope of the same calls as far as they are on a plan: their cost is at API prices."""
+    return f"{ON_PLAN} {scope}"
+
+
+#: What a call counts with: its cost or, in the sums of calls on a plan, its price by the table.
+_MONEY: Final = f"iif(t.cost_source = '{ON_PLAN}', t.table_nanousd, t.cost_nanousd)"
+
+
 def summing_up(table: str, scopes: Iterable[str] = SCOPES, calls: str = "trace") -> str:
     """SQL that adds up the calls of [?1, ?2): first of those that have all names in common."""
     names = {scope: SCOPES[scope] for scope in SCOPES if scope in scopes}
+    columns = [
+        *(f"{sql} AS {of}" for of, sql in names.items()),
+        f"t.cost_source = '{ON_PLAN}' AS is_on_plan",
+    ]
     alike = f"""
-        SELECT {_QUARTER} AS quarter_us, {", ".join(f"{sql} AS {of}" for of, sql in names.items())},
-            count(*) AS calls, sum(t.cost_nanousd IS NULL) AS unpriced,
-            sum(t.cost_nanousd >> 32) AS high, sum(t.cost_nanousd & {LOW}) AS low,
+        SELECT {_QUARTER} AS quarter_us, {", ".join(columns)},
+            count(*) AS calls, sum({_MONEY} IS NULL) AS unpriced,
+            sum({_MONEY} >> 32) AS high, sum({_MONEY} & {LOW}) AS low,
             total(t.tokens_in) AS tokens_in, total(t.cache_read_tokens) AS cache_read
         FROM {calls} AS t JOIN source AS s USING (source_id)
         WHERE t.started_us >= ?1 AND t.started_us < ?2
-        GROUP BY {", ".join(map(str, range(1, len(names) + 2)))}
+        GROUP BY {", ".join(map(str, range(1, len(names) + 3)))}
     """
-    of_each = (
-        f"""
-        SELECT '{scope}', {scope}, quarter_us, sum(calls), sum(unpriced),
-            coalesce(sum(high), 0) + (coalesce(sum(low), 0) >> 32),
-            coalesce(sum(low), 0) & {LOW}, sum(tokens_in), sum(cache_read)
-        FROM alike WHERE {scope} IS NOT NULL GROUP BY {scope}, quarter_us"""
-        for scope in names
-    )
+    of_each = [
+        *(_of_each(scope, scope, "NOT is_on_plan", "true") for scope in names),
+        *(_of_each(scope_on_plan(scope), scope, "true", "is_on_plan") for scope in names),
+    ]
     return f"""
         WITH alike AS MATERIALIZED ({alike}) INSERT INTO {table} {" UNION ALL ".join(of_each)}
     """
+
+
+def _of_each(scope: str, names: str, costs: str, which: str) -> str:
+    """SQL for the sums of a scope, by the names in a column: of `which`, with what of it costs."""
+    unpriced, high, low = (
+        f"sum({of}) FILTER (WHERE {costs})" for of in ("unpriced", "high", "low")
+    )
+    return f"""
+        SELECT '{scope}', {names}, quarter_us, sum(calls), coalesce({unpriced}, 0),
+            coalesce({high}, 0) + (coalesce({low}, 0) >> 32),
+            coalesce({low}, 0) & {LOW}, sum(tokens_in), sum(cache_read)
+        FROM alike WHERE {which} AND {names} IS NOT NULL GROUP BY {names}, quarter_us"""
 
 
 UNTIL: Final = "SELECT until_us FROM spent_until"
@@ -74,7 +99,9 @@ _ADDED: Final = f"""
         ({_COLUMNS}) = ({", ".join(f"{c} + excluded.{c}" for c in _COLUMNS.split(", "))})
 """
 ADD: Final = f"INSERT INTO spent VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) {_ADDED}"
-_CREATE: Final = "CREATE TEMP TABLE recent AS SELECT * FROM spent LIMIT 0"
+_CREATE: Final = """
+    DROP TABLE IF EXISTS temp.recent; CREATE TEMP TABLE recent AS SELECT * FROM spent LIMIT 0
+"""
 _CREATE_RECOUNTED: Final = f"""
     CREATE TEMP TABLE IF NOT EXISTS recounted (
         scope, name, quarter_us, {_COLUMNS}, PRIMARY KEY (scope, name, quarter_us)

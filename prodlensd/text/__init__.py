@@ -11,6 +11,7 @@ if TYPE_CHECKING:
         duration,
         latency,
         money,
+        on_plan,
         percent,
         printable,
         short_count,
@@ -33,7 +34,7 @@ else:
     __getattr__ = late(
         __name__,
         plain=(
-            "at_least counted duration latency money percent printable short_count "
+            "at_least counted duration latency money on_plan percent printable short_count "
             "short_money size some"
         ),
         suggestions="alike did_you_mean none_of",

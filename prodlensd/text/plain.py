@@ -34,6 +34,12 @@ def at_least(said: str, *, is_exact: bool) -> str:
     return said if is_exact else f"≥ {said}"
 
 
+def on_plan(nanousd: int, calls: int, *, is_exact: bool) -> str:
+    """What the API would have asked for calls on a plan, named so: it is in no cost."""
+    price = at_least(money(nanousd), is_exact=is_exact)
+    return f"plan, at API prices: {price} ({counted(calls, 'call')})"
+
+
 def short_money(nanousd: int) -> str:
     """Dollars in few cells: whole ones from a hundred on, millions as a short count."""
     usd = Decimal(nanousd).scaleb(-9)

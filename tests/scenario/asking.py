@@ -30,7 +30,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TOKENS = (
     *("tokens_in", "tokens_out", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens"),
 )
-_NOT_BILLED = {"cache_hit", "not_billable", "free"}
+_NOT_BILLED = {"cache_hit", "not_billable", "free", "plan"}
 #: What sorts the groups → the figure.
 _SORTED_BY = {
     "cost": "cost_nanousd",
@@ -40,6 +40,7 @@ _SORTED_BY = {
     "output": "tokens_out",
     "cached": "cache_read_tokens",
     "unpriced": "unpriced_calls",
+    "plan": "plan_api_nanousd",
 }
 
 
@@ -81,10 +82,11 @@ def rows_of(ledger: Path, folder: Path) -> list[Row]:
         for row in pq.ParquetFile(path).read().to_pylist():
             if (row["source_id"], row["source_offset"]) in pruned:
                 row["started_us"] = (row["timestamp"] - _EPOCH) // timedelta(microseconds=1)
-                usd = row["cost_usd"]
-                found.append(
-                    _row(row | {"cost_nanousd": None if usd is None else int(usd * 10**9)})
-                )
+                exact = {
+                    f"{of}_nanousd": None if (usd := row[f"{of}_usd"]) is None else int(usd * 10**9)
+                    for of in ("cost", "table_cost")
+                }
+                found.append(_row(row | exact | {"table_nanousd": exact["table_cost_nanousd"]}))
     return found
 
 
@@ -179,6 +181,7 @@ def figures(rows: Sequence[Row]) -> dict[str, Any]:
     latency = [row["latency_ms"] for row in succeeded if row["latency_ms"] is not None]
     ttft = [row["ttft_ms"] for row in succeeded if row["ttft_ms"] is not None]
     ratios = [row["diff_ratio"] for row in rows if row["diff_ratio"] is not None]
+    on_plan = [row for row in rows if row["cost_source"] == "plan"]
     by_source: defaultdict[str, list[Row]] = defaultdict(list)
     for row in rows:
         by_source[row["cost_source"]].append(row)
@@ -205,6 +208,8 @@ def figures(rows: Sequence[Row]) -> dict[str, Any]:
         "ttft_p95_ms": quantile(ttft, 0.95),
         "sessions": len({row["session_id"] for row in rows} - {None}),
         "diff_ratio": sum(ratios) / len(ratios) if ratios else None,
+        "plan_calls": len(on_plan),
+        "plan_api_nanousd": total(on_plan, "table_nanousd"),
     }
 
 

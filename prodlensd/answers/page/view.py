@@ -25,7 +25,7 @@ from prodlensd.answers.page.parts import (
 )
 from prodlensd.answers.periods import Period, local_time
 from prodlensd.answers.report import Figures
-from prodlensd.answers.wording import change, cost, day_name, days_of
+from prodlensd.answers.wording import at_api_prices, change, cost, day_name, days_of
 from prodlensd.text import counted, latency, money, percent, printable, short_count
 
 #: The pages of a time that every page leads to.
@@ -157,6 +157,7 @@ def _tiles(found: Numbers) -> list[Tile]:
     now, before = found.by_time.total, found.before.total if found.before else None
     tiles = [
         Tile("Cost", cost(now), _changed(before, now, "cost_nanousd")),
+        *_on_plan(before, now),
         Tile("Calls", f"{now.calls:,}", _changed(before, now, "calls")),
         Tile("Failed", percent(now.errors, now.calls), _was(before, _failed)),
         Tile(
@@ -175,6 +176,15 @@ def _tiles(found: Numbers) -> list[Tile]:
         said = f"if the {left} left cost what the {over} before did a day"
         tiles.append(Tile("By the end of the month", expected, [said]))
     return tiles
+
+
+def _on_plan(before: Figures | None, now: Figures) -> list[Tile]:
+    """What calls on a plan would have cost, where there are any."""
+    if not now.plan_calls:
+        return []
+    said = [f"{counted(now.plan_calls, 'call')}, in no cost"]
+    changed = _changed(before, now, "plan_api_nanousd")
+    return [Tile("Plan, at API prices", at_api_prices(now), [*said, *changed])]
 
 
 def _changed(before: Figures | None, now: Figures, figure: str) -> list[str]:
