@@ -130,7 +130,11 @@ def test_the_ledger_has_what_the_tests_are_about(rows: list[dict[str, Any]]) -> 
     assert min(total[name] for name in ("failed_requests", "unpriced_calls", "errors")) > 2
     assert total["billed_calls"] < total["calls"]
     assert len(counted(rows, "session")) > 50
-    assert {by: 1 for by in BY if len(counted(rows, by)) < 3} == {"status": 1, "host": 1}
+    assert {by: 1 for by in BY if len(counted(rows, by)) < 3} == {
+        "status": 1,
+        "host": 1,
+        "source": 1,
+    }
 
 
 @pytest.mark.sampled(10)

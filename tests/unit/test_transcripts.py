@@ -139,7 +139,7 @@ messages = st.fixed_dictionaries(
 )
 @example(usage={"input_tokens": 1, "output_tokens": 2, "cache_creation": {}}, said_again=False)
 @example(
-    {
+    usage={
         "input_tokens": 1,
         "output_tokens": 2,
         "cache_creation_input_tokens": 3,
