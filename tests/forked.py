@@ -270,6 +270,8 @@ def _import_all() -> None:
         import_module(module_of(name))
     for name in ("prodlensd.answers.report", "prodlensd.answers.verify", "duckdb"):
         import_module(name)
+    for name in ("snapshots.files", "snapshots.published", "daemon.http_server", "answers.metrics"):
+        import_module(f"prodlensd.{name}")  # of the heavy ones, each job would load some anew
     builtin.BuiltinBook().quote(Question("anthropic", "claude-sonnet-4-5", 0))
 
 

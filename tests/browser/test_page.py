@@ -50,9 +50,9 @@ def address(served: Served, kind: str) -> str:
     return served.file if kind == "file" else served.address + QUESTION
 
 
-@pytest.fixture(params=LOOKS, ids="-".join)
+@pytest.fixture(scope="module", params=LOOKS, ids="-".join)
 def shown(request: Any, tab: Tab, served: Served) -> Tab:
-    """A tab that shows the page in one of its looks."""
+    """A tab that shows the page in one of its looks, opened once for all that is asked of it."""
     kind, scheme, width = request.param
     tab.look(width=int(width), is_dark=scheme == "dark")
     tab.open(address(served, kind))

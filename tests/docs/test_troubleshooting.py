@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,6 @@ from tests.docs.messages import CALLS, CONSTANTS, NAMES, RETURNS, Message, messa
 
 PAGE = Path(__file__).parents[2] / "docs" / "troubleshooting.md"
 PACKAGE = Path(prodlensd.__file__).parent
-SAID = {message.text: message for message in messages(PACKAGE)}
 #: Messages that the page need not have, and why.
 NOT_ON_THE_PAGE = {
     "model_unknown:…": "an unpriced_reason: docs/pricing.md lists them all",
@@ -37,9 +37,20 @@ NOT_ON_THE_PAGE = {
         ),
         "the prompt of `sql`, which says what it has just done",
     ),
+    "module … has no attribute …": "as Python says it, of a mistake in the program",
     "no status line": "`status` says instead that the proxy does not speak HTTP",
     "… of … calls …": "the result of a reprice in which all went well",
 }
+
+
+@cache
+def all_said() -> Sequence[Message]:
+    """The messages of the program: to find them takes two seconds."""
+    return list(messages(PACKAGE))
+
+
+def said() -> Mapping[str, Message]:
+    return {message.text: message for message in all_said()}
 
 
 def listed(page: str) -> set[str]:
@@ -61,14 +72,14 @@ def differences(page: str, said: Mapping[str, Message]) -> list[str]:
 
 
 def test_the_page_has_every_message_and_none_that_is_gone() -> None:
-    found = differences(PAGE.read_text(encoding="utf-8"), SAID)
+    found = differences(PAGE.read_text(encoding="utf-8"), said())
     assert not found, "\n".join(["docs/troubleshooting.md", *found])
 
 
 def test_a_message_that_has_changed_is_named_with_what_the_page_has() -> None:
     page = "| message | cause | remedy |\n|:--|:--|:--|\n| `no store at …` | - | - |\n"
-    said = {"no ledger at …": Message("no ledger at …", "fail", "cli/a.py:7")}
-    assert differences(page, said) == [
+    now = {"no ledger at …": Message("no ledger at …", "fail", "cli/a.py:7")}
+    assert differences(page, now) == [
         "is on the page, and no longer in the code: no store at …",
         "is in the code (cli/a.py:7), perhaps instead of 'no store at …': no ledger at …",
     ]
@@ -82,12 +93,12 @@ def test_every_row_gives_a_cause_and_a_remedy() -> None:
 
 
 def test_what_need_not_be_on_the_page_is_still_in_the_code() -> None:
-    assert NOT_ON_THE_PAGE.keys() <= SAID.keys()
+    assert NOT_ON_THE_PAGE.keys() <= said().keys()
 
 
 def test_every_rule_finds_messages() -> None:
     """When what it names is renamed, its messages would be missed in silence."""
-    found = {message.rule for message in messages(PACKAGE)}
+    found = {message.rule for message in all_said()}
     assert set() == {*CALLS, *NAMES, *RETURNS, *CONSTANTS} - found
 
 

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -21,6 +19,7 @@ import apsw
 import pytest
 from fasteners import InterProcessLock
 
+from tests.forked import forked
 from tests.publish.s3 import S3
 
 #: Where in a bucket they publish to.
@@ -131,14 +130,7 @@ class Host:
         foreign = ("AWS_", "GOOGLE_", "CLOUDSDK_", "PRODLENSD_", "LITELLM_")
         known = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
         own = {"HOME": str(self.home), "PRODLENSD_HOME": str(self.home), **S3.environment}
-        done = subprocess.run(
-            [sys.executable, "-m", "prodlensd", *arguments],
-            env=known | own,
-            capture_output=True,
-            text=True,
-            timeout=100,
-            check=False,
-        )
+        done = forked(*arguments, env=known | own)
         said = done.stdout + done.stderr
         assert (0, False) == (done.returncode, "cannot publish" in said), said
         return done.stdout

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import pyarrow.dataset as ds
 import pyarrow.fs as pafs
 import pytest
 
@@ -38,6 +37,8 @@ def test_one_statement_of_duckdb_on_the_bucket_is_the_sum_of_the_ledgers(
 ) -> None:
     # DuckDB's own way, read_parquet('s3://…'), needs its extension httpfs, which is downloaded when
     # it is first used; what PyPI has of it is for older DuckDBs. So pyarrow reads, and DuckDB asks.
+    import pyarrow.dataset as ds  # with pandas, which is not for each worker to load
+
     files, root = pafs.FileSystem.from_uri(s3.url(shared, PREFIX))
     with duckdb.connect() as db:
         db.register("traces", ds.dataset(root, filesystem=files, partitioning="hive"))
