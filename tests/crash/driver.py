@@ -53,8 +53,8 @@ SEAMS = {
     "Ledger._insert": ("prodlensd.ledger.writing", "Ledger._insert"),
     "Pins.write": ("prodlensd.ledger.pins", "Pins.write"),
     "Ledger.mark": ("prodlensd.ledger.writing", "Ledger.mark"),
-    "Spending.add": ("prodlensd.ledger.spending", "Spending.add"),
-    "Spending.sum_up": ("prodlensd.ledger.spending", "Spending.sum_up"),
+    "Spending.add": ("prodlensd.ledger.spent", "Spending.add"),
+    "Spending.sum_up": ("prodlensd.ledger.spent", "Spending.sum_up"),
     "Writer.beat": ("prodlensd.ledger.transactions", "Writer.beat"),
     "Partitions.announce": ("prodlensd.ledger.partitions", "Partitions.announce"),
     "Partitions.mark_clean": ("prodlensd.ledger.partitions", "Partitions.mark_clean"),
@@ -79,6 +79,14 @@ RETENTION_SEAMS = {
 MOVING_SEAMS = {
     "Partitions.mark_unwritten": ("prodlensd.ledger.partitions", "Partitions.mark_unwritten"),
 }
+#: The same, of what only happens where coding agents write transcripts.
+TRANSCRIPT_SEAMS = {
+    "Transcripts._insert": ("prodlensd.ledger.transcripts", "Transcripts._insert"),
+    "Transcripts._replace": ("prodlensd.ledger.transcripts", "Transcripts._replace"),
+    "TranscriptCalls.note": ("prodlensd.ledger.transcript_calls", "TranscriptCalls.note"),
+    "TranscriptCalls.note_line": ("prodlensd.ledger.transcript_calls", "TranscriptCalls.note_line"),
+    "TranscriptCalls.move": ("prodlensd.ledger.transcript_calls", "TranscriptCalls.move"),
+}
 _READ_BYTES = 1000
 #: Later than anything is young.
 _LATER_US = 100 * 86_400_000_000
@@ -89,7 +97,7 @@ def die() -> None:
 
 
 def _die_at(seam: str, when: str, nth: int) -> None:
-    module_name, dotted = (SEAMS | RETENTION_SEAMS | MOVING_SEAMS)[seam]
+    module_name, dotted = (SEAMS | RETENTION_SEAMS | MOVING_SEAMS | TRANSCRIPT_SEAMS)[seam]
     owner: Any = import_module(module_name)
     *parents, name = dotted.split(".")
     for parent in parents:
