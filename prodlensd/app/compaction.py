@@ -55,7 +55,7 @@ def compact(config: Config) -> Iterator[Step]:
     hold its calls. Raises OperationalError or OSError.
     """
     configure_log(config.log.level)
-    with _durable(config) as ledger, reading(config) as reader:
+    with _durable(config) as ledger, reading(config, in_one_thread=True) as reader:
         give_turns = _give_turns()
         while ledger.spending.sum_up(now_us()):
             give_turns()
@@ -71,7 +71,7 @@ def write_snapshots(config: Config) -> str | None:
     Raises LedgerError or OSError.
     """
     try:
-        with _durable(config) as ledger, reading(config) as reader:
+        with _durable(config) as ledger, reading(config, in_one_thread=True) as reader:
             for _ in _write(config, Partitions(ledger), reader):
                 pass
     except (snapshots.LockedError, SnapshotLostError) as error:

@@ -10,9 +10,9 @@ from prodlensd import ledger  # whose names are loaded when they are asked for
 from prodlensd.config import Config
 
 
-def reading(config: Config) -> ledger.Reader:
+def reading(config: Config, *, in_one_thread: bool = False) -> ledger.Reader:
     """A reader. Raises LedgerError where there is no ledger yet."""
-    return ledger.Reader(config.store.path)
+    return ledger.Reader(config.store.path, in_one_thread=in_one_thread)
 
 
 @contextmanager

@@ -292,7 +292,7 @@ class _Worker:
 
 def serve(ledger: Path, questions: Iterable[bytes], answers: IO[bytes]) -> None:
     """Answers each span, a line of JSON, with a stream of its rows, until there are no more."""
-    with Reader(ledger) as reader:
+    with Reader(ledger, in_one_thread=True) as reader:
         for question in questions:
             from_us, until_us = json.loads(question)
             rows = reader.days.traces(from_us, until_us, LEDGER_COLUMNS)

@@ -180,10 +180,19 @@ class Database:
 
 
 class ReadOnly(Database):
-    """A database on a connection that cannot write. Raises LedgerError when there is none."""
+    """A database on a connection that cannot write. Raises LedgerError when there is none.
+
+    `in_one_thread`: without SQLite's lock around each value of a row, which takes a quarter of the
+    time of reading it. Nothing then finds out when two threads do use it.
+    """
+
+    def __init__(self, path: Path, *, in_one_thread: bool = False) -> None:
+        super().__init__(path)
+        mutex = apsw.SQLITE_OPEN_NOMUTEX if in_one_thread else apsw.SQLITE_OPEN_FULLMUTEX
+        self._flags = apsw.SQLITE_OPEN_READONLY | mutex
 
     def __enter__(self) -> Self:
-        self.db = _open_to_read(self.path)
+        self.db = _open_to_read(self.path, self._flags)
         return self
 
     @contextmanager
@@ -245,7 +254,7 @@ def _check_may_read(path: Path) -> None:
         )
 
 
-def _open_to_read(path: Path) -> apsw.Connection:
+def _open_to_read(path: Path, flags: int) -> apsw.Connection:
     """A read-only connection; raises LedgerError when there is no ledger yet.
 
     Without the -shm file, and in a folder that we may not write to, SQLite reads only a database
@@ -255,7 +264,7 @@ def _open_to_read(path: Path) -> apsw.Connection:
     check_is_there(path)
     with translated(path):
         _check_is_file(path)
-        db = apsw.Connection(_name(path), flags=apsw.SQLITE_OPEN_READONLY)
+        db = apsw.Connection(_name(path), flags=flags)
         try:
             db.set_busy_timeout(BUSY_TIMEOUT_MS)
             _restrict(db, path)
@@ -267,8 +276,8 @@ def _open_to_read(path: Path) -> apsw.Connection:
                     f"{log} may not be read, and holds what is newest: ask as the user whose "
                     "ledger it is, or read the snapshots"
                 ) from None
-            flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
-            db = apsw.Connection(f"{path.resolve().as_uri()}?immutable=1", flags=flags)
+            uri = f"{path.resolve().as_uri()}?immutable=1"
+            db = apsw.Connection(uri, flags=flags | apsw.SQLITE_OPEN_URI)
             _restrict(db, path)
             _check_is_current(db, path)
         except BaseException:

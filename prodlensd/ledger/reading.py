@@ -20,8 +20,8 @@ from prodlensd.ledger.telling import ToldReader
 class Reader(ReadOnly):
     """A read-only view of the ledger, a context manager, with everything that it can be asked."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
+    def __init__(self, path: Path, *, in_one_thread: bool = False) -> None:
+        super().__init__(path, in_one_thread=in_one_thread)
         self.sources = SourceReader(self)
         self.letters = LetterReader(self)
         self.days = DayReader(self)
