@@ -296,7 +296,7 @@ def serve(ledger: Path, questions: Iterable[bytes], answers: IO[bytes]) -> None:
         for question in questions:
             from_us, until_us = json.loads(question)
             rows = reader.days.traces(from_us, until_us, LEDGER_COLUMNS)
-            with pa.ipc.new_stream(answers, snapshots.SCHEMA) as stream:
+            with pa.ipc.new_stream(answers, snapshots.ENCODED_SCHEMA) as stream:
                 for table in snapshots.tables(rows):
                     stream.write_table(table)
             answers.flush()

@@ -113,6 +113,10 @@ class Snapshots(NamedTuple):
     pruned_traces: int  # those that are in snapshots only
 
 
+def _sql(column: str | Sequence[str]) -> str:
+    return column if isinstance(column, str) else f"json_array({', '.join(column)})"
+
+
 class DayReader(Struct, frozen=True):
     """The days that have calls, what became of their snapshots, and their traces."""
 
@@ -142,14 +146,15 @@ class DayReader(Struct, frozen=True):
         return Snapshots(*next(self.ledger.all(sql)))
 
     def traces(
-        self, from_us: int, until_us: int, columns: Sequence[str]
+        self, from_us: int, until_us: int, columns: Sequence[str | Sequence[str]]
     ) -> Iterator[tuple[Any, ...]]:
         """These columns of the traces that started in the span, in time order, read as one view.
 
         Beside the columns of the `traces` view there are `started_us` and `cost_nanousd`, exact.
+        Columns of text and whole numbers can be asked for as one, an array of JSON.
         """
         return self.ledger.all(
-            f"SELECT {', '.join(columns)} FROM trace_exact "
+            f"SELECT {', '.join(map(_sql, columns))} FROM trace_exact "
             "WHERE started_us >= ? AND started_us < ? ORDER BY started_us",
             (from_us, until_us),
         )

@@ -11,9 +11,9 @@ from prodlensd.snapshots.columns import COLUMNS, LEDGER_COLUMNS
 from prodlensd.snapshots.locks import LockedError, exclusive_lock, shared_lock
 
 if TYPE_CHECKING:
+    from prodlensd.snapshots.columnar import GROUP_ROWS, tables
     from prodlensd.snapshots.destinations import Destination, destination
     from prodlensd.snapshots.files import (
-        GROUP_ROWS,
         count,
         digest,
         grouped,
@@ -22,24 +22,24 @@ if TYPE_CHECKING:
         merged,
         read_groups,
         rows_at,
-        tables,
         write_snapshot,
     )
     from prodlensd.snapshots.published import Published, Table
     from prodlensd.snapshots.results import write_rows, write_table
-    from prodlensd.snapshots.schema import SCHEMA
+    from prodlensd.snapshots.schema import ENCODED_SCHEMA, SCHEMA
 
 _OF_FILES: Final = (
-    *("GROUP_ROWS", "count", "digest", "grouped", "ledger_rows", "measure", "merged"),
-    *("read_groups", "rows_at", "tables", "write_snapshot"),
+    *("count", "digest", "grouped", "ledger_rows", "measure", "merged"),
+    *("read_groups", "rows_at", "write_snapshot"),
 )
 #: A name of this room → the module that has it, and that loads pyarrow.
 _LOADED_LATE: Final = {
+    **dict.fromkeys(("GROUP_ROWS", "tables"), "columnar"),
     **dict.fromkeys(("Destination", "destination"), "destinations"),
     **dict.fromkeys(_OF_FILES, "files"),
     **dict.fromkeys(("Published", "Table"), "published"),
     **dict.fromkeys(("write_rows", "write_table"), "results"),
-    "SCHEMA": "schema",
+    **dict.fromkeys(("ENCODED_SCHEMA", "SCHEMA"), "schema"),
 }
 
 
@@ -51,6 +51,7 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the module has
 
 __all__ = [
     "COLUMNS",
+    "ENCODED_SCHEMA",
     "GROUP_ROWS",
     "LEDGER_COLUMNS",
     "SCHEMA",

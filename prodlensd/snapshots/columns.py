@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Final
 
 #: The columns of the `traces` view, with real types; without `event_date`, which is the folder's,
@@ -71,9 +72,21 @@ LEDGER_NAMES: Final = {name: _EXACT.get(name, name) for name in COLUMNS}
 #: stands alone. They are taken apart a column at a time, in less time than SQLite takes.
 OF_DETAILS: Final = ("stream", "error_class", "team", "key_alias")
 _WHOLE: Final = {"call_id": "own_call_id", "response_id": "ids"}
-#: The columns of the ledger that the rows of a snapshot are made from.
-LEDGER_COLUMNS: Final[tuple[str, ...]] = tuple(
-    _WHOLE.get(name, ledger_name)
-    for name, ledger_name in LEDGER_NAMES.items()
-    if name not in OF_DETAILS
+#: What was called, and by whom: few of these come together, so a row has them as two values.
+TOGETHER: Final = (
+    (
+        *("model", "provider", "call_type", "status", "status_code", "service_tier", "cache_hit"),
+        *("cost_source", "unpriced_reason", "price_id", "anomalies"),
+    ),
+    (
+        *("developer_id", "developer_via", "repo_slug", "session_via", "tags"),
+        *("source_id", "host"),
+    ),
+)
+#: All others.
+ALONE: Final = tuple(name for name in COLUMNS if name not in {*OF_DETAILS, *chain(*TOGETHER)})
+#: What the rows of a snapshot are made from: columns of the ledger, and several as one array.
+LEDGER_COLUMNS: Final[tuple[str | tuple[str, ...], ...]] = (
+    *(_WHOLE.get(name, LEDGER_NAMES[name]) for name in ALONE),
+    *TOGETHER,
 )

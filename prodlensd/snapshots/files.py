@@ -13,24 +13,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import file_digest, sha256
-from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Literal, Protocol
 
-import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from prodlensd.durable import replacing
 from prodlensd.model import SnapshotFile
-from prodlensd.snapshots.columns import LEDGER_NAMES, OF_DETAILS
-from prodlensd.snapshots.schema import NANOUSD, SCHEMA, USD
-
-#: Rows of a row group, or somewhat more; as many are held in memory at once.
-GROUP_ROWS: Final = 65_536
-#: Rows that are turned into columns at once: few enough to stay in the processor's cache.
-_SLICE_ROWS: Final = 1024
+from prodlensd.snapshots.columnar import GROUP_ROWS, encoded, joined, raw, typed
+from prodlensd.snapshots.columns import LEDGER_NAMES
+from prodlensd.snapshots.schema import ENCODED_SCHEMA, NANOUSD, SCHEMA, USD
 
 #: In these columns hardly any value repeats: a dictionary would make them larger. Whole numbers as
 #: their differences take no more bits than they need; ids all have the same length, or begin alike.
@@ -56,84 +50,22 @@ def digest(path: Path) -> bytes:
 # Writing ----------------------------------------------------------------------------------------
 
 
-def tables(rows: Iterator[Sequence[Any]]) -> Iterator[pa.Table]:
-    """Rows of LEDGER_COLUMNS as tables of SCHEMA, of GROUP_ROWS at most."""
-    while slices := list(_slices(rows, GROUP_ROWS)):
-        table = pa.Table.from_batches(slices)
-        columns = {field.name: _typed(table[field.name], field) for field in _MADE}
-        columns |= _of_details(columns["details"])
-        columns |= _of_ids(columns["response_id"], columns["call_id"])
-        yield pa.table([columns[name] for name in SCHEMA.names], schema=SCHEMA)
-
-
-def _of_details(details: pa.Array) -> dict[str, pa.Array]:
-    """The columns that are parts of `details`. Many rows have the same: each is read once."""
-    distinct = details.dictionary_encode()
-    objects = list(map(orjson.loads, distinct.dictionary.to_pylist()))
-    return {
-        name: pa.array([it.get(name) for it in objects], SCHEMA.field(name).type).take(
-            distinct.indices
-        )
-        for name in OF_DETAILS
-    }
-
-
-def _of_ids(ids: pa.Array, own_call_id: pa.Array) -> dict[str, pa.Array]:
-    """The two ids of a call, which are its key with a space between, or its own one."""
-    parts = pc.split_pattern(ids, " ", max_splits=1)
-    return {
-        "call_id": pc.coalesce(own_call_id, pc.list_element(parts, 0)),
-        "response_id": pc.list_element(parts, 1),
-    }
-
-
 def grouped(parts: Iterable[pa.Table]) -> Iterator[pa.Table]:
     """The same rows in tables of at least GROUP_ROWS, but for the last: each a row group."""
     held: list[pa.Table] = []
     for part in parts:
         held.append(part)
         if sum(table.num_rows for table in held) >= GROUP_ROWS:
-            yield pa.concat_tables(held)
+            yield _group(held)
             held = []
     if held:
-        yield pa.concat_tables(held)
+        yield _group(held)
 
 
-def _slices(rows: Iterator[Sequence[Any]], most: int) -> Iterator[pa.RecordBatch]:
-    for _ in range(0, most, _SLICE_ROWS):
-        if not (part := list(islice(rows, _SLICE_ROWS))):
-            return
-        columns = zip(*part, strict=True)
-        yield pa.record_batch(list(map(_array, columns, _RAW)), schema=_RAW)
-
-
-def _array(values: tuple[Any, ...], field: pa.Field) -> pa.Array:
-    if values[0] is None and values.count(None) == len(values):
-        return pa.nulls(len(values), field.type)  # a tenth of the time, and frequent
-    return pa.array(values, field.type)
-
-
-def _raw(field: pa.Field) -> pa.Field:
-    """The type that the ledger has this column in."""
-    is_whole = field.type == USD or pa.types.is_boolean(field.type)
-    return field.with_type(pa.int64()) if is_whole else field
-
-
-_MADE: Final = pa.schema([field for field in SCHEMA if field.name not in OF_DETAILS])
-_RAW: Final = pa.schema(list(map(_raw, _MADE)))
-
-
-def _typed(column: pa.ChunkedArray, field: pa.Field) -> pa.Array:
-    array = _one(column)
-    if field.type == USD:
-        nano = array.cast(NANOUSD)
-        return pa.Array.from_buffers(USD, len(nano), nano.buffers(), nano.null_count)
-    return array.cast(field.type)
-
-
-def _one(column: pa.ChunkedArray) -> pa.Array:
-    combined = column.combine_chunks()
-    return combined.chunk(0) if isinstance(combined, pa.ChunkedArray) else combined
+def _group(parts: Sequence[pa.Table]) -> pa.Table:
+    table = pa.concat_tables(parts).unify_dictionaries()
+    columns = list(map(encoded, table.columns, ENCODED_SCHEMA))
+    return pa.table(columns, schema=ENCODED_SCHEMA)
 
 
 def write_snapshot(
@@ -161,7 +93,7 @@ def _write(file: _Output, groups: Iterable[pa.Table], metadata: Mapping[str, str
     rows = 0
     with pq.ParquetWriter(
         file,
-        SCHEMA,
+        ENCODED_SCHEMA,
         compression="zstd",
         use_dictionary=[name for name in SCHEMA.names if name not in _ENCODINGS],
         column_encoding=_ENCODINGS,
@@ -283,7 +215,7 @@ def _numbers(array: pa.Array, code: Literal["i", "q", "d"]) -> list[Any]:
 
 def _untyped(column: pa.ChunkedArray) -> pa.Array:
     """The column; costs and times as the whole numbers that they are in the ledger."""
-    array = _one(column)
+    array = joined(column)
     if array.type == USD:
         bits = (array.buffers(), array.null_count, array.offset)
         array = pa.Array.from_buffers(NANOUSD, len(array), *bits)
@@ -298,8 +230,10 @@ def _untyped(column: pa.ChunkedArray) -> pa.Array:
 def merged(ours: Iterator[pa.Table], theirs: Iterator[pa.Table]) -> Iterator[pa.Table]:
     """The rows of two streams of tables, each in order of time, in one order of time.
 
-    Holds a table or two of each stream at a time.
+    Holds a table or two of each stream at a time. Their texts have no dictionaries, nor have ours
+    then.
     """
+    ours = (table.cast(SCHEMA) for table in ours)
     one, other = next(ours, None), next(theirs, None)
     while one is not None and other is not None:
         # Each stream's next table begins at or after the end of its present one: up to the earlier
@@ -354,6 +288,6 @@ def _with_facts(table: pa.Table, facts: list[Facts | None]) -> pa.Table:
     for name, values in zip(names, zip(*rows, strict=True), strict=True):
         index = SCHEMA.get_field_index(_FILED[name])
         field = SCHEMA.field(index)
-        known = _typed(pa.chunked_array([values], _raw(field).type), field)
+        known = typed(pa.chunked_array([values], raw(field).type), field)
         table = table.set_column(index, field, pc.coalesce(table.column(index), known))
     return table

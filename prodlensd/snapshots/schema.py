@@ -22,3 +22,17 @@ _TYPES: Final = {
 #: Strings are dictionary-encoded in the file only: as types of columns, dictionaries could differ
 #: between files, and some readers cannot join those.
 SCHEMA: Final = pa.schema([(name, _TYPES[kind]) for name, kind in COLUMNS.items()])
+
+#: Of these hardly two are alike.
+_IDS: Final = ("session_id", "call_id", "response_id")
+
+
+def _encoded(field: pa.Field) -> pa.Field:
+    if field.type != pa.string() or field.name in _IDS:
+        return field
+    return field.with_type(pa.dictionary(pa.int32(), field.type))
+
+
+#: The same as tables made of the ledger's rows have it: texts that repeat are there once, so that
+#: less of them is sent from process to process, and nobody looks for them again.
+ENCODED_SCHEMA: Final = pa.schema(list(map(_encoded, SCHEMA)))

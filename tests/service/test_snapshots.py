@@ -124,8 +124,11 @@ def test_a_snapshot_that_cannot_be_written_leaves_the_old_one_whole(
     tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "event_date=2024-10-04" / "laptop.parquet"
-    columns = dict.fromkeys(snapshots.LEDGER_COLUMNS)
-    row = tuple((columns | {"started_us": 1, "status": "success", "session_id": "old"}).values())
+    said = {"started_us": 1, "status": "success", "session_id": "old"}
+    row = tuple(
+        said.get(column) if isinstance(column, str) else json.dumps([*map(said.get, column)])
+        for column in snapshots.LEDGER_COLUMNS
+    )
 
     def write(*rows: tuple[Any, ...]) -> SnapshotFile:
         tables = snapshots.tables(iter(rows))
