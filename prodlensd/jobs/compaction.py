@@ -41,9 +41,9 @@ _PAGES_AT_ONCE: Final = 128
 _HELPERS: Final = min(2, os.cpu_count() or 1)
 #: A day of fewer rows is read in this process: starting workers would take longer than they save.
 _FEW_ROWS: Final = 100_000
-#: Workers read a day in spans of ten minutes: short enough for each to get about as many calls, at
-#: whatever hours people work.
-_SPAN_US: Final = 600 * US_PER_S
+#: Workers read a day in spans of twenty minutes: short enough for each to get about as many calls,
+#: at whatever hours people work; and long, as what repeats is looked at once in each.
+_SPAN_US: Final = 1200 * US_PER_S
 
 
 class SnapshotLostError(OperationalError):
@@ -158,13 +158,15 @@ class Compaction(Struct, frozen=True, kw_only=True):
         if partition.pruned:
             old = self._holder(partition, here)
         # A ledger that was begun anew or restored may have fewer calls than the snapshots there.
-        rows_known = self.reader.days.count(*partition.span) + partition.pruned
-        if here is None and _rows_in(path) > rows_known:
+        if here is None and (rows := _rows_in(path)) and rows > self._rows_known(partition):
             raise SnapshotLostError(
                 f"{path} holds more calls than this ledger, and is not what it wrote: it may be "
                 "all that is left of them; move it away to have it written anew"
             )
         return old
+
+    def _rows_known(self, partition: Partition) -> int:
+        return self.reader.days.count(*partition.span) + partition.pruned
 
     def _holder(self, partition: Partition, here: bytes | None) -> _Old:
         """What holds the pruned rows: the manifest's file, or `here`, when it was moved by hand.
