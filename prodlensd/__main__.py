@@ -44,7 +44,10 @@ def main() -> None:
         try:
             _run_command(None)
         finally:
-            gc.freeze()  # the interpreter looks at all objects on its way out, if it may
+            # The interpreter looks at all objects on its way out, if it may. DuckDB counts on it:
+            # it complains of objects of its own that are still there.
+            if "_duckdb" not in sys.modules:
+                gc.freeze()
         return
     from prodlensd.process import Signals  # noqa: PLC0415 - for the daemon alone
 

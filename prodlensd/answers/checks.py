@@ -131,7 +131,7 @@ def _tail(facts: Facts, limits: Limits, *, is_of_another_user: bool) -> Check:
         remedies.append("the daemon is catching up, or cannot: see its log")
     # What this user may not list, the daemon of another one may.
     if facts.unlisted and not is_of_another_user:
-        remedies.append("let the daemon's user list it, or correct logs.directories")
+        remedies.append("let the daemon's user list it, or correct logs.directories or transcripts")
     if facts.has_seen_no_line:
         value = f"no line has ever come to {some(facts.folders)}; {value}"
         remedies.append("send a call through the proxy; prodlensd doctor says what is not wired")

@@ -333,3 +333,14 @@ def test_a_status_line_loads_only_what_its_one_question_needs(machine: Any) -> N
     assert set() == loaded & (HEAVY | NEEDLESS)
     ours = {name.removeprefix("prodlensd.") for name in loaded if name.startswith("prodlensd.")}
     assert set() == ours - NEEDED - FACES
+
+
+@pytest.mark.parametrize("command", ["report", "sql", "statusline"])
+def test_the_end_of_a_command_is_quiet(machine: Any, command: str) -> None:
+    """DuckDB complains at the interpreter's end where it finds objects of its own still there."""
+    machine.log_a_call()
+    machine.ingest()
+    arguments = [command, *(["SELECT 1"] if command == "sql" else [])]
+    python = [sys.executable, "-m", "prodlensd", *arguments]
+    done = subprocess.run(python, input=b"{}", capture_output=True, check=False)
+    assert (0, b"") == (done.returncode, done.stderr)
