@@ -139,7 +139,7 @@ class CallReader:
         """Where the call of this line or row is, if another witness put it there."""
         calls = TranscriptCalls(self._ledger)
         noted = calls.of(str(key)) if is_of_transcript(key) else calls.of_proxied(started_us, key)
-        if noted is not None and (is_of_transcript(key) or noted.line_us == started_us):
+        if noted is not None:
             return noted.call
         return Witnesses(self._ledger).known_as(started_us, key)
 

@@ -88,19 +88,17 @@ class TranscriptCalls(Struct, frozen=True):
         return known, others
 
     def of_proxied(self, started_us: int, key: str | bytes) -> Noted | None:
-        """The call of a line of the proxy's logs, if a transcript told of it first.
+        """The call of a line or row of the proxy's logs, if a transcript told of it first.
 
-        The ids of responses come again where LiteLLM answers from its cache: at another time.
+        By the id of the response, at about the time: the line and the row of a call have two.
         """
         if isinstance(key, bytes):
             return None
         noted = self.of(f"{_WITH_RESPONSE_ID}{key.partition(' ')[2]}")
         if noted is None or not is_of_transcript(noted.key):
             return None
-        is_it = noted.line_us == started_us or (
-            noted.line_us is None and abs(noted.started_us - started_us) <= APART_US
-        )
-        return noted if is_it else None
+        near_us = noted.started_us if noted.line_us is None else noted.line_us
+        return noted if abs(near_us - started_us) <= APART_US else None
 
     def proxied(self, rows: Iterable[Row]) -> dict[str, Call]:
         """Of rows of transcripts, by key, the call of about that time that the proxy's logs have.

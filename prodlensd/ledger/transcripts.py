@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from prodlensd.ledger.rows import INSERT, KEY, SELECT, UPDATE, Row, enriched
+from prodlensd.ledger.rows import INSERT, KEY, SELECT, UPDATE, Row, enriched, filled
 from prodlensd.ledger.transactions import Writer
 from prodlensd.ledger.transcript_calls import (
     Noted,
@@ -64,10 +64,15 @@ class Transcripts:
         """Adds what the proxy's logs say to the calls that transcripts told of first."""
         for row, noted in rows:
             known = self._known(noted.call)
-            if noted.line_us is not None or known is None:
+            if known is None:
                 continue
-            self.calls.note_line(noted.key, row[0])
-            yield self._replace(known, completed(row, known, at=known))
+            if noted.line_us is None:
+                self.calls.note_line(noted.key, row[0])
+                full = completed(row, known, at=known)
+            else:
+                full = filled(known, row)
+            if full != known:
+                yield self._replace(known, full)
 
     def _known(self, call: Call) -> Row | None:
         """The row of a call; None when it is pruned."""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from itertools import permutations
 from typing import Any
 
 import pytest
 
-from tests.transcripts.calls import Usage
+from tests.transcripts.calls import Call, Usage, iso
 from tests.transcripts.corpus import Corpus, Maker
 from tests.transcripts.habits import CORPORA, everything
 from tests.transcripts.laptop import Laptop
-from tests.transcripts.proxied import proxied
+from tests.transcripts.proxied import LATENCY_US, proxied
 
 ORDERS = [*permutations(("log", "transcripts")), ("both",)]
 #: What of a call does not depend on who told of it first. (Its time does: a request begins before
@@ -76,6 +77,45 @@ def test_what_the_proxy_lost_the_transcript_has(laptop: Laptop, order: tuple[str
     sums = "SELECT count(*), sum(tokens_in), sum(tokens_out) FROM traces"
     assert laptop.query(sums) == [(len(corpus.calls), used.tokens_in, used.tokens_out)]
     assert laptop.query("SELECT DISTINCT cost_source FROM traces") == ["table"]
+
+
+def spend_row(call: Call) -> bytes:
+    """A row of LiteLLM's spend logs of the call, which has milliseconds."""
+    began_us = (call.first_us - LATENCY_US) // 1000 * 1000
+    row = {
+        "request_id": call.id,
+        "litellm_call_id": f"call-{call.id}",
+        "call_type": "acompletion",
+        "startTime": iso(began_us),
+        "endTime": iso(call.first_us),
+        "spend": 0.25,
+        "model": call.model,
+        "custom_llm_provider": "anthropic",
+        "status": "success",
+        "prompt_tokens": call.usage.tokens_in,
+        "completion_tokens": call.usage.tokens_out,
+        "total_tokens": call.usage.total,
+        "user": "ann",
+    }
+    return json.dumps(row).encode() + b"\n"
+
+
+@pytest.mark.parametrize("order", [*permutations(("log", "spend", "transcripts"))])
+def test_a_call_of_three_witnesses_is_one_call(laptop: Laptop, order: tuple[str, ...]) -> None:
+    corpus = CORPORA["snapshots"](Maker(1))
+    laptop.logs.mkdir(parents=True, exist_ok=True)
+    for _ in range(2):
+        for which in order:
+            if which == "spend":
+                rows = b"".join(map(spend_row, corpus.calls))
+                (laptop.logs / "spend.jsonl").write_bytes(rows)
+                laptop.ingest()
+            else:
+                read(laptop, corpus, (which,))
+        laptop.verify()
+        found = laptop.query("SELECT count(*), sum(tokens_out), max(latency_ms) FROM traces")
+        tokens_out = sum(call.usage.tokens_out for call in corpus.calls)
+        assert found == [(len(corpus.calls), tokens_out, LATENCY_US / 1000)]
 
 
 @pytest.mark.parametrize("order", ORDERS)
