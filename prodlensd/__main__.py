@@ -41,13 +41,7 @@ def main() -> None:
     sys.meta_path.insert(0, _NotInstalled("numpy", "pandas", *(["rich"] if is_daemon else [])))
     if not is_run:
         gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
-        try:
-            _run_command(None)
-        finally:
-            # The interpreter looks at all objects on its way out, if it may. DuckDB counts on it:
-            # it complains of objects of its own that are still there.
-            if "_duckdb" not in sys.modules:
-                gc.freeze()
+        _run_command(None)
         return
     from prodlensd.process import Signals  # noqa: PLC0415 - for the daemon alone
 
@@ -62,6 +56,9 @@ def _run_command(signals: "Signals | None") -> None:
     from prodlensd.cli import main as commands  # noqa: PLC0415 - after the signals are caught
 
     sys.meta_path.remove(hidden)
+    # What is loaded stays to the end: then the interpreter need not look whether it is garbage. Not
+    # DuckDB, which comes later, and would find then that it has not been taken apart.
+    gc.freeze()
     commands(obj=signals)
 
 
