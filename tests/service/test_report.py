@@ -137,6 +137,14 @@ def test_the_ledger_has_what_the_tests_are_about(rows: list[dict[str, Any]]) -> 
     }
 
 
+def test_the_program_says_nothing_more_on_its_way_out(machine: Any) -> None:
+    machine.log_a_call()
+    machine.ingest()
+    command = [sys.executable, "-m", "prodlensd", "report", "--since", "always"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True)
+    assert done.stderr == ""
+
+
 @pytest.mark.sampled(10)
 @pytest.mark.parametrize("by", ONE_OR_TWO)
 def test_json_is_what_python_counts(rows: Any, report: Any, by: str) -> None:
