@@ -62,9 +62,9 @@ class TranscriptCalls(Struct, frozen=True):
         found = self.ledger.db.execute(_OF_KEY, (transcript_key,)).fetchone()
         return None if found is None else Noted._make(found)
 
-    def note(self, transcript_key: str, call: Call) -> None:
-        """Notes where the call of this key is."""
-        self.ledger.db.execute(_NOTE, (transcript_key, *call, None))
+    def note(self, calls: Iterable[tuple[str, Call]]) -> None:
+        """Notes, by key, where these calls are."""
+        self.ledger.db.executemany(_NOTE, ((key, *call, None) for key, call in calls))
 
     def note_line(self, transcript_key: str | bytes, line_us: int) -> None:
         """Notes that a line of the proxy's log, of this start, tells of the call as well."""

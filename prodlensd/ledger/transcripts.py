@@ -30,24 +30,19 @@ class Transcripts:
 
     def insert(self, rows: list[Row]) -> Iterator[Changes]:
         """Inserts the calls of these rows, or adds what they say to those that are there."""
-        known = {row[1]: self.calls.of(row[1]) for row in rows}
-        proxied = self.calls.proxied(row for row in rows if known[row[1]] is None)
-        for row in rows:
-            noted = known[row[1]]
-            if noted is None and (call := proxied.get(row[1])) is not None:
-                self.calls.note(row[1], call)
-                noted = known[row[1]] = Noted(*call, None)
-            changes = self._insert(row) if noted is None else self._add(row, noted)
-            if changes is not None:
-                line_us = None if noted is None else noted.line_us
-                started_us, key = changes[0][KEY]
-                known[row[1]] = Noted(started_us, key, line_us)
+        calls = _by_call(rows)
+        noted = {key: self.calls.of(key) for key in calls}
+        unknown = [row for key, row in calls.items() if noted[key] is None]
+        proxied = self.calls.proxied(unknown)
+        new = [row for row in unknown if row[1] not in proxied]
+        self.calls.note((row[1], Call(*row[KEY])) for row in new)
+        self._ledger.db.executemany(INSERT, new)
+        yield from ((row, None) for row in new)
+        self.calls.note(proxied.items())
+        noted |= {key: Noted(*call, None) for key, call in proxied.items()}
+        for key, row in calls.items():
+            if (known := noted[key]) is not None and (changes := self._add(row, known)) is not None:
                 yield changes
-
-    def _insert(self, row: Row) -> Changes:
-        self.calls.note(row[1], Call(*row[KEY]))
-        self._ledger.db.execute(INSERT, row)
-        return row, None
 
     def _add(self, row: Row, noted: Noted) -> Changes | None:
         """Adds what a row says to the call that is there; None when that is nothing."""
@@ -88,3 +83,12 @@ class Transcripts:
             db.execute(INSERT, full)
             self.calls.move(full[1], full[0])
         return full, known
+
+
+def _by_call(rows: list[Row]) -> dict[str, Row]:
+    """What the rows say of each call, by its key."""
+    calls: dict[str, Row] = {}
+    for row in rows:
+        known = calls.get(row[1])
+        calls[row[1]] = row if known is None else merged(known, row)
+    return calls
