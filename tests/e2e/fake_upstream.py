@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
+from uuid import uuid4
 
 #: In every answer and in every error text. No part of it may ever reach a trace.
 CANARY: Final = "canary-said-by-the-model"
@@ -246,7 +247,7 @@ class Messages:
 
     def whole(self, plan: Plan, body: Json) -> Json:
         return {
-            "id": f"msg_{id(body):x}",
+            "id": f"msg_{uuid4().hex}",  # no two are alike, as of the true ones
             "type": "message",
             "role": "assistant",
             "model": body["model"],

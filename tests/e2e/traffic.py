@@ -83,6 +83,7 @@ class Sent:
     ended: datetime
     first_byte_ms: float
     http_status: int
+    answer: bytes  # as far as it was read
 
     @property
     def milliseconds(self) -> float:
@@ -117,10 +118,10 @@ def _send(proxy: Proxy, call: Call) -> Sent:
     began = datetime.now(UTC)
     connection.request("POST", call.path, json.dumps(call.body), headers)
     response = connection.getresponse()
-    response.read1(64)
+    answer = response.read1(64)
     first_byte = datetime.now(UTC)
     if not call.is_aborted:
-        response.read()
+        answer += response.read()
     response.close()
     connection.close()
     return Sent(
@@ -129,6 +130,7 @@ def _send(proxy: Proxy, call: Call) -> Sent:
         ended=datetime.now(UTC),
         first_byte_ms=(first_byte - began) / timedelta(milliseconds=1),
         http_status=response.status,
+        answer=answer,
     )
 
 
