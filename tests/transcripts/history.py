@@ -186,13 +186,17 @@ class TranscriptMachine(RuleBasedStateMachine):
     def compact(self, days: int, keep: bool) -> None:
         """Writes the snapshots; perhaps only these have the calls of some days from now on."""
         self._step()
-        self.world.compact(self.parquet)
-        self.totals["snapshots"] += len(self._archived()) > 0
-        assert Counter(row for row, _ in self._archived()) == self.stored()
+        self._compact()
         if not keep:
             day = self.moment_us // DAY_US - days
             self.totals["pruned calls"] += self.world.prune(self.parquet, before_day=day)
             self.check_stored()
+
+    def _compact(self) -> None:
+        self.world.compact(self.parquet)
+        archived = Counter(row for row, _ in self._archived())
+        assert archived == self.stored()
+        self.totals["snapshots"] += archived.total() > 0
 
     def _archived(self) -> list[tuple[tuple[Any, ...], tuple[int, int]]]:
         """Each row of the snapshots, and its place in the transcripts."""
@@ -377,6 +381,49 @@ class TranscriptMachine(RuleBasedStateMachine):
         self._add(Thread(self.random, self.make.texts, own, at_us=at_us, **about))
         self.totals["sub-agents"] += 1
 
+    # What is read before what it is a copy of, as from another machine
+
+    def _meanwhile(self, compacted: bool) -> None:
+        """The daemon reads the copy; its calls are of a later time as yet, or smaller."""
+        self._start()
+        self.world.step()
+        if compacted:
+            self.world.compact(self.parquet)
+        self.totals["copies before their originals"] += 1
+
+    @rule(restamped=st.booleans(), compacted=st.booleans())
+    def thread_after_its_fork(self, restamped: bool, compacted: bool) -> None:
+        began_us = self._now_us()
+        own = self._thread_id(began_us)
+        parent = Thread(self.random, self.make.texts, own, at_us=began_us)
+        parent.turn(began_us, CODEX_MODELS[1])
+        calls = [self.make.codex_call(own, self._now_us(), parent.model) for _ in range(3)]
+        for call in calls:
+            parent.call(call)
+            parent.again(call.first_us, call.usage)
+        self.moment_us += DAY_US  # so that all calls have another day than their copies
+        at_us = self._now_us()
+        fork = parent.forked(self._thread_id(at_us), at_us=at_us, restamped=restamped)
+        calls.append(self.make.codex_call(fork.thread_id, self._now_us(), fork.model))
+        fork.call(calls[-1])
+        self._add(fork)
+        self._meanwhile(compacted)
+        self.calls |= {call.id: call for call in calls}
+        self._add(parent)
+
+    @rule(only=st.integers(0, 2), compacted=st.booleans())
+    def session_after_some_of_its_lines(self, only: int, compacted: bool) -> None:
+        session = Session(self.random, self.make.texts, self.make.uuid(), cwd="/home/dev/work")
+        part = Session(self.random, self.make.texts, self.make.uuid(), cwd="/home/dev/work")
+        for _ in range(2):
+            call = self._call(session)._replace(first_us=self._now_us() // DAY_US * DAY_US - 1000)
+            session.answer(call, Writing(3, (1, 2), late=True))
+            part.lines.append(session.lines[only - 3])
+            self.calls[call.id] = call
+        self._add(part)
+        self._meanwhile(compacted)
+        self._add(session)
+
     # Files
 
     def _file(self, index: int) -> Written:
@@ -491,6 +538,7 @@ class TranscriptMachine(RuleBasedStateMachine):
         try:
             for _ in range(_STEPS_TO_LET_GO):
                 self._step()
+            self._compact()
         finally:
             self._stop()
             self.patch.undo()

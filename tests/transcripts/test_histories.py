@@ -17,7 +17,8 @@ from tests.transcripts.history import TranscriptMachine, TranscriptWorld
 _HISTORIES_A_ROUND = 100
 _SOAK_SHARE = 0.2
 _EXPECTED = (
-    "answers, answers that grow, calls of threads, calls of two witnesses, copies, crashes, "
+    "answers, answers that grow, calls of threads, calls of two witnesses, copies, "
+    "copies before their originals, crashes, "
     "deletions, files written anew, forked sessions, forked threads, half lines, lost checkpoints, "
     "moves, pruned calls, restarted counters, resumed sessions, snapshots, sub-agents"
 ).split(", ")
