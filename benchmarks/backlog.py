@@ -20,7 +20,10 @@ from tests.transcripts.corpus import Corpus, Maker, together
 _CLAUDE_CHARACTERS: Final = 450
 _CODEX_CHARACTERS: Final = 1_500
 _CLAUDE_SHARE: Final = 0.05
-_MONTHS: Final = [b"%d-%02d" % (year, month) for year in (2024, 2025) for month in range(1, 13)]
+#: Those that have all days of the corpora.
+_MONTHS: Final = [
+    b"%d-%02d" % (year, month) for year in (2024, 2025) for month in (1, *range(3, 13))
+]
 _OF_THE_CORPORA: Final = b"2026-11"
 _MESSAGE: Final = b'"msg_01'
 
