@@ -32,7 +32,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo run test test-all lint bench bench-smoke soak audit prices clean system-packages programs
+.PHONY: help demo run test test-all lint bench bench-smoke soak audit prices clean system-packages programs fetched
 
 help: ## list what there is to make
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
@@ -70,7 +70,10 @@ audit: $(PROGRAM) ## compare our prices with LiteLLM's, name by name
 prices: $(PROGRAM) ## make prodlensd/pricing/litellm_prices.json anew from 36 versions of LiteLLM (1 GB)
 	@$(BIN)/python -m tests.prices.make
 
-programs: system-packages $(REAL_PROGRAMS) ## install the programs that `make test-all` asks
+programs: system-packages $(REAL_PROGRAMS) fetched ## install the programs that `make test-all` asks
+
+# Those of them that are no part of .venv, which tests may be using meanwhile.
+fetched: system-packages $(DEV)
 	@$(BIN)/python -m tests.programs
 
 # It comes first, so it says all that will be installed. RUNLEVEL=1: nothing that is installed is started.

@@ -63,10 +63,18 @@ def is_root_made() -> bool:
 
 
 def _tar() -> Path:
+    """Of this Debian, this file, the constraints, and what of the project is installed in it."""
     wanted = hashlib.sha256(platform.freedesktop_os_release()["VERSION_ID"].encode())
-    for file in (PROJECT / "constraints.txt", PROJECT / "pyproject.toml", Path(__file__)):
+    for file in (PROJECT / "constraints.txt", Path(__file__)):
         wanted.update(file.read_bytes())
+    wanted.update(repr(_installed()).encode())
     return CACHE / f"systemd-root-{wanted.hexdigest()[:16]}.tar"
+
+
+def _installed() -> tuple[list[str], list[str]]:
+    """What the project is built with, and what it depends on."""
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
+    return project["build-system"]["requires"], project["project"]["dependencies"]
 
 
 def _make(root: str, tar: str) -> None:
@@ -82,8 +90,7 @@ def _make(root: str, tar: str) -> None:
     _run("debootstrap", *options, suite, root, mirrors[0])
     _inside(root, "python3", "-m", "venv", VENV)
     version = _inside(root, "python3", "-c", "import sys; print(*sys.version_info[:2], sep='.')")
-    project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
-    dependencies = project["project"]["dependencies"]
+    to_build, dependencies = _installed()
     _run(
         *(sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:"),
         *(f"--python-version={version.strip()}", "--implementation=cp"),
@@ -92,7 +99,7 @@ def _make(root: str, tar: str) -> None:
             for name in ("manylinux_2_28", "manylinux2014")
         ),
         *(f"--constraint={PROJECT / 'constraints.txt'}", f"--dest={root}{WHEELS}"),
-        *("pip", *project["build-system"]["requires"], *dependencies),
+        *("pip", *to_build, *dependencies),
     )
     pip = [f"{VENV}/bin/pip", "install", "--quiet", "--no-index", f"--find-links={WHEELS}"]
     _inside(root, *pip, *dependencies)
@@ -117,7 +124,7 @@ def _inside(root: str, *command: str) -> str:
 
 def _run(*command: str, env: dict[str, str] | None = None) -> str:
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=900, check=False, env=env
+        command, capture_output=True, text=True, timeout=3600, check=False, env=env
     )
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(command[:6])} …: {done.stdout[-2000:]}{done.stderr[-2000:]}")
