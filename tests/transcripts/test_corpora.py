@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from tests.transcripts import codex_corpora as codex
 from tests.transcripts import naive
 from tests.transcripts.calls import SAID, totals
 from tests.transcripts.corpus import Corpus, Maker
+from tests.transcripts.table import table
 
 CORPORA = {**claude.CORPORA, **{f"codex_{name}": make for name, make in codex.CORPORA.items()}}
 
@@ -85,3 +87,9 @@ def test_each_habit_is_wrong_in_some_way_of_counting() -> None:
     for name, make in CORPORA.items():
         corpus = make(Maker(1))
         assert any(way(corpus) != totals(corpus.calls) for way in ways), name
+
+
+@pytest.mark.long
+def test_the_table_of_the_documentation_is_what_the_corpora_come_to() -> None:
+    page = Path(__file__).parents[2] / "docs" / "transcripts.md"
+    assert "\n".join(table()) in page.read_text(), "run python -m tests.transcripts.table"
