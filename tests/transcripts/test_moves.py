@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from random import Random
 
+import apsw
 import pytest
 
 from tests.transcripts.calls import Totals, totals
@@ -182,3 +183,18 @@ def told(laptop: Laptop) -> Totals:
     assert done.returncode == 0, done.stderr
     [row] = json.loads(done.stdout)["rows"]
     return Totals(row["n"], row["i"], row["o"])
+
+
+def test_verify_names_a_call_that_is_missing(laptop: Laptop, corpus: Corpus) -> None:
+    laptop.take(corpus)
+    laptop.ingest()
+    db = apsw.Connection(str(laptop.ledger))
+    smallest = "SELECT started_us, key FROM trace ORDER BY tokens_out LIMIT 1"
+    [(started_us, key)] = db.execute(smallest)
+    with db:
+        db.execute("DELETE FROM trace WHERE (started_us, key) = (?, ?)", (started_us, key))
+        db.execute("DELETE FROM transcript_call WHERE transcript_key = ?", (key,))
+    db.close()
+    done = laptop.command("verify")
+    assert done.returncode == 1
+    assert f"expected trace {key} of " in done.stdout.decode()
