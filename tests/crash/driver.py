@@ -54,7 +54,7 @@ SEAMS = {
     "Pins.write": ("prodlensd.ledger.pins", "Pins.write"),
     "Ledger.mark": ("prodlensd.ledger.writing", "Ledger.mark"),
     "Spending.add": ("prodlensd.ledger.spent", "Spending.add"),
-    "Spending.sum_up": ("prodlensd.ledger.spent", "Spending.sum_up"),
+    "Spending.sum_up": ("prodlensd.ledger.spending", "Spending.sum_up"),
     "Writer.beat": ("prodlensd.ledger.transactions", "Writer.beat"),
     "Partitions.announce": ("prodlensd.ledger.partitions", "Partitions.announce"),
     "Partitions.mark_clean": ("prodlensd.ledger.partitions", "Partitions.mark_clean"),

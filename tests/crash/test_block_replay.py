@@ -96,7 +96,7 @@ class Restarted(World):
     """A daemon on what the power loss left of the ledger, and on the logs as they are now."""
 
     def __init__(self, folder: Path, logs: Path) -> None:
-        self.logs = logs
+        self.logs, self.transcripts = logs, []
         self.ledger = folder / "prodlens.db"
         self.max_line_bytes = MAX_LINE_BYTES
         self.zeros_wait_ns = 0
