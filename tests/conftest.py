@@ -30,6 +30,8 @@ settings.register_profile("quick", settings.get_profile("steady"), max_examples=
 settings.load_profile("steady")
 
 _POLL_INTERVAL_S = 0.01
+#: Half a minute on an idle machine is more than the usual 300 s beside fifteen busy processes.
+_LONG_S = 900
 _NUMBERS = itertools.count()
 
 
@@ -41,7 +43,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before those that are long are left out
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks as long what a test marked `sampled(n)` does beyond every nth of its cases."""
+    """Marks as long what a test marked `sampled(n)` does beyond every nth of its cases.
+
+    What is long has more time before it is taken to hang.
+    """
     seen: Counter[str] = Counter()
     for item in items:
         if (mark := item.get_closest_marker("sampled")) is not None:
@@ -49,6 +54,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             if seen[test] % mark.args[0]:
                 item.add_marker("long")
             seen[test] += 1
+        if item.get_closest_marker("long") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(_LONG_S))
 
 
 def pytest_report_header() -> str:
