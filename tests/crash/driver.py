@@ -53,7 +53,7 @@ SEAMS = {
     "Ledger._insert": ("prodlensd.ledger.writing", "Ledger._insert"),
     "Pins.write": ("prodlensd.ledger.pins", "Pins.write"),
     "Ledger.mark": ("prodlensd.ledger.writing", "Ledger.mark"),
-    "Spending.add": ("prodlensd.ledger.spent", "Spending.add"),
+    "Spending.add": ("prodlensd.ledger.spending", "Spending.add"),
     "Spending.sum_up": ("prodlensd.ledger.spending", "Spending.sum_up"),
     "Writer.beat": ("prodlensd.ledger.transactions", "Writer.beat"),
     "Partitions.announce": ("prodlensd.ledger.partitions", "Partitions.announce"),
@@ -81,7 +81,6 @@ MOVING_SEAMS = {
 }
 #: The same, of what only happens where coding agents write transcripts.
 TRANSCRIPT_SEAMS = {
-    "Transcripts._insert": ("prodlensd.ledger.transcripts", "Transcripts._insert"),
     "Transcripts._replace": ("prodlensd.ledger.transcripts", "Transcripts._replace"),
     "TranscriptCalls.note": ("prodlensd.ledger.transcript_calls", "TranscriptCalls.note"),
     "TranscriptCalls.note_line": ("prodlensd.ledger.transcript_calls", "TranscriptCalls.note_line"),
