@@ -9,7 +9,7 @@ believed: who called and what was charged is theirs, and the transcript adds wha
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from msgspec import Struct
@@ -17,10 +17,13 @@ from msgspec import Struct
 from prodlensd.ledger.connection import Database
 from prodlensd.ledger.rows import CALL_ID, COLUMNS, KEY, PRICE, PRICED_BY, Row, value_of
 from prodlensd.ledger.witnesses import APART_US, Call, spans
+from prodlensd.model import Usage
 
 #: The counts of the fullest line are smaller than others: the agent says of its counts that they
 #: only grow.
 USAGE_SHRANK: Final = "usage_shrank"
+#: The proxy has lost what the call used, and its transcript has it.
+USAGE_OF_TRANSCRIPT: Final = "usage_of_transcript"
 #: The transcripts whose keys have the id of a response that the proxy's logs have too.
 _WITH_RESPONSE_ID: Final = " claude_code "
 
@@ -144,7 +147,10 @@ _COUNTS: Final = value_of(
     *("tokens_in", "tokens_out", "cache_read_tokens", "cache_write_tokens"),
     *("cache_write_1h_tokens", "reasoning_tokens"),
 )
+#: The counts alone: what the call used, of which somebody has charged the cost.
+_COUNTED: Final = tuple(map(COLUMNS.index, Usage._fields))
 _BILL: Final = value_of("bill")
+_COST_SOURCE: Final = value_of("cost_source")
 _SESSION: Final = value_of("session_id")
 _PLACE: Final = tuple(map(COLUMNS.index, ("source_id", "source_offset")))
 _DETAILS: Final = COLUMNS.index("details")
@@ -163,8 +169,7 @@ def merged(known: Row, row: Row) -> Row:
     _take(full, fuller, _USED)
     _take(full, known, _PLACE)
     if _is_less_somewhere(fuller, other):
-        odd = [] if full[_ANOMALIES] is None else full[_ANOMALIES].split(",")
-        full[_ANOMALIES] = ",".join(dict.fromkeys((*odd, USAGE_SHRANK)))
+        _add_anomaly(full, USAGE_SHRANK)
     return tuple(full)
 
 
@@ -174,8 +179,10 @@ def completed(proxied: Row, transcript: Row, at: Row) -> Row:
     for group in _WHO[:-1]:
         if proxied[group[0]] is None:
             _take(full, transcript, group)
-    if _tokens(proxied) == (None, None) != _tokens(transcript):
-        _take(full, transcript, _USED)
+    if _has_lost_usage(proxied) and _fullness(transcript) > _fullness(proxied):
+        is_charged = _COST_SOURCE(proxied) in ("gateway", "provider")
+        _take(full, transcript, _COUNTED if is_charged else _USED)
+        _add_anomaly(full, USAGE_OF_TRANSCRIPT)
     facts, more = (json.loads(row[_DETAILS] or "{}") for row in (proxied, transcript))
     more.pop("source", None)
     if more.keys() - facts.keys():
@@ -194,6 +201,19 @@ def _age(row: Row) -> tuple[int, str, str]:
     read; of Codex' sessions the name of the older one sorts first.
     """
     return row[0], _SESSION(row) or "~", row[_DETAILS] or ""
+
+
+def _has_lost_usage(proxied: Row) -> bool:
+    """Whether the proxy does not say what the call used; a transcript may have said it since."""
+    return _tokens(proxied) == (None, None) or USAGE_OF_TRANSCRIPT in _anomalies(proxied)
+
+
+def _anomalies(row: Sequence[Any]) -> list[str]:
+    return row[_ANOMALIES].split(",") if row[_ANOMALIES] else []
+
+
+def _add_anomaly(full: list[Any], word: str) -> None:
+    full[_ANOMALIES] = ",".join(dict.fromkeys((*_anomalies(full), word)))
 
 
 def _take(full: list[Any], row: Row, columns: Iterable[int]) -> None:

@@ -62,6 +62,7 @@ CONSTANTS: Final = frozenset(
         "USAGE_EXCLUSIVE",
         "USAGE_MISMATCH",
         "USAGE_MISSING",
+        "USAGE_OF_TRANSCRIPT",
         "USAGE_SHRANK",
         "USAGE_TYPE",
         "USAGE_UNKNOWN",

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from tests.transcripts.calls import Call, Usage, iso
-from tests.transcripts.corpus import Corpus, Maker
+from tests.transcripts.claude_code import Session, Writing
+from tests.transcripts.corpus import BEGIN_US, Corpus, Maker
 from tests.transcripts.habits import CORPORA, everything
 from tests.transcripts.laptop import Laptop
 from tests.transcripts.proxied import LATENCY_US, proxied
@@ -129,3 +130,22 @@ def test_both_may_be_read_again(laptop: Laptop, order: tuple[str, ...]) -> None:
     laptop.ingest()
     laptop.verify()
     assert laptop.rows() == rows
+
+
+def test_a_call_that_the_proxy_lost_grows_on_in_its_transcript(laptop: Laptop) -> None:
+    make = Maker(1)
+    session = Session(make.random, make.texts, make.uuid(), cwd="/w")
+    call = make.claude_call(session.session_id, BEGIN_US)
+    session.answer(call, Writing(3, (1, 2)))
+    path = laptop.place("claude_code") / "a.jsonl"
+    path.write_bytes(session.lines[0])
+    laptop.ingest()
+    laptop.logs.mkdir(exist_ok=True)
+    lost = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+    (laptop.logs / "t.jsonl").write_bytes(proxied(call, usage=lost))
+    laptop.ingest()
+    path.write_bytes(session.content)
+    laptop.ingest()
+    used = (call.usage.tokens_in, call.usage.tokens_out)
+    assert laptop.query("SELECT tokens_in, tokens_out FROM traces") == [used]
+    assert laptop.query("SELECT anomalies FROM traces") == ["usage_of_transcript"]
