@@ -21,6 +21,9 @@ from hypothesis.configuration import set_hypothesis_home_dir
 
 from prodlensd.config import SYSTEM_FILE
 
+# Their assertions say more when they are rewritten, which is before anybody imports them.
+pytest.register_assert_rewrite("tests.transcripts.laptop", "tests.transcripts.history")
+
 # No deadline: two shared cores make a single example's time mean nothing. The same code is tried on
 # the same examples each time; `--hypothesis-profile=explore`, as in `make soak`, tries others.
 settings.register_profile("explore", parent=settings(), deadline=None)

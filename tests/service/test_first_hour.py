@@ -91,7 +91,8 @@ class TestStatus:
         assert (
             f"tail      warning: 1 file, 0 B unread; not all folders can be listed: {file}: "
             "Not a directory\n"
-            "          → let the daemon's user list it, or correct logs.directories\n"
+            "          → let the daemon's user list it, or correct logs.directories or "
+            "transcripts\n"
         ) in machine.command("status").stdout
 
     @pytest.mark.sampled(2)

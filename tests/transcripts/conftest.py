@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("tests.transcripts.laptop", "tests.transcripts.history")
-
-from tests.transcripts.laptop import Laptop  # noqa: E402 - its assertions say more when rewritten
+from tests.transcripts.laptop import Laptop
 
 
 @pytest.fixture
