@@ -19,6 +19,7 @@ def as_nobody(*arguments: str) -> subprocess.CompletedProcess[str]:
     code = (
         "import os, sys\n"
         "import encodings.idna, encodings.utf_8_sig, importlib.readers, orjson, pyarrow, duckdb\n"
+        "import difflib, hashlib, json, tomllib, zoneinfo\n"
         "from prodlensd.cli import doctor, main, overview, report, run, status, verify\n"
         f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})\n"
         "main(sys.argv[1:])"

@@ -237,6 +237,7 @@ def test_dashboard_and_alerts_use_only_what_is_exported(ingested: config.Config)
         "prodlensd_build_info",
         "prodlensd_last_snapshot_timestamp_seconds",
         "prodlensd_log_files",
+        "prodlensd_plan_api_usd",
         "prodlensd_pruned_calls",
         "prodlensd_start_time_seconds",
     }
