@@ -52,12 +52,13 @@ def import_files(
             prices = Prices(ledger, now_us)
         books = stack.enter_context(Books(config.pricing, prices))
         turn = Turns(time.monotonic, threading.Event().wait)
+        owner = owner_of(config)  # one for all files: it remembers the folders it was asked about
         for path in chain.from_iterable(map(_files, paths)):
             yield import_file(
                 path,
                 writing,
                 pricer=books.pricer,
-                owner=owner_of(config),
+                owner=owner,
                 max_line_bytes=config.logs.max_line_bytes,
                 turn=turn,
                 progress=progress,

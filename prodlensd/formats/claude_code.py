@@ -15,20 +15,21 @@ from typing import Any, Final
 import msgspec
 import orjson
 
-from prodlensd.formats.fields import epoch_us, provider_of, text
+from prodlensd.formats.fields import provider_of, text
 from prodlensd.formats.transcripts import (
     AGAIN,
     About,
     Again,
     CallerIn,
-    about,
+    about_calls,
     decoded,
     one_word,
+    reading_of,
+    start_us,
     trace_of,
 )
-from prodlensd.formats.usage import of_call, read_usage
 from prodlensd.formats.usage_usual import read_usual_message
-from prodlensd.model import BadLine, Trace
+from prodlensd.model import Trace
 
 NAME: Final = "claude_code"
 #: Only a line with this key can tell of a call. In a text that was said, its quotes are escaped.
@@ -100,17 +101,11 @@ class ClaudeCode:
 
     def _trace(self, record: _Line, message: _Message) -> Trace:
         message_id = one_word(message.id, "message.id")
-        started_us = epoch_us(record.timestamp)
-        if started_us is None:
-            raise BadLine(
-                "bad_timestamp", "timestamp: expected ISO 8601, e.g. 2026-11-01T12:00:00Z"
-            )
+        started_us = start_us(record.timestamp)
         known = self._about(record, message.model)
         reading = read_usual_message(message.usage)
         if reading is None:
-            usage = orjson.loads(bytes(message.usage))
-            used = read_usage(usage, known.provider, _CALL_TYPE)
-            reading = of_call(used, known.model, "success")
+            reading = reading_of(orjson.loads(bytes(message.usage)), _CALL_TYPE, known)
         key = f" {NAME} {message_id}"
         return trace_of(started_us, key, message_id, _CALL_TYPE, known, reading)
 
@@ -130,7 +125,7 @@ class ClaudeCode:
         self, session: object, folder: object, branch: object, is_sidechain: object, model: object
     ) -> About:
         named = text(model)
-        return about(
+        return about_calls(
             self._caller_in(folder if type(folder) is str else None),
             session=session,
             model=named,

@@ -16,10 +16,20 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from prodlensd.formats.fields import epoch_us, integer, provider, text
-from prodlensd.formats.transcripts import AGAIN, About, Again, CallerIn, decoded, one_word, trace_of
-from prodlensd.formats.transcripts import about as known_about
-from prodlensd.formats.usage import Reading, of_call, read_usage
+from prodlensd.formats.fields import integer, provider, text
+from prodlensd.formats.transcripts import (
+    AGAIN,
+    About,
+    Again,
+    CallerIn,
+    about_calls,
+    decoded,
+    one_word,
+    reading_of,
+    start_us,
+    trace_of,
+)
+from prodlensd.formats.usage import Reading
 from prodlensd.formats.usage_usual import read_usual
 from prodlensd.model import BadLine, Trace, repo_slug
 
@@ -152,11 +162,7 @@ class Codex:
             known.thread if last == totals else known.parent or known.thread,
             "session_meta.payload.id, before the first token_count",
         )
-        started_us = epoch_us(timestamp)
-        if started_us is None:
-            raise BadLine(
-                "bad_timestamp", "timestamp: expected ISO 8601, e.g. 2026-11-01T12:00:00Z"
-            )
+        started_us = start_us(timestamp)
         used = self._used(totals, last)
         known.root, known.totals = root, totals
         if used is None:
@@ -174,7 +180,7 @@ class Codex:
 
     def _read_about(self) -> About:
         known = self._known
-        about = known_about(
+        about = about_calls(
             self._caller_in(known.folder),
             session=known.session,
             model=known.model,
@@ -203,9 +209,8 @@ class Codex:
 
 def _reading(used: _Totals, about: About) -> Reading:
     usage = used.usage()
-    return read_usual(usage, about.provider, _CALL_TYPE, about.model) or of_call(
-        read_usage(usage, about.provider, _CALL_TYPE), about.model, "success"
-    )
+    usual = read_usual(usage, about.provider, _CALL_TYPE, about.model)
+    return usual or reading_of(usage, _CALL_TYPE, about)
 
 
 def _totals(said: object) -> _Totals | None:

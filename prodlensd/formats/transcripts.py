@@ -17,8 +17,8 @@ import msgspec
 import orjson
 
 from prodlensd.formats.decoding import decode
-from prodlensd.formats.fields import details, text
-from prodlensd.formats.usage import Reading
+from prodlensd.formats.fields import details, epoch_us, text
+from prodlensd.formats.usage import Reading, of_call, read_usage
 from prodlensd.model import NO_BILL, BadLine, Trace, bill_json
 
 #: How calls were found whose session a transcript names.
@@ -92,7 +92,7 @@ def _strict(line: bytes) -> bytes:
     return orjson.dumps(json.loads(text_, parse_constant=lambda _: None))
 
 
-def about(
+def about_calls(
     caller: Caller, *, session: object, model: str | None, provider: str | None, **facts: object
 ) -> About:
     """What is known of the calls of a session, `facts` among their details."""
@@ -139,6 +139,18 @@ def trace_of(
 #: Of latency_ms and ttft_ms; and from end_user to accepted_lines.
 _UNKNOWN_TIMES: Final = (None, None)
 _UNKNOWN_FACTS: Final = (None, None, None, None, None)
+
+
+def reading_of(usage: Any, call_type: str, about: About) -> Reading:  # noqa: ANN401 - of the log
+    """What a usage object says, by the whole table of its keys."""
+    return of_call(read_usage(usage, about.provider, call_type), about.model, "success")
+
+
+def start_us(timestamp: object) -> int:
+    """When a call started, in microseconds since 1970. Raises BadLine."""
+    if (started_us := epoch_us(timestamp)) is None:
+        raise BadLine("bad_timestamp", "timestamp: expected ISO 8601, e.g. 2026-11-01T12:00:00Z")
+    return started_us
 
 
 def one_word(value: object, of: str) -> str:

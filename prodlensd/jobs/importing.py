@@ -140,8 +140,9 @@ def import_file(
     try:
         with NamedFile(path, max_line_bytes) as file:
             progress(0, file.size_bytes)
-            format_ = transcript_of(file.head())
-            is_whole = format_ == LOG and _is_whole(file, path)
+            head = file.head()
+            format_ = transcript_of(head)
+            is_whole = format_ == LOG and _is_whole(file, head, path)
             with turn:
                 start = writing.register(replace(file.sighting, format=format_))
             span = _Span()
@@ -184,9 +185,8 @@ def _outcomes(
             file.advance(outcome.end)
 
 
-def _is_whole(file: NamedFile, path: Path) -> bool:
+def _is_whole(file: NamedFile, head: bytes, path: Path) -> bool:
     """Whether the file is one document. Raises UnreadableError for one of none of the kinds."""
-    head = file.head()
     is_whole = is_document(head)
     if is_whole and file.size_bytes > MAX_DOCUMENT_BYTES:
         raise UnreadableError(

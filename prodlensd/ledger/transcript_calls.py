@@ -15,7 +15,16 @@ from typing import Any, Final, NamedTuple
 from msgspec import Struct
 
 from prodlensd.ledger.connection import Database
-from prodlensd.ledger.rows import CALL_ID, COLUMNS, KEY, PRICE, PRICED_BY, Row, value_of
+from prodlensd.ledger.rows import (
+    CALL_ID,
+    COLUMNS,
+    KEY,
+    PRICE,
+    PRICED_BY,
+    Row,
+    at_the_place_of,
+    value_of,
+)
 from prodlensd.ledger.witnesses import APART_US, Call, spans
 from prodlensd.model import Usage
 
@@ -152,7 +161,6 @@ _COUNTED: Final = tuple(map(COLUMNS.index, Usage._fields))
 _BILL: Final = value_of("bill")
 _COST_SOURCE: Final = value_of("cost_source")
 _SESSION: Final = value_of("session_id")
-_PLACE: Final = tuple(map(COLUMNS.index, ("source_id", "source_offset")))
 _DETAILS: Final = COLUMNS.index("details")
 _ANOMALIES: Final = COLUMNS.index("anomalies")
 _tokens: Final = value_of("tokens_in", "tokens_out")
@@ -167,10 +175,9 @@ def merged(known: Row, row: Row) -> Row:
         if first[group[0]] is None:
             _take(full, later, group)
     _take(full, fuller, _USED)
-    _take(full, known, _PLACE)
     if _is_less_somewhere(fuller, other):
         _add_anomaly(full, USAGE_SHRANK)
-    return tuple(full)
+    return at_the_place_of(known, tuple(full))
 
 
 def completed(proxied: Row, transcript: Row, at: Row) -> Row:
@@ -188,10 +195,9 @@ def completed(proxied: Row, transcript: Row, at: Row) -> Row:
     if more.keys() - facts.keys():
         full[_DETAILS] = json.dumps(more | facts, separators=(",", ":"))
     full[KEY] = at[KEY]
-    _take(full, at, _PLACE)
     if full[CALL_ID] is None and proxied[1] != at[1]:
         full[CALL_ID] = proxied[1].partition(" ")[0] or None
-    return tuple(full)
+    return at_the_place_of(at, tuple(full))
 
 
 def _age(row: Row) -> tuple[int, str, str]:

@@ -119,13 +119,17 @@ def _read(
     is_first = chunk.start.offset == 0
     for begin in range(0, len(chunk.lines), _AHEAD):
         lines = chunk.lines[begin : begin + _AHEAD]
-        # Zeros before a line are a hole and not part of it, however they happened to be read.
-        contents = [line.lstrip(b"\0") if line[:1] == b"\0" else line for line in lines]
+        contents = [content_of(line) for line in lines]
         found = [read_line(content, is_first=is_first) for content in contents[:1]]
         found += [read_line(content, is_first=False) for content in contents[1:]]
         is_first = False
         pricer.expect([trace for trace in found if type(trace) is Trace])
         yield from zip(lines, contents, found, strict=True)
+
+
+def content_of(line: bytes) -> bytes:
+    """The line without zeros before it: they are a hole, however they happened to be read."""
+    return line.lstrip(b"\0") if line[:1] == b"\0" else line
 
 
 def read_line(content: bytes, *, is_first: bool) -> Trace | Parts | BadLine | None:

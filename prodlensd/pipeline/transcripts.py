@@ -23,7 +23,7 @@ from prodlensd.model import (
     Trace,
     digest_of,
 )
-from prodlensd.pipeline.lines import BLANK, end_of, row
+from prodlensd.pipeline.lines import BLANK, content_of, end_of, row
 from prodlensd.pricing import Pricer
 
 
@@ -65,8 +65,7 @@ def build(chunk: Chunk, pricer: Pricer, owner: Owner) -> Iterator[Outcome]:
     offset = start.offset
     blanks = skipped = repeated = 0
     for line in chunk.lines:
-        # Zeros before a line are a hole and not part of it, as in a log.
-        content = line.lstrip(b"\0") if line[:1] == b"\0" else line
+        content = content_of(line)
         begin = offset + len(line) - len(content)
         offset += len(line) + 1
         try:
