@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from prodlensd.answers.doctor.facts import Installed, Setup, User
 from prodlensd.answers.gauges import CRITICAL, OK, WARNING, Check, worst_of
-from prodlensd.logs import Folders
+from prodlensd.logs import Folders, bytes_at
 from prodlensd.model import US_PER_DAY, Folder, Sighting
 from prodlensd.text import counted
 
@@ -78,12 +78,7 @@ def look(folder: Folder, user: User | None = None) -> Found:
 
 def _has_mark(file: Sighting, marks: Iterable[bytes]) -> bool:
     """Whether one of the marks stands near the beginning; True where that cannot be seen."""
-    try:
-        descriptor = os.open(file.path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as stream:
-            head = stream.read(_LOOK_BYTES)
-    except OSError:
-        return True
+    head = bytes_at(file.path, 0, _LOOK_BYTES)
     return not head or any(mark in head for mark in marks)
 
 
