@@ -13,11 +13,11 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import apsw
 import pyarrow.parquet as pq
 import pytest
 
 from tests.crash.ledger import wrong_in_ledger
+from tests.ledgers import query
 from tests.scenario.file_actions import MODEL, Written
 
 _ROW = ("session_id", "tokens_out", "call_id")
@@ -144,11 +144,7 @@ class Home:
         return (self.folder / "said.log").read_text()
 
     def query(self, sql: str) -> list[Any]:
-        db = apsw.Connection(str(self.ledger), flags=apsw.SQLITE_OPEN_READONLY)
-        try:
-            return [row[0] if len(row) == 1 else row for row in db.execute(sql)]
-        finally:
-            db.close()
+        return query(self.ledger, sql)
 
     def snapshots(self) -> Counter[tuple[Any, ...]]:
         """The rows of all snapshots, as any reader sees them just now."""

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import apsw
 import pytest
 import structlog
 
@@ -22,6 +21,7 @@ from prodlensd.logs.tailer import Tailer
 from prodlensd.model import Folder, Price, Trace
 from prodlensd.pricing import Pricer
 from prodlensd.process.signals import Signals
+from tests.ledgers import query
 
 
 class PricedBy(Pricer):
@@ -188,11 +188,7 @@ class World:
 
     def query(self, sql: str) -> list[Any]:
         """Rows as another process sees them; single columns without their tuple."""
-        db = apsw.Connection(str(self.ledger), flags=apsw.SQLITE_OPEN_READONLY)
-        try:
-            return [row[0] if len(row) == 1 else row for row in db.execute(sql)]
-        finally:
-            db.close()
+        return query(self.ledger, sql)
 
     def sessions(self) -> list[str]:
         """The session of every trace, in time order: the tests' name for a line."""

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import pytest
-import structlog
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -36,6 +35,7 @@ from prodlensd.daemon import loop as daemon_module
 from prodlensd.logs import source as source_module
 from prodlensd.model import digest_of
 from tests.scenario.deaths import DiedError
+from tests.scenario.driven import DaemonMachine
 
 MAX_LINE_BYTES = 1500
 MODEL = "acme/m"
@@ -46,7 +46,6 @@ _LAST_INDEX = 8
 _LONG_AGO_S = 1_700_000_000
 _STEPS = 30
 _STEPS_TO_LET_GO = 3
-_SILENCE = structlog.wrap_logger(None, wrapper_class=structlog.make_filtering_bound_logger(50))
 
 
 def record(number: int, *, ids: bool, pad: int = 0) -> bytes:
@@ -273,7 +272,7 @@ class Files:
             writer.close()
 
 
-class Machine(RuleBasedStateMachine):
+class Machine(DaemonMachine):
     """What destroys no line: afterwards the ledger holds just what was written."""
 
     destructive = False
@@ -293,28 +292,6 @@ class Machine(RuleBasedStateMachine):
         totals["histories"] += 1
 
     # The daemon
-
-    def _stop(self) -> None:
-        if self.up:
-            self.world.stop()
-            self.up = False
-
-    def _start(self) -> None:
-        if not self.up:
-            self.world._start()
-            # A killed process loses no page that the system has; only a power cut asks for more.
-            self.world.store.db.pragma("synchronous", "OFF")
-            self.world.daemon._log = _SILENCE
-            self.up = True
-
-    def _start_again(self) -> None:
-        self._stop()
-        self._start()
-
-    def _step(self) -> None:
-        self._start()
-        self.world.step()
-        self.check_stored()
 
     @initialize(
         read_bytes=st.sampled_from([64, 100, 257, 1024, 4096, 1 << 22]),

@@ -17,15 +17,15 @@ from typing import Any, Final
 
 import pyarrow.parquet as pq
 import pytest
-import structlog
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from hypothesis.stateful import initialize, rule
 
 from prodlensd.daemon import loop as daemon_module
 from prodlensd.logs import source as source_module
 from prodlensd.model import Folder
 from tests.scenario.conftest import World
 from tests.scenario.deaths import DiedError
+from tests.scenario.driven import DaemonMachine
 from tests.scenario.file_actions import Totals
 from tests.transcripts.calls import DAY_US, Call
 from tests.transcripts.claude_code import Session, Writing
@@ -34,9 +34,6 @@ from tests.transcripts.corpus import BEGIN_US, CODEX_MODELS, MINUTE_US, Maker
 from tests.transcripts.proxied import proxied
 
 _STEPS_TO_LET_GO: Final = 3
-_SILENCE: Final = structlog.wrap_logger(
-    None, wrapper_class=structlog.make_filtering_bound_logger(50)
-)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _TOLD: Final = ("session_id", "model", "tokens_in", "tokens_out", "cache_read_tokens")
 _INDEX: Final = st.integers(0, 9)
@@ -78,7 +75,7 @@ class Written:
             file.write(b"".join(new))
 
 
-class TranscriptMachine(RuleBasedStateMachine):
+class TranscriptMachine(DaemonMachine):
     """What destroys no line that was not read: afterwards the ledger holds just the true calls."""
 
     def __init__(self, world_of: Callable[[Path], Any], folder: Path, totals: Totals) -> None:
@@ -101,27 +98,6 @@ class TranscriptMachine(RuleBasedStateMachine):
         totals["histories"] += 1
 
     # The daemon
-
-    def _stop(self) -> None:
-        if self.up:
-            self.world.stop()
-            self.up = False
-
-    def _start(self) -> None:
-        if not self.up:
-            self.world._start()
-            self.world.store.db.pragma("synchronous", "OFF")
-            self.world.daemon._log = _SILENCE
-            self.up = True
-
-    def _start_again(self) -> None:
-        self._stop()
-        self._start()
-
-    def _step(self) -> None:
-        self._start()
-        self.world.step()
-        self.check_stored()
 
     @initialize(
         read_bytes=st.sampled_from([64, 257, 1024, 4096, 1 << 22]),

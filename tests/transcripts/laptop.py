@@ -8,8 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import apsw
-
+from tests.ledgers import query
 from tests.security.hostile import House
 from tests.transcripts.calls import DAY_US, Call, Usage, grouped
 from tests.transcripts.corpus import Corpus
@@ -64,11 +63,7 @@ class Laptop(House):
 
     def query(self, sql: str) -> list[Any]:
         """Rows; single columns without their tuple."""
-        db = apsw.Connection(str(self.ledger), flags=apsw.SQLITE_OPEN_READONLY)
-        try:
-            return [row[0] if len(row) == 1 else row for row in db.execute(sql)]
-        finally:
-            db.close()
+        return query(self.ledger, sql)
 
     def counters(self) -> Counters:
         names = ", ".join(f"total({name})" for name in Counters._fields)
