@@ -25,7 +25,7 @@ from prodlensd import snapshots
 from prodlensd.ledger import LedgerError, Partition, Reader
 from prodlensd.model import US_PER_DAY
 from prodlensd.moments import day_of
-from prodlensd.snapshots import COLUMNS, LEDGER_COLUMNS
+from prodlensd.snapshots import COLUMNS
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -159,9 +159,9 @@ def open_calls(where: Where) -> Iterator[Calls]:
         ]
         files, rest = _divided(days, where.snapshots)
         db.execute(_empty("rest"))
+        tables = snapshots.Tables(reader.days)
         for span in _joined(rest):
-            rows = reader.days.traces(*span, LEDGER_COLUMNS)
-            for part in snapshots.tables(rows):
+            for part in tables.of(*span):
                 db.register("part", part)
                 db.execute(f"INSERT INTO rest SELECT {_COLUMNS} FROM part")
         for day in rest:

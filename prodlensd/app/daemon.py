@@ -146,7 +146,12 @@ def _run(
     _create_folders(config, log)
     with ExitStack() as stack:
         ledger = stack.enter_context(
-            Ledger(config.store.path, host=config.host, durability=config.store.durability)
+            Ledger(
+                config.store.path,
+                host=config.host,
+                durability=config.store.durability,
+                migrating=_migrating(notifier, log),
+            )
         )
         transcripts = [folder.path for folder in transcript_folders(config)]
         bell = Bell(
@@ -190,6 +195,18 @@ def _run(
             return False
         books.warm_up()
         return daemon.run(live.has_changed)
+
+
+def _migrating(notifier: Notifier, log: FilteringBoundLogger) -> Callable[[], None]:
+    """Tells the service manager that the start takes its time, and the log once why."""
+    is_first = iter([True])
+
+    def alive() -> None:
+        if next(is_first, False):
+            log.info("bringing the ledger of an older version up to date")
+        notifier.alive()
+
+    return alive
 
 
 def _rest(rests: Sequence[Callable[[], None]]) -> None:

@@ -31,7 +31,6 @@ from msgspec import Struct
 from prodlensd import __version__, child, snapshots
 from prodlensd.ledger import Partition, Partitions, Reader, Span
 from prodlensd.model import US_PER_S, OperationalError
-from prodlensd.snapshots import LEDGER_COLUMNS
 
 #: The version of the files' columns, noted in each file's metadata.
 FILE_VERSION: Final = 3
@@ -146,7 +145,7 @@ class Compaction(Struct, frozen=True, kw_only=True):
         """The rows of the day that are in the ledger, in order of time."""
         if workers.count and self.reader.days.count(*span, _FEW_ROWS + 1) > _FEW_ROWS:
             return workers.tables(_parts(span))
-        return snapshots.tables(self.reader.days.traces(*span, LEDGER_COLUMNS))
+        return snapshots.Tables(self.reader.days).of(*span)
 
     def _old(self, partition: Partition, path: Path) -> _Old:
         """What the new file replaces, once it is proven that writing to `path` loses nothing.
@@ -295,11 +294,10 @@ class _Worker:
 def serve(ledger: Path, questions: Iterable[bytes], answers: IO[bytes]) -> None:
     """Answers each span, a line of JSON, with a stream of its rows, until there are no more."""
     with Reader(ledger, in_one_thread=True) as reader:
+        tables = snapshots.Tables(reader.days)
         for question in questions:
-            from_us, until_us = json.loads(question)
-            rows = reader.days.traces(from_us, until_us, LEDGER_COLUMNS)
             with pa.ipc.new_stream(answers, snapshots.ENCODED_SCHEMA) as stream:
-                for table in snapshots.tables(rows):
+                for table in tables.of(*json.loads(question)):
                     stream.write_table(table)
             answers.flush()
 

@@ -69,6 +69,8 @@ def prune(
         while partitions.give_back(_PAGES_AT_ONCE):
             pause()
         yield Pruned(path, rows)
+    while partitions.drop_common(_ROWS_AT_ONCE):
+        pause()
 
 
 # Logs -------------------------------------------------------------------------------------------

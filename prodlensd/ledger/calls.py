@@ -36,7 +36,7 @@ _CREATE: Final = f"""
     CREATE TEMP TABLE loaded ({", ".join(LOADED)}, PRIMARY KEY (source_id, source_offset))
         WITHOUT ROWID;
     CREATE TEMP TABLE pruned_call ({_COLUMNS}, PRIMARY KEY (started_us, key)) WITHOUT ROWID;
-    CREATE TEMP VIEW call AS
+    CREATE TEMP VIEW known_call AS
         SELECT {_COLUMNS.replace("team", "details ->> 'team' AS team")} FROM trace
         UNION ALL SELECT {_COLUMNS} FROM temp.pruned_call;
 """
@@ -54,7 +54,7 @@ _JOIN: Final = f"""
     )
 """
 _OF_BOTH: Final = (
-    "SELECT {0}(at_us) FROM (SELECT {0}(started_us) AS at_us FROM trace {1} "
+    "SELECT {0}(at_us) FROM (SELECT {0}(started_us) AS at_us FROM call {1} "
     "UNION ALL SELECT {0}(started_us) FROM pruned {1})"
 )
 
@@ -86,7 +86,7 @@ class CallReader:
         with translated(self._ledger.path):
             if self.table == "trace":
                 db.execute(_CREATE)
-                self.table = "temp.call"
+                self.table = "temp.known_call"
             db.executemany(_LOAD, rows)
             db.execute(_JOIN, span_of(partition.day))
             found = db.changes()
@@ -122,7 +122,7 @@ class CallReader:
         """
         places = (
             f"SELECT source_id, source_offset FROM {table} WHERE started_us = ?1 AND key = {key}"
-            for table, key in (("trace", "?2"), ("pruned", "?3"))
+            for table, key in (("call", "?2"), ("pruned", "?3"))
         )
         # An aggregate gives one row for each key, whether the trace is there or not.
         sql = f"SELECT max(source_id), max(source_offset) FROM ({' UNION ALL '.join(places)})"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Self
@@ -14,7 +14,6 @@ import apsw
 
 from prodlensd import model
 from prodlensd.ledger.schema import APPLICATION_ID, MIGRATIONS, SCHEMA_VERSION
-from prodlensd.ledger.views import VIEWS
 from prodlensd.model import OperationalError, TemporaryError
 
 #: Older ones can corrupt a WAL database that has two connections (sqlite.org/wal.html#walresetbug).
@@ -22,6 +21,8 @@ MIN_SQLITE: Final = (3, 51, 3)
 #: Shorter than the five seconds in which a daemon has to stop.
 BUSY_TIMEOUT_MS: Final = 2000
 _HEADER_BYTES: Final = 100
+#: SQLite's own, of which it takes some ten million a second.
+_STEPS_OF_PROGRESS: Final = 10_000
 _WAL_SIZE_LIMIT_BYTES: Final = 64 << 20
 
 _DURABILITY: Final = {"full": "FULL", "normal": "NORMAL"}
@@ -42,8 +43,11 @@ class LedgerLockedError(LedgerError, TemporaryError):
     """Another program has locked the database; try again later."""
 
 
-def open_writer(path: Path, durability: str) -> apsw.Connection:
-    """The writing connection, schema up to date. Creates the file (0600) and its folder (0700)."""
+def open_writer(path: Path, durability: str, migrating: Callable[[], None]) -> apsw.Connection:
+    """The writing connection, schema up to date. Creates the file (0600) and its folder (0700).
+
+    `migrating` is called again and again while that takes long.
+    """
     if tuple(map(int, apsw.sqlite_lib_version().split("."))) < MIN_SQLITE:
         raise LedgerError(
             f"SQLite {apsw.sqlite_lib_version()} can corrupt a shared database; "
@@ -58,7 +62,7 @@ def open_writer(path: Path, durability: str) -> apsw.Connection:
                 f"{path} is empty or cut short: the ledger in it is damaged; restore a backup, "
                 "or delete the file to begin a new one from the logs still there"
             )
-        return _open(path, path, durability)
+        return _open(path, path, durability, migrating)
 
 
 def _check_is_file(path: Path) -> None:
@@ -103,16 +107,18 @@ def _create(path: Path) -> None:
     for suffix in ("", "-wal", "-shm"):
         unfinished.with_name(unfinished.name + suffix).unlink(missing_ok=True)
     os.close(os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    _open(unfinished, path, "full").close()
+    _open(unfinished, path, "full", lambda: None).close()
     unfinished.rename(path)
 
 
-def _open(path: Path, named: Path, durability: str) -> apsw.Connection:
+def _open(
+    path: Path, named: Path, durability: str, migrating: Callable[[], None]
+) -> apsw.Connection:
     db = apsw.Connection(_name(path))
     try:
         _restrict(db, path)
         _configure(db, durability)
-        _migrate(db, named)
+        _migrate(db, named, migrating)
     except BaseException:
         db.close()
         raise
@@ -218,15 +224,11 @@ class ReadOnly(Database):
     def quick_faults(self, most: int, most_s: float) -> list[str] | None:
         """What SQLite finds wrong at a quick look, `most` at most; None: it would take longer."""
         end_s = time.monotonic() + most_s
-        self.db.set_progress_handler(lambda: time.monotonic() > end_s, 10_000)
-        try:
-            with translated(self.path):
-                try:
-                    found = [row[0] for row in self.db.execute(f"PRAGMA quick_check({most})")]
-                except apsw.InterruptError:
-                    return None
-        finally:
-            self.db.set_progress_handler(None)
+        with _progress(self.db, lambda: time.monotonic() > end_s), translated(self.path):
+            try:
+                found = [row[0] for row in self.db.execute(f"PRAGMA quick_check({most})")]
+            except apsw.InterruptError:
+                return None
         return [] if found == ["ok"] else [str(fault) for fault in found]
 
 
@@ -316,17 +318,32 @@ def _configure(db: apsw.Connection, durability: str) -> None:
     db.create_scalar_function("key_digest", key_digest, 1, deterministic=True)  # type: ignore[arg-type]
 
 
-def _migrate(db: apsw.Connection, path: Path) -> None:
-    with db:
+def _migrate(db: apsw.Connection, path: Path, migrating: Callable[[], None]) -> None:
+    def go_on() -> bool:
+        migrating()
+        return False
+
+    with _progress(db, go_on), db:
         version = _check_version(db, path)
         if version == SCHEMA_VERSION:
             return
+        from prodlensd.ledger.views import VIEWS  # noqa: PLC0415 - who only reads needs none
+
         for (view,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'view'").fetchall():
             db.execute(f"DROP VIEW {view}")
         for script in (*MIGRATIONS[version:], VIEWS):
             db.execute(script)
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+@contextmanager
+def _progress(db: apsw.Connection, is_to_stop: Callable[[], bool]) -> Iterator[None]:
+    db.set_progress_handler(is_to_stop, _STEPS_OF_PROGRESS)
+    try:
+        yield
+    finally:
+        db.set_progress_handler(None)
 
 
 def _check_is_current(db: apsw.Connection, path: Path) -> None:

@@ -5,7 +5,8 @@ Every span is [from_us, until_us), in microseconds since 1970.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -14,6 +15,7 @@ from msgspec import Struct
 from prodlensd.ledger import earlier
 from prodlensd.ledger.connection import Database
 from prodlensd.ledger.earlier import Facts
+from prodlensd.ledger.rows import COMMON, OWN
 from prodlensd.ledger.sources import Place
 from prodlensd.model import US_PER_DAY
 from prodlensd.moments import day_of
@@ -113,8 +115,21 @@ class Snapshots(NamedTuple):
     pruned_traces: int  # those that are in snapshots only
 
 
-def _sql(column: str | Sequence[str]) -> str:
-    return column if isinstance(column, str) else f"json_array({', '.join(column)})"
+#: Columns of `call` that are no whole numbers.
+_NO_NUMBERS: Final = ("call_id", "session_id", "latency_ms", "ttft_ms", "diff_ratio", "bill")
+_NUMBERS: Final = tuple(name for name in OWN[2:] if name not in _NO_NUMBERS)
+# Of the ids, those that are the key, if any.
+_SAID: Final = {"key": "iif(typeof(key) = 'text', key, NULL)"} | {
+    name: f"ifnull({name}, {-(2**63)})" for name in _NUMBERS
+}
+_OWN_ROWS: Final = (
+    f"SELECT {', '.join(_SAID.get(name, name) for name in (*OWN, 'common_id'))} "
+    "FROM call WHERE started_us >= ? AND started_us < ? ORDER BY started_us"
+)
+_COMMON_ROWS: Final = (
+    f"SELECT common_id, {', '.join(COMMON)} FROM common "
+    "WHERE common_id IN (SELECT value FROM json_each(?))"
+)
 
 
 class DayReader(Struct, frozen=True):
@@ -146,23 +161,39 @@ class DayReader(Struct, frozen=True):
         return Snapshots(*next(self.ledger.all(sql)))
 
     def traces(
-        self, from_us: int, until_us: int, columns: Sequence[str | Sequence[str]]
+        self, from_us: int, until_us: int, columns: Sequence[str]
     ) -> Iterator[tuple[Any, ...]]:
         """These columns of the traces that started in the span, in time order, read as one view.
 
         Beside the columns of the `traces` view there are `started_us` and `cost_nanousd`, exact.
-        Columns of text and whole numbers can be asked for as one, an array of JSON.
         """
         return self.ledger.all(
-            f"SELECT {', '.join(map(_sql, columns))} FROM trace_exact "
+            f"SELECT {', '.join(columns)} FROM trace_exact "
             "WHERE started_us >= ? AND started_us < ? ORDER BY started_us",
             (from_us, until_us),
         )
 
+    def own_rows(self, from_us: int, until_us: int) -> Iterator[tuple[Any, ...]]:
+        """What each trace of the span has for itself, in time order: see `snapshots.OWN`."""
+        return self.ledger.all(_OWN_ROWS, (from_us, until_us))
+
+    def common_rows(self, common_ids: Iterable[int]) -> Iterator[tuple[Any, ...]]:
+        """What traces have in common, by number: see `snapshots.COMMON`."""
+        return self.ledger.all(_COMMON_ROWS, (json.dumps(list(common_ids)),))
+
+    def halves(self) -> int:
+        """How many traces lack what they have in common with others. There must be none."""
+        sql = "SELECT count(*) FROM call WHERE common_id NOT IN (SELECT common_id FROM common)"
+        return int(self.ledger.value(sql))
+
+    def hosts(self) -> dict[int, str]:
+        """The host that each source was read on, by its id."""
+        return dict(self.ledger.all("SELECT source_id, host FROM source"))
+
     def count(self, from_us: int, until_us: int, most: int = -1) -> int:
         """How many traces of the span are here, not counting pruned ones, nor beyond `most`."""
         sql = (
-            "SELECT count(*) FROM (SELECT 1 FROM trace "
+            "SELECT count(*) FROM (SELECT 1 FROM call "
             "WHERE started_us >= ? AND started_us < ? LIMIT ?)"
         )
         return int(self.ledger.value(sql, (from_us, until_us, most)))

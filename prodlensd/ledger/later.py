@@ -233,6 +233,102 @@ CREATE TABLE transcript_call (
 ) STRICT, WITHOUT ROWID;
 """
 
+# ruff: noqa: S608 - statements are put together from names of columns
+_COMMON: Final = (
+    "t.session_via, t.developer_id, t.developer_via, t.repo_slug, t.model, t.provider, "
+    "t.call_type, t.status, t.status_code, t.cache_hit, t.service_tier, t.end_user, t.tags, "
+    "t.details, t.cost_source, t.price_id, t.anomalies, t.unpriced_reason"
+)
+_OWN: Final = (
+    "started_us, key, call_id, session_id, tokens_in, tokens_out, total_tokens, "
+    "cache_read_tokens, cache_write_tokens, cache_write_1h_tokens, reasoning_tokens, "
+    "audio_in_tokens, audio_out_tokens, latency_ms, ttft_ms, accepted, diff_ratio, "
+    "accepted_lines, gateway_nanousd, cost_nanousd, table_nanousd, source_id, source_offset, bill"
+)
+#: SQL for the era of a call. Before 1970 it begins below as well.
+_ERA: Final = (
+    "(t.started_us - (t.started_us % 2592000000000 + 2592000000000) % 2592000000000) "
+    "/ 2592000000000"
+)
+_DIGEST: Final = f"key_digest(json_array({_ERA}, {_COMMON}))"
+_COMMON_ONCE: Final = f"""
+-- What calls of one era (30 days) have in common, once: see `call_rows`. The columns of `trace`,
+-- which is a view now.
+CREATE TABLE common (
+    common_id INTEGER PRIMARY KEY,
+    digest BLOB NOT NULL UNIQUE,    -- of all that follows
+    era INTEGER NOT NULL,
+    session_via TEXT,
+    developer_id TEXT,
+    developer_via TEXT,
+    repo_slug TEXT,
+    model TEXT,
+    provider TEXT,
+    call_type TEXT,
+    status TEXT NOT NULL,
+    status_code INTEGER,
+    cache_hit INTEGER NOT NULL,
+    service_tier TEXT,
+    end_user TEXT,
+    tags TEXT,
+    details TEXT,
+    cost_source TEXT NOT NULL,
+    price_id INTEGER,               -- the price behind cost_nanousd, or else behind table_nanousd
+    anomalies TEXT,
+    unpriced_reason TEXT
+) STRICT;
+CREATE INDEX common_era ON common (era);
+
+-- One call, with what it has for itself. The primary key is at once the guard against counting
+-- twice and the index by time; lines come almost in time order, so inserts stay at the right edge
+-- of one B-tree.
+CREATE TABLE call (
+    started_us INTEGER NOT NULL,
+    key ANY NOT NULL,               -- TEXT: call id, space, response id; BLOB: chain digest
+    call_id TEXT,                   -- only where the key does not hold it
+    session_id TEXT,
+    tokens_in INTEGER,
+    tokens_out INTEGER,
+    total_tokens INTEGER,
+    cache_read_tokens INTEGER,
+    cache_write_tokens INTEGER,
+    cache_write_1h_tokens INTEGER,
+    reasoning_tokens INTEGER,
+    audio_in_tokens INTEGER,
+    audio_out_tokens INTEGER,
+    latency_ms REAL,
+    ttft_ms REAL,
+    accepted INTEGER,
+    diff_ratio REAL,
+    accepted_lines INTEGER,
+    gateway_nanousd INTEGER,
+    cost_nanousd INTEGER,           -- NULL exactly where cost_source is 'unpriced'
+    table_nanousd INTEGER,          -- what a price table asks, whoever's cost counts
+    source_id INTEGER NOT NULL,
+    source_offset INTEGER NOT NULL,
+    bill TEXT,
+    common_id INTEGER NOT NULL,
+    -- Whether the gateway and the table are more than a factor of two apart.
+    disputed TEXT GENERATED ALWAYS AS (
+        CASE WHEN gateway_nanousd > 0 AND (
+            gateway_nanousd > 2 * table_nanousd OR table_nanousd > 2 * gateway_nanousd
+        ) THEN 'yes' END
+    ) VIRTUAL,
+    PRIMARY KEY (started_us, key)
+) STRICT, WITHOUT ROWID;
+
+INSERT INTO common (digest, era, {_COMMON.replace("t.", "")})
+    SELECT {_DIGEST}, {_ERA}, {_COMMON} FROM trace AS t
+    WHERE true ON CONFLICT DO NOTHING;
+INSERT INTO call ({_OWN}, common_id)
+    SELECT {_OWN}, (SELECT common_id FROM common WHERE digest = {_DIGEST}) FROM trace AS t;
+DROP TABLE trace;
+
+-- What `prices check` asks for, which is little of a ledger.
+CREATE INDEX call_unpriced ON call (common_id) WHERE cost_nanousd IS NULL;
+CREATE INDEX call_disputed ON call (common_id) WHERE disputed = 'yes';
+"""
+
 #: LATER[n] leads from schema version n + 1 to n + 2.
 LATER: Final = (
     _RETENTION,
@@ -243,4 +339,5 @@ LATER: Final = (
     _SPEND_ROWS,
     _SPENT,
     _TRANSCRIPTS,
+    _COMMON_ONCE,
 )

@@ -1,6 +1,6 @@
 """Notes what became of the days' snapshots, and prunes rows that are in them.
 
-A call is in exactly one place for a reader: in `trace`, or in `pruned` and then in the snapshot of
+A call is in exactly one place for a reader: in `call`, or in `pruned` and then in the snapshot of
 its day. Pruning moves it from the one to the other within one transaction, after the snapshot that
 holds it was proven.
 """
@@ -16,8 +16,8 @@ from prodlensd.ledger.days import DayReader, span_of
 from prodlensd.ledger.writing import Ledger
 from prodlensd.model import SnapshotFile
 
-_OF_DAY: Final = "FROM trace WHERE started_us >= ?1 AND started_us < ?2 ORDER BY started_us, key"
-_UP_TO: Final = "FROM trace WHERE started_us >= ?1 AND (started_us, key) <= (?2, ?3)"
+_OF_DAY: Final = "FROM call WHERE started_us >= ?1 AND started_us < ?2 ORDER BY started_us, key"
+_UP_TO: Final = "FROM call WHERE started_us >= ?1 AND (started_us, key) <= (?2, ?3)"
 _KEEP: Final = (
     f"INSERT INTO pruned SELECT started_us, key_digest(key), source_id, source_offset {_UP_TO}"
 )
@@ -107,6 +107,11 @@ class Partitions:
                 raise AssertionError(f"pruned {db.changes()} rows instead of {len(keys)}")
             db.execute("UPDATE partition SET pruned = pruned + ? WHERE day = ?", (len(keys), day))
         return len(keys)
+
+    def drop_common(self, most: int) -> int:
+        """Deletes what only pruned calls had in common, `most` rows at most; returns how many."""
+        with self._ledger.transaction():
+            return self._ledger.rows.drop_common(most)
 
     def drop_facts(self, most: int) -> int:
         """Deletes what earlier versions kept of pruned calls, once their day's snapshot has it.

@@ -14,7 +14,7 @@ from msgspec import Struct
 from prodlensd.ledger.connection import Database, translated
 from prodlensd.ledger.days import Span
 from prodlensd.ledger.pins import FIND
-from prodlensd.ledger.rows import COLUMNS, KEY, LOGGED, PRICE, Row, at_the_price
+from prodlensd.ledger.rows import LOGGED, PRICE, Row, at_the_price, value_of
 from prodlensd.ledger.sums import exact_sums, joined
 from prodlensd.ledger.tallies import TallyReader
 from prodlensd.ledger.writing import Ledger
@@ -32,13 +32,8 @@ _CALLS: Final = f"""
 """
 #: Sorts before every key: SQLite orders numbers before texts, and texts before blobs.
 _BEFORE_ANY_KEY: Final = 0
-# Returns the rows as they are now: a call may have changed since it was read.
-_CHANGE: Final = f"""
-    UPDATE trace SET {", ".join(f"{column} = ?" for column in PRICE)}
-    WHERE started_us = ? AND key = ?
-        AND cost_nanousd IS ? AND cost_source = ? AND table_nanousd IS ?
-    RETURNING {", ".join(COLUMNS)}
-"""
+#: What says whether a call has changed since it was read.
+_COSTS: Final = value_of(*PRICE[:3])
 _NOTE: Final = """
     INSERT INTO repricing (version, selection, started_us) VALUES (?, ?, ?) RETURNING repricing_id
 """
@@ -47,7 +42,7 @@ _KEEP: Final = "INSERT INTO cost_change VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _CHANGES: Final = """
     SELECT r.started_us, c.old_nanousd, c.old_source, c.new_nanousd, c.new_source
     FROM cost_change AS c JOIN repricing AS r USING (repricing_id)
-    LEFT JOIN trace AS t ON t.started_us = c.started_us AND t.key = c.key
+    LEFT JOIN call AS t ON t.started_us = c.started_us AND t.key = c.key
     WHERE c.started_us = ?1
         AND (t.call_id = ?2 OR substr(c.key, 1, length(?2) + 1) = ?2 || ' ')
     ORDER BY repricing_id
@@ -167,22 +162,24 @@ class Repricing:
         """
         with self._ledger.transaction():
             found = self._update(changes)
-            made = [change for change in changes if _key(change) in found]
-            if not made:
+            if not found:
                 return []
+            made = [change for change, _ in found]
             noted = self._id or self._ledger.db.execute(_NOTE, self._noted).get
             self._keep(made, noted)
-            before = [at_the_price(change.old, found[_key(change)]) for change in made]
-            self._ledger.mark(list(found.values()), before)
+            after = [at_the_price(change.new, row) for change, row in found]
+            self._ledger.mark(after, [row for _, row in found])
         self._id = noted
         return made
 
-    def _update(self, changes: Sequence[Change]) -> dict[Any, Row]:
-        """Changes the calls; returns the row of each that was changed, by key."""
-        rows = self._ledger.db.executemany(
-            _CHANGE, [(*change.new, *_key(change), *change.old[:3]) for change in changes]
-        )
-        return {row[KEY]: row for row in rows}
+    def _update(self, changes: Sequence[Change]) -> list[tuple[Change, Row]]:
+        """Makes those changes whose call is as it was; returns each with the row before."""
+        rows = self._ledger.rows
+        found = [(change, rows.get(_key(change))) for change in changes]
+        made = [(c, row) for c, row in found if row is not None and _COSTS(row) == c.old[:3]]
+        for change, row in made:
+            rows.update(at_the_price(change.new, row))
+        return made
 
     def _keep(self, made: list[Change], repricing_id: int) -> None:
         """Adds to the history."""
@@ -195,7 +192,7 @@ class Repricing:
         )
 
 
-def _key(change: Change) -> tuple[int, str | bytes | None]:
+def _key(change: Change) -> Any:  # noqa: ANN401 - of a call that was read, which has one
     return change.trace[:2]
 
 
@@ -244,7 +241,7 @@ class PriceReader(Struct, frozen=True):
         """
         after: tuple[int, Any] = (max(day * US_PER_DAY, selection.since_us), _BEFORE_ANY_KEY)
         until = min((day + 1) * US_PER_DAY, selection.until_us)
-        last = self.ledger.value("SELECT max(started_us) FROM trace WHERE started_us < ?", (until,))
+        last = self.ledger.value("SELECT max(started_us) FROM call WHERE started_us < ?", (until,))
         end = until if last is None else last + 1
         pattern = None if selection.model is None else selection.model.translate(_LITERALLY)
         provider = selection.provider
@@ -255,7 +252,7 @@ class PriceReader(Struct, frozen=True):
 
     def unpriced(self) -> list[Doubtful]:
         """The models whose calls have no price, most calls first, one for each reason."""
-        return self._doubtful("cost_source = 'unpriced'")
+        return self._doubtful("cost_nanousd IS NULL")
 
     def disputed(self) -> list[Doubtful]:
         """The models whose cost by gateway and by table is disputed, most calls first."""

@@ -1,4 +1,9 @@
-"""The rows of `trace`: one list of columns, from which their order and their SQL follow."""
+"""The rows of `trace`: one list of columns, from which their order follows.
+
+Of two records of one call the richer one stays: the one with fewer NULLs, its price left out, so
+that reading a record again never changes what it cost. Where it was first read stays too, so that
+the sources' counts and the rows agree.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +25,14 @@ COLUMNS: Final = (
     *PRICE[:-1],
     *("anomalies", "source_id", "source_offset", "bill", "unpriced_reason"),
 )
+#: Those that `common` has (see `call_rows`), in the same order.
+COMMON: Final = (
+    *("session_via", "developer_id", "developer_via", "repo_slug", "model", "provider"),
+    *("call_type", "status", "status_code", "cache_hit", "service_tier", "end_user", "tags"),
+    *("details", "cost_source", "price_id", "anomalies", "unpriced_reason"),
+)
+#: Those that `call` has, before `common_id`.
+OWN: Final = tuple(column for column in COLUMNS if column not in COMMON)
 #: The key in a row, and the call id that is no part of it.
 KEY: Final = slice(0, 2)
 CALL_ID: Final = COLUMNS.index("call_id")
@@ -112,20 +125,3 @@ def filled(row: Row, other: Row) -> Row:
     if row[CALL_ID] is not None and row[1] == f" {row[CALL_ID]}":
         full[CALL_ID] = str(other[1]).partition(" ")[0] or other[CALL_ID]
     return tuple(full)
-
-
-# ruff: noqa: S608 - statements are put together from names of columns
-# Short, because apsw finds a prepared statement by its text, for every row.
-INSERT: Final = f"INSERT INTO trace VALUES ({','.join('?' * len(COLUMNS))})"
-INSERT_NEW: Final = f"{INSERT} ON CONFLICT DO NOTHING"
-SELECT: Final = f"SELECT {','.join(COLUMNS)} FROM trace WHERE started_us = ? AND key = ?"
-# Of two records of one call the richer one stays: the one with fewer NULLs, its price left out, so
-# that reading a record again never changes what it cost. Where it was first read stays too, so that
-# the sources' counts and the rows agree.
-_CHANGED: Final = (*LOGGED[2:], *PRICE, "anomalies")
-enriched: Final = value_of(*_CHANGED)
-UPDATE: Final = (
-    f"UPDATE trace SET ({','.join(_CHANGED)}) = ({','.join('?' * len(_CHANGED))}) "
-    "WHERE started_us = ? AND key = ?"
-)
-ENRICH: Final = f"{UPDATE} AND ? < " + "+".join(f"({column} IS NULL)" for column in LOGGED[2:])

@@ -110,7 +110,7 @@ _COUNTED: Final = ", ".join(Counts._fields)
 _ADDED: Final = f"""
     SELECT count(*), sum(cost_nanousd IS NULL), min(started_us), max(started_us),
         {exact_sums(["cost_nanousd"])}
-    FROM trace WHERE source_id = ? AND started_us BETWEEN ? AND ?
+    FROM call WHERE source_id = ? AND started_us BETWEEN ? AND ?
 """
 # The last column is `Checkpoint.is_gzip`.
 _TAILS: Final = """

@@ -93,7 +93,7 @@ def _of_each(scope: str, names: str, costs: str, which: str) -> str:
 
 
 UNTIL: Final = "SELECT until_us FROM spent_until"
-UNSUMMED: Final = "FROM trace WHERE started_us >= ? AND started_us < ?"
+UNSUMMED: Final = "FROM call WHERE started_us >= ? AND started_us < ?"
 _ADDED: Final = f"""
     ON CONFLICT DO UPDATE SET
         ({_COLUMNS}) = ({", ".join(f"{c} + excluded.{c}" for c in _COLUMNS.split(", "))})

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
 import apsw
 
+from prodlensd.ledger.call_rows import CallRows
 from prodlensd.ledger.connection import Database, LedgerLostError, open_writer, translated
 from prodlensd.ledger.heartbeat import WRITE, Heartbeat
 from prodlensd.ledger.pins import Pins
@@ -17,23 +18,36 @@ from prodlensd.ledger.pins import Pins
 class Writer(Database):
     """The connection that writes, a context manager. `host` is noted with each new source.
 
+    `migrating` is called again and again while the schema of an older version is brought up to
+    date, which takes a minute for four million calls.
+
     The mutable state: the connection, and the daemon that has taken it over, by pid and start.
-    `pins` are the prices that wait for the next transaction.
+    `pins` are the prices that wait for the next transaction, `rows` the calls' rows.
     """
 
     pins: Pins
+    rows: CallRows
 
-    def __init__(self, path: Path, *, host: str = "", durability: str = "full") -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        host: str = "",
+        durability: str = "full",
+        migrating: Callable[[], None] = lambda: None,
+    ) -> None:
         super().__init__(path)
         self.host = host
         self._durability = durability
+        self._migrating = migrating
         self._owner: tuple[int, int] | None = None
         self._file: tuple[int, int] = (0, 0)
 
     def __enter__(self) -> Self:
-        self.db = open_writer(self.path, self._durability)
+        self.db = open_writer(self.path, self._durability, self._migrating)
         self._file = self._file_now()
         self.pins = Pins(self.db)
+        self.rows = CallRows(self.db)
         return self
 
     @contextmanager
@@ -45,8 +59,10 @@ class Writer(Database):
         with translated(self.path), _first_error(), self.db:
             self._check_ours()
             self.pins.write()
+            self.rows.begin()
             yield
         self.pins.settle()
+        self.rows.settle()
 
     def write(self, sql: str, bindings: tuple[object, ...] = ()) -> int:
         """Runs one statement in a transaction of its own; returns how many rows it changed."""

@@ -40,7 +40,7 @@ _OF_KEY: Final = "SELECT started_us, key, line_us FROM transcript_call WHERE tra
 _NOTE: Final = "INSERT INTO transcript_call VALUES (?, ?, ?, ?)"
 _NOTE_LINE: Final = "UPDATE transcript_call SET line_us = ? WHERE transcript_key = ?"
 _MOVE: Final = "UPDATE transcript_call SET started_us = ? WHERE transcript_key = ?"
-_NEAR: Final = "SELECT started_us, key FROM trace WHERE started_us BETWEEN ? AND ?"
+_NEAR: Final = "SELECT started_us, key FROM call WHERE started_us BETWEEN ? AND ?"
 
 
 class Noted(NamedTuple):

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Final
 
-from prodlensd.ledger.rows import INSERT, KEY, SELECT, UPDATE, Row, enriched, filled
+from prodlensd.ledger.rows import KEY, Row, filled
 from prodlensd.ledger.transactions import Writer
 from prodlensd.ledger.transcript_calls import (
     Noted,
@@ -16,7 +15,6 @@ from prodlensd.ledger.transcript_calls import (
 )
 from prodlensd.ledger.witnesses import Call
 
-_DELETE: Final = "DELETE FROM trace WHERE started_us = ? AND key = ?"
 #: A row that is there now, and the one that it replaced; None: it is new.
 Changes = tuple[Row, Row | None]
 
@@ -36,7 +34,7 @@ class Transcripts:
         proxied = self.calls.proxied(unknown)
         new = [row for row in unknown if row[1] not in proxied]
         self.calls.note((row[1], Call(*row[KEY])) for row in new)
-        self._ledger.db.executemany(INSERT, new)
+        self._ledger.rows.insert(new)
         yield from ((row, None) for row in new)
         self.calls.note(proxied.items())
         noted |= {key: Noted(*call, None) for key, call in proxied.items()}
@@ -46,8 +44,8 @@ class Transcripts:
 
     def _add(self, row: Row, noted: Noted) -> Changes | None:
         """Adds what a row says to the call that is there; None when that is nothing."""
-        known = self._known(noted.call)
-        if known is None:
+        known = self._ledger.rows.get(noted.call)
+        if known is None:  # it is pruned
             return None
         if is_of_transcript(noted.key) and noted.line_us is None:
             full = merged(known, row)
@@ -58,7 +56,7 @@ class Transcripts:
     def complete(self, rows: Iterable[tuple[Row, Noted]]) -> Iterator[Changes]:
         """Adds what the proxy's logs say to the calls that transcripts told of first."""
         for row, noted in rows:
-            known = self._known(noted.call)
+            known = self._ledger.rows.get(noted.call)
             if known is None:
                 continue
             if noted.line_us is None:
@@ -69,18 +67,13 @@ class Transcripts:
             if full != known:
                 yield self._replace(known, full)
 
-    def _known(self, call: Call) -> Row | None:
-        """The row of a call; None when it is pruned."""
-        row: Row | None = self._ledger.db.execute(SELECT, call).fetchone()
-        return row
-
     def _replace(self, known: Row, full: Row) -> Changes:
-        db = self._ledger.db
+        rows = self._ledger.rows
         if full[KEY] == known[KEY]:
-            db.execute(UPDATE, (*enriched(full), *known[KEY]))
+            rows.update(full)
         else:  # a line of an earlier time was found
-            db.execute(_DELETE, known[KEY])
-            db.execute(INSERT, full)
+            rows.delete(known)
+            rows.insert([full])
             self.calls.move(full[1], full[0])
         return full, known
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from prodlensd.ledger.rows import COLUMNS, COMMON
+
 #: The columns of the `traces` view, the contract's first table.
 TRACES_COLUMNS: Final = (
     "session_id developer_id repo_slug timestamp event_date started_us model provider call_type "
@@ -31,8 +33,14 @@ def _sum(column: str) -> str:
     return f"(sum({column} / 1000000000) * 1000000000 + sum({column} % 1000000000))"
 
 
+_WHOLE: Final = ", ".join(f"{'c' if name in COMMON else 'o'}.{name}" for name in COLUMNS)
+
 # ruff: noqa: S608 - the views are put together from names of columns
 VIEWS: Final = f"""
+-- Each call, whole. Private.
+CREATE VIEW trace AS SELECT {_WHOLE}, o.disputed, o.common_id
+FROM call AS o CROSS JOIN common AS c USING (common_id);
+
 -- `traces`, and the exact columns that snapshots are made from. Private.
 CREATE VIEW trace_exact AS SELECT
     t.key, t.cost_nanousd, t.gateway_nanousd, t.table_nanousd, t.price_id, t.details,

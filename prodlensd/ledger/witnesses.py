@@ -31,7 +31,7 @@ _OF_ID: Final = """
 _NOTE: Final = "INSERT INTO spend_row VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 _NOTE_LINE: Final = "UPDATE spend_row SET line_us = ? WHERE id = ? AND row_us = ? AND suffix = ?"
 _NEAR: Final = """
-    SELECT started_us, key FROM trace WHERE started_us BETWEEN ?1 AND ?2
+    SELECT started_us, key FROM call WHERE started_us BETWEEN ?1 AND ?2
     UNION ALL SELECT started_us, key FROM pruned WHERE started_us BETWEEN ?1 AND ?2
 """
 
@@ -104,7 +104,7 @@ class Witnesses(Struct, frozen=True):
 
     def _may_be(self, noted: Noted, call_id: str) -> bool:
         """Whether the row names this call id, or none, or is in a snapshot only."""
-        sql = "SELECT call_id FROM trace WHERE started_us = ? AND key = ?"
+        sql = "SELECT call_id FROM call WHERE started_us = ? AND key = ?"
         said = self.ledger.db.execute(sql, noted.call).get
         return said in (None, call_id) or noted.key == f" {said}"
 

@@ -9,7 +9,7 @@ lines after it are not in it at all.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -17,17 +17,11 @@ import apsw
 
 from prodlensd.ledger.connection import key_digest
 from prodlensd.ledger.rows import (
-    ENRICH,
-    INSERT,
-    INSERT_NEW,
     KEY,
-    SELECT,
-    UPDATE,
     Row,
     as_logged,
     at_the_place_of,
     at_the_price_of,
-    enriched,
     filled,
     priced_by,
 )
@@ -82,8 +76,15 @@ class Redeemed(NamedTuple):
 class Ledger(Writer):
     """The ledger, to be written to. `sources`, `tallies` and `spending` belong to it."""
 
-    def __init__(self, path: Path, *, host: str = "", durability: str = "full") -> None:
-        super().__init__(path, host=host, durability=durability)
+    def __init__(
+        self,
+        path: Path,
+        *,
+        host: str = "",
+        durability: str = "full",
+        migrating: Callable[[], None] = lambda: None,
+    ) -> None:
+        super().__init__(path, host=host, durability=durability, migrating=migrating)
         self.sources = Sources(self)
         self.tallies = Tallies(self)
         self.spending = Spending(self)
@@ -222,19 +223,18 @@ class Ledger(Writer):
             call = noted.call
         if call is None or call == row[KEY]:
             return self._insert_one_by_one([row])
-        known = self.db.execute(SELECT, call).get
+        known = self.rows.get(call)
         if known is None:  # it is pruned
             return [], []
         full = filled(known, row)
         if full == known:
             return [], []
-        self.db.execute(UPDATE, (*enriched(full), *call))
+        self.rows.update(full)
         return [full], [known]
 
     def _insert_unwitnessed(self, rows: list[Row]) -> tuple[list[Row], list[Row]]:
         try:
-            with self.db:
-                self.db.executemany(INSERT, rows)
+            self.rows.insert(rows)
         except apsw.ConstraintError:
             return self._insert_one_by_one(rows)
         return rows, []
@@ -254,21 +254,26 @@ class Ledger(Writer):
     def _insert_one_by_one(self, rows: list[Row]) -> tuple[list[Row], list[Row]]:
         changed, replaced = [], []
         for row in rows:
-            before = self.db.total_changes()
-            self.db.execute(INSERT_NEW, row)
-            if self.db.total_changes() > before:
+            if self.rows.insert_new(row):
                 changed.append(row)
-                continue
-            key = row[KEY]
-            poorer = self.db.execute(SELECT, key).get
-            if priced_by(row) == priced_by(poorer):
-                # A price is not looked up again because more is known that it does not depend on.
-                row = at_the_price_of(poorer, row)  # noqa: PLW2901
-            self.db.execute(ENRICH, (*enriched(row), *key, as_logged(row).count(None)))
-            if self.db.total_changes() > before:
-                changed.append(at_the_place_of(poorer, row))
-                replaced.append(poorer)
+            elif (richer := self._enrich(row)) is not None:
+                changed.append(richer[0])
+                replaced.append(richer[1])
         return changed, replaced
+
+    def _enrich(self, row: Row) -> tuple[Row, Row] | None:
+        """Writes the row of a known call if it is richer; it, and the one that it replaced."""
+        known = self.rows.get(row[KEY])
+        if known is None:
+            raise AssertionError(f"no row of {row[KEY]!r}, which is known")
+        if as_logged(row).count(None) >= as_logged(known).count(None):
+            return None
+        if priced_by(row) == priced_by(known):
+            # A price is not looked up again because more is known that it does not depend on.
+            row = at_the_price_of(known, row)
+        row = at_the_place_of(known, row)
+        self.rows.update(row)
+        return row, known
 
     def mark(self, changed: list[Row], replaced: list[Row]) -> None:
         """Notes, within a transaction, that these rows are there now, in place of others.

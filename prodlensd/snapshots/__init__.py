@@ -7,11 +7,11 @@ load pyarrow takes as long as they do.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from prodlensd.snapshots.columns import COLUMNS, LEDGER_COLUMNS
+from prodlensd.snapshots.columns import COLUMNS
 from prodlensd.snapshots.locks import LockedError, exclusive_lock, shared_lock
 
 if TYPE_CHECKING:
-    from prodlensd.snapshots.columnar import GROUP_ROWS, tables
+    from prodlensd.snapshots.columnar import GROUP_ROWS, Tables
     from prodlensd.snapshots.destinations import Destination, destination
     from prodlensd.snapshots.files import (
         count,
@@ -34,7 +34,7 @@ _OF_FILES: Final = (
 )
 #: A name of this room → the module that has it, and that loads pyarrow.
 _LOADED_LATE: Final = {
-    **dict.fromkeys(("GROUP_ROWS", "tables"), "columnar"),
+    **dict.fromkeys(("GROUP_ROWS", "Tables"), "columnar"),
     **dict.fromkeys(("Destination", "destination"), "destinations"),
     **dict.fromkeys(_OF_FILES, "files"),
     **dict.fromkeys(("Published", "Table"), "published"),
@@ -53,12 +53,12 @@ __all__ = [
     "COLUMNS",
     "ENCODED_SCHEMA",
     "GROUP_ROWS",
-    "LEDGER_COLUMNS",
     "SCHEMA",
     "Destination",
     "LockedError",
     "Published",
     "Table",
+    "Tables",
     "count",
     "destination",
     "digest",
@@ -70,7 +70,6 @@ __all__ = [
     "read_groups",
     "rows_at",
     "shared_lock",
-    "tables",
     "write_rows",
     "write_snapshot",
     "write_table",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import Final
 
 #: The columns of the `traces` view, with real types; without `event_date`, which is the folder's,
@@ -68,25 +67,23 @@ _EXACT: Final = {
 }
 #: The ledger's column for each of a snapshot's.
 LEDGER_NAMES: Final = {name: _EXACT.get(name, name) for name in COLUMNS}
-#: These are parts of `details`; and the two ids are parts of the key, `ids`, unless the call's own
-#: stands alone. They are taken apart a column at a time, in less time than SQLite takes.
+#: These are parts of `details`.
 OF_DETAILS: Final = ("stream", "error_class", "team", "key_alias")
-_WHOLE: Final = {"call_id": "own_call_id", "response_id": "ids"}
-#: What was called, and by whom: few of these come together, so a row has them as two values.
-TOGETHER: Final = (
-    (
-        *("model", "provider", "call_type", "status", "status_code", "service_tier", "cache_hit"),
-        *("cost_source", "unpriced_reason", "price_id", "anomalies"),
-    ),
-    (
-        *("developer_id", "developer_via", "repo_slug", "session_via", "tags"),
-        *("source_id", "host"),
-    ),
+#: What many calls have in common, and the ledger keeps once: who called what, and how it ended.
+COMMON: Final = (
+    *("session_via", "developer_id", "developer_via", "repo_slug", "model", "provider"),
+    *("call_type", "status", "status_code", "cache_hit", "service_tier", "end_user", "tags"),
+    *("details", "cost_source", "price_id", "anomalies", "unpriced_reason"),
 )
-#: All others.
-ALONE: Final = tuple(name for name in COLUMNS if name not in {*OF_DETAILS, *chain(*TOGETHER)})
-#: What the rows of a snapshot are made from: columns of the ledger, and several as one array.
-LEDGER_COLUMNS: Final[tuple[str | tuple[str, ...], ...]] = (
-    *(_WHOLE.get(name, LEDGER_NAMES[name]) for name in ALONE),
-    *TOGETHER,
+#: What a call has for itself: here `response_id` stands for both ids, which are its key with a
+#: space between, and `call_id` for one that stands alone.
+OWN: Final = (
+    *("timestamp", "response_id", "call_id", "session_id", "tokens_in", "tokens_out"),
+    *("total_tokens", "cache_read_tokens", "cache_write_tokens", "cache_write_1h_tokens"),
+    *("reasoning_tokens", "audio_in_tokens", "audio_out_tokens", "latency_ms", "ttft_ms"),
+    *("accepted", "diff_ratio", "accepted_lines", "gateway_cost_usd", "cost_usd"),
+    *("table_cost_usd", "source_id", "source_offset", "bill"),
 )
+#: Stands for a whole number that a call does not have: the smallest that SQLite knows, which is no
+#: count and no cost.
+NO_NUMBER: Final = -(2**63)

@@ -19,7 +19,7 @@ from prodlensd.jobs import compaction, publishing
 from prodlensd.ledger import Counts, Ledger, Partitions
 from prodlensd.ledger.days import Partition
 from prodlensd.ledger.pins import Pins
-from prodlensd.ledger.rows import COLUMNS, INSERT
+from prodlensd.ledger.rows import COLUMNS
 from prodlensd.ledger.sources import Sources
 from prodlensd.logs import source, zeros
 from prodlensd.model import Checkpoint, Outcome, Sighting, SnapshotFile
@@ -93,7 +93,7 @@ def offset_later(set_attribute: SetAttr) -> None:
             changed = [row for outcome in outcomes for row in self._insert(outcome.rows)[0]]
         with self.transaction():  # so that it is right as long as nobody dies
             keys = [row[:2] for row in changed]
-            self.db.executemany("DELETE FROM trace WHERE started_us = ? AND key = ?", keys)
+            self.db.executemany("DELETE FROM call WHERE started_us = ? AND key = ?", keys)
             return real(_Within(self), outcomes, now_us)
 
     set_attribute(Ledger, "commit", commit)
@@ -195,9 +195,9 @@ def pruned_in_two_steps(set_attribute: SetAttr) -> None:
         db = self._ledger.db
         with self._ledger.transaction():
             rows = db.execute(f"SELECT {','.join(COLUMNS)} FROM trace").fetchall()
-            db.execute("DELETE FROM trace")
+            db.execute("DELETE FROM call")
         with self._ledger.transaction():  # so that it is right as long as nobody dies
-            db.executemany(INSERT, rows)
+            self._ledger.rows.insert(rows)
         return real(self, day, proven, most)
 
     set_attribute(Partitions, "prune", prune)

@@ -13,8 +13,8 @@ from prodlensd.ledger.rows import COLUMNS
 from prodlensd.ledger.sources import _CHECKPOINTS as CHECKPOINTS
 
 #: The schemas with which dead letters have a state, calls a bill, snapshots all there is, sources
-#: count records, and sources have a format.
-LETTER_STATES, BILLS, WHOLE_SNAPSHOTS, RECORDS, FORMATS = 3, 4, 5, 6, 9
+#: count records, sources have a format, and what is common is kept once.
+LETTER_STATES, BILLS, WHOLE_SNAPSHOTS, RECORDS, FORMATS, COMMON_ONCE = 3, 4, 5, 6, 9, 10
 _COLUMNS = "key, source_id, source_offset, length, reason, detail, raw, received_us"
 # Bound as this version binds them: behind the bytes comes a digest.
 _OLD_LETTER = (
@@ -44,10 +44,6 @@ _REGISTER_LOG = """
 #: Rows had no bill and no reason before schema 4.
 _OLD_COLUMNS = len(COLUMNS) - 2
 OLD = ", ".join(COLUMNS[:_OLD_COLUMNS])
-_OLD_INSERT = (
-    f"INSERT INTO trace SELECT {', '.join(f'?{n + 1}' for n in range(_OLD_COLUMNS))} "
-    f"WHERE ?{_OLD_COLUMNS + 1} IS NULL OR ?{_OLD_COLUMNS + 2} NOT NULL OR 1"
-)
 
 
 def begin(ledger: Path, version: int) -> apsw.Connection:
@@ -80,6 +76,14 @@ def write_as(version: int, patch: pytest.MonkeyPatch) -> None:
         patch.setattr("prodlensd.ledger.writing._ADVANCE", _OLD_ADVANCE)
     patch.setattr("prodlensd.ledger.writing.Spending.add", lambda *_: None)
     patch.setattr("prodlensd.ledger.writing.Witnesses.parted", lambda _self, rows: ([], rows))
+    if version < COMMON_ONCE:
+        columns = _OLD_COLUMNS if version < BILLS else len(COLUMNS)
+        patch.setattr(
+            "prodlensd.ledger.call_rows.CallRows.insert",
+            lambda self, rows: self._db.executemany(
+                f"INSERT INTO trace VALUES ({', '.join('?' * columns)})",
+                [row[:columns] for row in rows],
+            ),
+        )
     if version < BILLS:
-        patch.setattr("prodlensd.ledger.writing.INSERT", _OLD_INSERT)
         patch.setattr("prodlensd.ledger.tallies.count_words", lambda _: Counter())

@@ -277,8 +277,8 @@ for nth in count(1):
             if next(seen) == nth:
                 os.kill(os.getpid(), signal.SIGKILL)
             return True
-        def open_watched(path, durability):
-            db = open_writer(path, durability)
+        def open_watched(path, durability, migrating):
+            db = open_writer(path, durability, migrating)
             db.exec_trace = kill
             return db
         transactions.open_writer = open_watched

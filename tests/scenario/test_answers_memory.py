@@ -54,9 +54,8 @@ def ledger_of_sessions(world: World, count: int) -> None:
 
     world.append("a.jsonl", b"[]\n")
     world.settle()
-    insert = f"INSERT INTO trace VALUES ({', '.join('?' * len(COLUMNS))})"
     with world.store.transaction():
-        world.store.db.executemany(insert, map(row, range(count)))
+        world.store.rows.insert(list(map(row, range(count))))
         world.store.db.execute("INSERT INTO partition (day, version) VALUES (?, 1)", (NEW_YEAR,))
 
 

@@ -125,9 +125,7 @@ class Upgraded:
         whole = World(new)
         with Reader(whole.ledger) as reader:
             tables = {
-                p.day: pa.concat_tables(
-                    snapshots.tables(reader.days.traces(*p.span, snapshots.LEDGER_COLUMNS))
-                )
+                p.day: pa.concat_tables(snapshots.Tables(reader.days).of(*p.span))
                 for p in reader.days.partitions().values()
             }
         whole.stop()

@@ -347,7 +347,7 @@ def test_the_sql_and_the_program_agree_on_what_is_disputed(world: Any, at: Any) 
     with world.store.db as db:
         for n, pair in enumerate(pairs):
             db.execute(
-                "UPDATE trace SET gateway_nanousd = ?, table_nanousd = ? WHERE started_us = ?",
+                "UPDATE call SET gateway_nanousd = ?, table_nanousd = ? WHERE started_us = ?",
                 (*pair, DAYS[0] + n),
             )
     shown = world.query("SELECT disputed, 0 FROM trace ORDER BY started_us")
@@ -826,8 +826,8 @@ for nth in count(1):
             if next(seen) == nth:
                 os.kill(os.getpid(), signal.SIGKILL)
             return True
-        def open_watched(path, durability):
-            db = open_writer(path, durability)
+        def open_watched(path, durability, migrating):
+            db = open_writer(path, durability, migrating)
             db.exec_trace = kill
             return db
         transactions.open_writer = open_watched

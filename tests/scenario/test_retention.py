@@ -36,6 +36,7 @@ from prodlensd.ledger import (
     Selection,
 )
 from prodlensd.ledger.days import span_of
+from prodlensd.ledger.rows import COLUMNS
 from prodlensd.ledger.sources import Source
 from prodlensd.model import US_PER_DAY, Price
 from tests.scenario.asking import ask_each
@@ -128,13 +129,24 @@ def test_a_pruned_call_leaves_nothing_but_what_tells_it_from_others_and_where_it
     days: World, folder: Path
 ) -> None:
     """Each column of `trace`, whatever it may be, is in the snapshot as it was."""
-    columns = days.query("SELECT name, type FROM pragma_table_info('trace')")
+    columns = [
+        column
+        for table in ("call", "common")
+        for column in days.query(f"SELECT name, type FROM pragma_table_info('{table}')")
+        if column[0] in COLUMNS
+    ]
     by_hand = {"started_us", "key", "call_id", "details", "source_id", "source_offset"}
     numbered = {"INTEGER": "source_offset % 2 + 0", "REAL": "source_offset + 0.5"}
+    marks: dict[str, str] = {}
     for name, kind in columns:
         if name not in by_hand:
             value = numbered.get(kind, f"'{name} ' || source_offset")
-            days.store.write(f"UPDATE trace SET {name} = {value} WHERE source_offset % 3 > 0")
+            marks[name] = value
+    selected = ", ".join(f"{marks.get(name, name)} AS {name}" for name in COLUMNS)
+    with days.store.transaction():
+        changed = f"SELECT {selected} FROM trace WHERE source_offset % 3 > 0"
+        for row in days.store.db.execute(changed).fetchall():
+            days.store.rows.update(row)
     days.store.write("UPDATE partition SET version = version + 1")
     days.compact(folder)
     names = [name for name, _ in columns if name not in ("key", "call_id")]
@@ -488,7 +500,7 @@ def test_a_log_of_which_anything_would_be_lost_is_kept(world: World, what: str) 
         kept = "what it holds is not all in the ledger: see prodlensd verify"
     elif what == "a row lost":
         with world.store.db as db:
-            db.execute("DELETE FROM trace WHERE source_offset = 0")
+            db.execute("DELETE FROM call WHERE source_offset = 0")
         kept = "what it holds is not all in the ledger: see prodlensd verify"
     elif what == "written to":
         writer = log.open("ab")

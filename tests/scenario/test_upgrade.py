@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from prodlensd.ledger import LedgerError, Reader, schema
+from prodlensd.ledger import Ledger, LedgerError, Reader, schema
 from tests.scenario.conftest import World
 from tests.scenario.earlier import OLD, begin, write_as
 from tests.scenario.proving import PROVEN, verdict
@@ -85,3 +85,31 @@ def test_both_ways_lead_to_the_same_schema(old_world: World, tmp_path: Path) -> 
     asked = "SELECT type, name, sql FROM sqlite_schema ORDER BY 1, 2"
     assert new_world.query(asked) == old_world.query(asked)
     assert verdict(new_world) == PROVEN
+
+
+def test_new_calls_find_what_those_of_the_earlier_version_have_in_common(
+    old_world: World, make_line: Any
+) -> None:
+    old_world._start()
+    kept = old_world.query("SELECT common_id FROM common")
+    old_world.append("a.jsonl", make_line(1, session="another"), make_line(4))
+    old_world.settle()
+    assert old_world.query("SELECT common_id FROM common") == kept
+
+
+def test_who_waits_is_told_while_a_large_ledger_is_brought_up_to_date(tmp_path: Path) -> None:
+    path = tmp_path / "prodlens.db"
+    with begin(path, schema.SCHEMA_VERSION - 1) as db:
+        columns = "started_us, key, status, cache_hit, cost_source, source_id, source_offset"
+        rows = ((n, f"c{n} r{n}") for n in range(1000))
+        db.executemany(
+            f"INSERT INTO trace ({columns}) VALUES (?, ?, 'success', 0, 'unpriced', 1, 0)", rows
+        )
+    db.close()
+    told: list[None] = []
+    with Ledger(path, migrating=lambda: told.append(None)) as ledger:
+        assert ledger.value("SELECT count(*) FROM traces") == 1000
+    assert len(told) > 10
+    told.clear()
+    with Ledger(path, migrating=lambda: told.append(None)):
+        assert not told

@@ -22,9 +22,11 @@ from fasteners import InterProcessReaderWriterLock
 from prodlensd import snapshots
 from prodlensd.answers.facts import missing_snapshots
 from prodlensd.daemon.jobs import Job, ScheduledJob
-from prodlensd.ledger.days import Partition
+from prodlensd.ledger import Ledger
+from prodlensd.ledger.days import DayReader, Partition
+from prodlensd.ledger.rows import COLUMNS
 from prodlensd.ledger.views import TRACES_COLUMNS
-from prodlensd.model import SnapshotFile
+from prodlensd.model import US_PER_DAY, SnapshotFile
 from prodlensd.snapshots import shared_lock
 
 
@@ -39,6 +41,13 @@ def write(machine: Any, day: int, *sessions: str) -> None:
                 "cost_usd": 0.000000123,
             }
             file.write(json.dumps(record) + "\n")
+
+
+def row(started_us: int) -> tuple[Any, ...]:
+    """A call of the ledger that says nothing."""
+    said = {"key": b"1", "status": "success", "cache_hit": 0, "cost_source": "unpriced"}
+    said |= {"started_us": started_us, "source_id": 1, "source_offset": 0}
+    return tuple(map(said.get, COLUMNS))
 
 
 def read(machine: Any) -> list[dict[str, Any]]:
@@ -124,24 +133,24 @@ def test_a_snapshot_that_cannot_be_written_leaves_the_old_one_whole(
     tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "event_date=2024-10-04" / "laptop.parquet"
-    said = {"started_us": 1, "status": "success", "session_id": "old"}
-    row = tuple(
-        said.get(column) if isinstance(column, str) else json.dumps([*map(said.get, column)])
-        for column in snapshots.LEDGER_COLUMNS
-    )
+    ledger = Ledger(tmp_path / "ledger.db")
 
-    def write(*rows: tuple[Any, ...]) -> SnapshotFile:
-        tables = snapshots.tables(iter(rows))
-        return snapshots.write_snapshot(path, tables, metadata={}, announce=lambda _file: None)
+    def write(*starts_us: int) -> SnapshotFile:
+        with ledger:
+            with ledger.transaction():
+                ledger.db.execute("DELETE FROM call")
+                ledger.rows.insert([row(started_us) for started_us in starts_us])
+            tables = snapshots.Tables(DayReader(ledger)).of(0, US_PER_DAY)
+            return snapshots.write_snapshot(path, tables, metadata={}, announce=lambda _: None)
 
-    assert write(row).rows == 1
+    assert write(1).rows == 1
 
     def no_space(_file: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", no_space)
     with pytest.raises(OSError, match="No space left"):
-        write(row, row)
+        write(1, 2)
     monkeypatch.undo()
     assert pq.read_table(path).num_rows == 1
     assert [file.name for file in path.parent.iterdir()] == ["laptop.parquet"]

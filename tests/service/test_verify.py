@@ -140,7 +140,7 @@ def test_usage_and_configuration_have_their_own_exit_codes(machine: Any) -> None
 
 
 def test_a_trace_that_is_missing_is_named(ledger: Any) -> None:
-    damage(ledger, "DELETE FROM trace WHERE key = 'call05 id05'")
+    damage(ledger, "DELETE FROM call WHERE key = 'call05 id05'")
     found = differences(ledger)
     expected = "trace call05 id05 of 2026-01-01T00:00:05Z"
     assert ("a.jsonl", OFFSETS[11], "line", expected, "nothing") in found
@@ -155,7 +155,7 @@ def test_a_trace_that_is_missing_is_named(ledger: Any) -> None:
 
 def test_a_trace_without_ids_that_is_missing_is_named(ledger: Any) -> None:
     (key,) = ledger.query("SELECT hex(key) FROM trace WHERE session_id = 's04'")
-    damage(ledger, "DELETE FROM trace WHERE session_id = 's04'")
+    damage(ledger, "DELETE FROM call WHERE session_id = 's04'")
     expected = f"trace {key.lower()} of 2026-01-01T00:00:04Z"
     assert ("a.jsonl", OFFSETS[8], "line", expected, "nothing") in differences(ledger)
 
@@ -172,8 +172,8 @@ def test_a_dead_letter_that_is_missing_is_named(ledger: Any) -> None:
 def test_a_trace_that_nobody_logged_is_noticed(ledger: Any) -> None:
     damage(
         ledger,
-        "INSERT INTO trace (started_us, key, status, cache_hit, cost_source, source_id, "
-        "source_offset) VALUES (1, 'x y', 'success', 0, 'unpriced', 1, 5)",
+        "INSERT INTO call (started_us, key, common_id, source_id, source_offset) "
+        "VALUES (1, 'x y', 1, 1, 5)",
     )
     found = differences(ledger)
     assert any(
@@ -182,15 +182,22 @@ def test_a_trace_that_nobody_logged_is_noticed(ledger: Any) -> None:
     assert ("prodlens.db", None, "partition of 1970-01-01", "there", "nothing") in found
 
 
+def test_a_trace_that_lost_what_it_has_in_common_is_noticed(ledger: Any) -> None:
+    damage(ledger, "DELETE FROM common WHERE common_id = 1")
+    found = differences(ledger)
+    of_them = "rows in trace without their row in common"
+    assert [d[3] for d in found if d[2] == of_them] == ["0"]
+
+
 @pytest.mark.sampled(2)
-@pytest.mark.parametrize("table", ["trace", "dead_letter"])
-def test_a_row_of_a_source_that_nobody_knows_is_named(ledger: Any, table: str) -> None:
+@pytest.mark.parametrize(("table", "named"), [("call", "trace"), ("dead_letter", "dead_letter")])
+def test_a_row_of_a_source_that_nobody_knows_is_named(ledger: Any, table: str, named: str) -> None:
     damage(
         ledger,
         f"UPDATE {table} SET source_id = 99 WHERE source_id = 1 AND source_offset IN "
         f"(SELECT max(source_offset) FROM {table} WHERE source_id = 1)",
     )
-    what = f"rows in {table} of unknown source 99"
+    what = f"rows in {named} of unknown source 99"
     assert ("prodlens.db", None, what, "0", "1") in differences(ledger)
 
 
@@ -202,7 +209,7 @@ def test_a_snapshot_noted_with_other_rows_than_its_day_is_named(ledger: Any) -> 
 
 
 def test_a_trace_that_claims_another_place_is_noticed(ledger: Any) -> None:
-    damage(ledger, "UPDATE trace SET source_offset = source_offset + 1 WHERE session_id = 's07'")
+    damage(ledger, "UPDATE call SET source_offset = source_offset + 1 WHERE session_id = 's07'")
     assert differences(ledger) == [
         ("a.jsonl", None, "the source's count of traces", "24", "25"),
         ("a.jsonl", None, "the source's count of duplicates", "2", "1"),
@@ -326,7 +333,7 @@ def test_a_snapshot_without_one_of_its_rows_is_named(ledger: Any) -> None:
 
 def test_a_snapshot_of_other_costs_is_named(ledger: Any) -> None:
     days = "started_us / 86400000000 = 20455"
-    damage(ledger, f"UPDATE trace SET cost_nanousd = 7 WHERE {days} AND session_id = 's10'")
+    damage(ledger, f"UPDATE call SET cost_nanousd = 7 WHERE {days} AND session_id = 's10'")
     assert differences(ledger) == [
         (
             "prodlens.db",
@@ -366,12 +373,12 @@ def test_what_sqlite_finds_wrong_is_named(ledger: Any) -> None:
     with apsw.Connection(str(ledger.ledger)) as db:
         db.execute("PRAGMA writable_schema = ON")
         change = "sql = replace(sql, 'call_id TEXT', 'call_id TEXT NOT NULL')"
-        db.execute(f"UPDATE sqlite_schema SET {change} WHERE name = 'trace'")
+        db.execute(f"UPDATE sqlite_schema SET {change} WHERE name = 'call'")
     code, found = verify(ledger)
     assert (code, len(found["differences"])) == (1, 20)
     for difference in found["differences"]:
         assert (difference["what"], difference["expected"]) == ("integrity check", "ok")
-        assert difference["found"] == "NULL value in trace.call_id"
+        assert difference["found"] == "NULL value in call.call_id"
 
 
 def test_a_damaged_database_is_named(ledger: Any) -> None:

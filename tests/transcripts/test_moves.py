@@ -192,7 +192,7 @@ def test_verify_names_a_call_that_is_missing(laptop: Laptop, corpus: Corpus) -> 
     smallest = "SELECT started_us, key FROM trace ORDER BY tokens_out LIMIT 1"
     [(started_us, key)] = db.execute(smallest)
     with db:
-        db.execute("DELETE FROM trace WHERE (started_us, key) = (?, ?)", (started_us, key))
+        db.execute("DELETE FROM call WHERE (started_us, key) = (?, ?)", (started_us, key))
         db.execute("DELETE FROM transcript_call WHERE transcript_key = ?", (key,))
     db.close()
     done = laptop.command("verify")

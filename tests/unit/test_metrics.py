@@ -431,7 +431,7 @@ def test_a_scrape_looks_at_no_row_of_the_ledger(ledger: Observed) -> None:
     ledger.beat()
     before = ledger.samples()
     with ledger.store.transaction():
-        ledger.store.db.execute("DELETE FROM trace; DELETE FROM dead_letter")
+        ledger.store.db.execute("DELETE FROM call; DELETE FROM dead_letter")
     after = ledger.samples()
     changing = {
         ("prodlensd_store_bytes",),

@@ -112,8 +112,8 @@ class Observed:
 
     def trace(self, started_us: int, key: str) -> None:
         self.sql(
-            "INSERT INTO trace (started_us, key, status, cache_hit, cost_source, source_id, "
-            "source_offset) VALUES (?, ?, 'success', 0, 'unpriced', 1, 0)",
+            "INSERT INTO call (started_us, key, common_id, source_id, source_offset) "
+            "VALUES (?, ?, 1, 1, 0)",
             *(started_us, key),
         )
 

@@ -10,9 +10,11 @@ import apsw
 import pytest
 
 from prodlensd.ledger import Ledger, LedgerError, PriceReader, Reader, rows
+from prodlensd.ledger.rows import COMMON, OWN
 from prodlensd.ledger.views import TRACES_COLUMNS
 from prodlensd.model import Checkpoint, DeadLetter, Outcome, Price, Sighting, Trace
 from prodlensd.pipeline import row
+from prodlensd.snapshots import columns as snapshots_columns
 
 
 def columns(db: apsw.Connection, table: str) -> list[str]:
@@ -21,7 +23,15 @@ def columns(db: apsw.Connection, table: str) -> list[str]:
 
 def test_rows_are_in_the_order_of_the_tables_columns(tmp_path: Path) -> None:
     with Ledger(tmp_path / "ledger.db") as store:
-        assert columns(store.db, "trace") == list(rows.COLUMNS)
+        assert columns(store.db, "call") == [*OWN, "common_id"]
+        assert columns(store.db, "common")[3:] == list(COMMON)
+        assert columns(store.db, "trace")[:-2] == list(rows.COLUMNS)
+
+
+def test_snapshots_read_what_is_common_and_what_is_not_in_the_order_of_the_ledger() -> None:
+    ledger_names = snapshots_columns.LEDGER_NAMES | {"response_id": "key"}
+    assert tuple(map(ledger_names.get, snapshots_columns.OWN)) == OWN
+    assert snapshots_columns.COMMON == COMMON
 
 
 def test_a_row_has_every_value_in_the_column_of_its_name() -> None:
@@ -80,7 +90,7 @@ def test_a_damaged_database_is_refused_with_a_way_out(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("ask", "index"),
-    [(PriceReader.unpriced, "trace_unpriced"), (PriceReader.disputed, "trace_disputed")],
+    [(PriceReader.unpriced, "call_unpriced"), (PriceReader.disputed, "call_disputed")],
 )
 def test_prices_check_reads_an_index_of_what_it_asks_for_and_not_all_calls(
     tmp_path: Path, ask: Callable[[PriceReader], object], index: str
@@ -97,4 +107,4 @@ def test_prices_check_reads_an_index_of_what_it_asks_for_and_not_all_calls(
         reader.db.exec_trace = None
         (sql,) = asked
         plan = [detail for *_, detail in reader.db.execute(f"EXPLAIN QUERY PLAN {sql}")]
-    assert [step for step in plan if "trace" in step] == [f"SCAN trace USING INDEX {index}"]
+    assert [step for step in plan if "SCAN" in step] == [f"SCAN o USING INDEX {index}"]

@@ -56,6 +56,7 @@ class LedgerChecks:
 
         Pruned calls are loaded a day at a time, so that memory holds no more than a day of them.
         """
+        self._expect("rows in trace without their row in common", 0, self._reader.days.halves())
         self._count("trace")
         for partition in self._reader.days.partitions().values():
             if partition.pruned and self._load(partition, snapshot_path):
