@@ -205,4 +205,5 @@ def test_commands_are_offered_without_loading_them(monkeypatch: pytest.MonkeyPat
     )
     lines = done.stdout.splitlines()
     assert ["report", "reconcile", "reprice"] == [lines[1], lines[4], lines[7]]
-    assert "prodlensd.cli.streams prodlensd.cli.typed" == lines[-1]
+    names = ("at_once", "commands", "options", "streams", "typed")
+    assert " ".join(f"prodlensd.cli.{name}" for name in names) == lines[-1]

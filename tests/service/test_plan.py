@@ -54,8 +54,8 @@ daily_usd = 1
 
 @pytest.fixture(autouse=True)
 def at_noon(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("overview", "statusline", "report", "budget"):
-        monkeypatch.setattr(f"prodlensd.cli.{module}.now_us", lambda: NOW_US)
+    for module in ("app.statusline", "cli.overview", "cli.report", "cli.budget"):
+        monkeypatch.setattr(f"prodlensd.{module}.now_us", lambda: NOW_US)
     monkeypatch.setenv("TZ", "UTC")
     monkeypatch.setenv("COLUMNS", "80")
 
@@ -244,7 +244,7 @@ def test_the_status_line_is_never_free_where_a_plan_is_paid(
     unknown: int,
     line: str,
 ) -> None:
-    monkeypatch.setattr("prodlensd.cli.statusline._stdin", lambda: b'{"session_id": "abc"}')
+    monkeypatch.setattr("prodlensd.cli.at_once._stdin", lambda: b'{"session_id": "abc"}')
     record = json.loads(call("2026-01-14T08:00:00", 2.0))
     record["metadata"]["session_id"] = "abc"
     desk.ingest(*[json.dumps(record).encode() + b"\n"] * costs)

@@ -293,14 +293,18 @@ HEAVY = frozenset(
     "pyarrow duckdb watchdog genai_prices pydantic rich structlog prometheus_client jinja2 asyncio "
     "http.client ssl email importlib.metadata ctypes typing_extensions".split()
 )
-#: And to `statusline`, all of whose time is that of loading modules.
-NEEDLESS = frozenset("hashlib socket zoneinfo logging subprocess signal difflib orjson".split())
-#: The files of our rooms that it needs, beside the face of each.
-NEEDED = frozenset(
-    "access answers.periods answers.statusline app.ledger app.zone cli.statusline cli.streams "
-    "cli.typed config.settings faces ledger.connection ledger.later ledger.schema ledger.spent "
-    "ledger.sums ledger.views model.amounts model.errors moments process.descriptors text.plain "
-    "text.suggestions".split()
+#: And to what is answered at once, all of whose time is that of loading modules.
+NEEDLESS = frozenset(
+    "hashlib socket zoneinfo logging subprocess signal difflib orjson click inspect gettext locale "
+    "threading tempfile shutil".split()
+)
+#: The files of our rooms that `--version` needs, beside the face of each.
+NEEDED_AT_LEAST = frozenset("cli.at_once cli.streams faces process.descriptors".split())
+#: And `statusline`.
+NEEDED = NEEDED_AT_LEAST | frozenset(
+    "access answers.periods answers.statusline app.ledger app.statusline app.zone config.settings "
+    "ledger.connection ledger.later ledger.schema ledger.spent ledger.sums ledger.views "
+    "model.amounts model.errors moments text.plain text.suggestions".split()
 )
 FACES = frozenset("__main__ answers app cli config ledger model process text".split())
 
@@ -325,14 +329,23 @@ def test_status_loads_nothing_heavy(machine: Any) -> None:
     assert set() == loaded & HEAVY
 
 
+def ours(loaded: set[str]) -> set[str]:
+    return {name.removeprefix("prodlensd.") for name in loaded if name.startswith("prodlensd.")}
+
+
 def test_a_status_line_loads_only_what_its_one_question_needs(machine: Any) -> None:
     machine.ingest()
     machine.config.write_text("[parquet]\nenabled = false\n")
     loaded = loaded_by("statusline")
     assert "prodlensd.ledger.spent" in loaded
     assert set() == loaded & (HEAVY | NEEDLESS)
-    ours = {name.removeprefix("prodlensd.") for name in loaded if name.startswith("prodlensd.")}
-    assert set() == ours - NEEDED - FACES
+    assert set() == ours(loaded) - NEEDED - FACES
+
+
+def test_the_version_is_told_before_all_else_is_loaded() -> None:
+    loaded = loaded_by("--version")
+    assert set() == loaded & (HEAVY | NEEDLESS | {"json", "apsw", "msgspec", "pathlib", "datetime"})
+    assert set() == ours(loaded) - NEEDED_AT_LEAST - {"__main__", "cli", "process"}
 
 
 @pytest.mark.parametrize("command", ["report", "sql", "statusline"])

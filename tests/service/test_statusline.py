@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from prodlensd.cli import is_answered
 from prodlensd.model import US_PER_S
 from tests.service.test_overview import call
 from tests.service.test_reprice import Desk, desk
@@ -23,7 +24,7 @@ NOW_US = int(datetime(2026, 1, 14, 12, tzinfo=UTC).timestamp()) * US_PER_S
 @pytest.fixture(autouse=True)
 def at_noon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "UTC")
-    monkeypatch.setattr("prodlensd.cli.statusline.now_us", lambda: NOW_US)
+    monkeypatch.setattr("prodlensd.app.statusline.now_us", lambda: NOW_US)
 
 
 def in_session(at: str, cost_usd: float | None, session: str) -> bytes:
@@ -34,7 +35,7 @@ def in_session(at: str, cost_usd: float | None, session: str) -> bytes:
 
 def said(desk: Desk, monkeypatch: pytest.MonkeyPatch, handed: object) -> str:
     text = handed if isinstance(handed, bytes) else json.dumps(handed).encode()
-    monkeypatch.setattr("prodlensd.cli.statusline._stdin", lambda: text)
+    monkeypatch.setattr("prodlensd.cli.at_once._stdin", lambda: text)
     done = desk.command("statusline")
     assert done.returncode == 0
     assert done.stderr == ""
@@ -83,6 +84,37 @@ def test_where_nothing_is_known_nothing_is_told(
     for file in desk.home.rglob("prodlens.db*"):
         file.unlink()
     assert said(desk, monkeypatch, {}) == ""
+
+
+@pytest.mark.parametrize("word", ["-V", "--version", "statusline"])
+def test_what_is_answered_at_once_is_what_click_answers(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], word: str
+) -> None:
+    desk.ingest(call("2026-01-14T08:00:00", 2.0))
+    monkeypatch.setattr("prodlensd.cli.at_once._stdin", lambda: b"")
+    capsys.readouterr()  # the log
+    assert is_answered([word])
+    at_once = capsys.readouterr()
+    answer = desk.command(word)
+    assert (answer.stdout, answer.stderr) == at_once
+    assert answer.stdout
+
+
+@pytest.mark.parametrize("words", ["", "status", "--help", "statusline --help", "statusline -c x"])
+def test_all_else_is_left_to_click(capsys: pytest.CaptureFixture[str], words: str) -> None:
+    assert not is_answered(words.split())
+    assert ("", "") == capsys.readouterr()
+
+
+def test_whoever_interrupts_it_is_told_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted() -> bytes:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("prodlensd.cli.at_once._stdin", interrupted)
+    assert is_answered(["statusline"])
+    assert ("", "") == capsys.readouterr()
 
 
 def test_a_pipe_that_stays_open_is_not_waited_for(home: Any) -> None:
