@@ -50,14 +50,14 @@ def main() -> None:
 
 
 def _run_command(signals: "Signals | None") -> None:
-    # msgspec loads it where it is there, and takes of it what typing has since Python 3.11.
-    hidden = _NotInstalled("typing_extensions")
-    sys.meta_path.insert(0, hidden)
     from prodlensd.cli import is_answered  # noqa: PLC0415 - after the signals are caught
 
     if is_answered(sys.argv[1:]):
         return
-    from prodlensd.cli import main as commands  # noqa: PLC0415 - loads click
+    # msgspec loads it where it is there, and takes of it what typing has since Python 3.11.
+    hidden = _NotInstalled("typing_extensions")
+    sys.meta_path.insert(0, hidden)
+    from prodlensd.cli import main as commands  # noqa: PLC0415 - loads click and msgspec
 
     sys.meta_path.remove(hidden)
     # What is loaded stays to the end: then the interpreter need not look whether it is garbage. Not

@@ -11,8 +11,6 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Final, NamedTuple
 
-from msgspec import Struct
-
 from prodlensd.model import US_PER_DAY, US_PER_S
 from prodlensd.moments import moment_of, moment_us
 from prodlensd.text import did_you_mean
@@ -46,7 +44,7 @@ _ACCEPTED: Final = (
 )
 
 
-class Period(Struct, frozen=True):
+class Period(NamedTuple):
     """[since_us, until_us), or without an end, and the zone of its days, weeks and months.
 
     `unit`: it begins with a whole one, and ends with one unless it still runs; None: with no unit.

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prodlensd import ledger  # whose names are loaded when they are asked for
-from prodlensd.config import Config
+
+if TYPE_CHECKING:  # else it is loaded, which the status line is not to wait for
+    from prodlensd.config import Config
 
 
 def reading(config: Config, *, in_one_thread: bool = False) -> ledger.Reader:
@@ -16,12 +19,12 @@ def reading(config: Config, *, in_one_thread: bool = False) -> ledger.Reader:
 
 
 @contextmanager
-def reading_spent(config: Config) -> Iterator[ledger.SpentReader]:
+def reading_spent(path: Path) -> Iterator[ledger.SpentReader]:
     """What was spent, at one moment, and nothing else that a reader can be asked.
 
     Raises LedgerError where there is no ledger yet.
     """
-    with ledger.ReadOnly(config.store.path) as opened, opened.one_moment():
+    with ledger.ReadOnly(path) as opened, opened.one_moment():
         yield ledger.SpentReader(opened)
 
 

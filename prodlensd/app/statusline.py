@@ -9,7 +9,7 @@ from pathlib import Path
 from prodlensd.answers.statusline import line
 from prodlensd.app.ledger import reading_spent
 from prodlensd.app.zone import local_clock
-from prodlensd.config import load
+from prodlensd.config import ledger_path
 from prodlensd.moments import now_us
 
 
@@ -18,7 +18,7 @@ def said(handed: bytes, config_path: Path | None) -> str:
 
     Raises ConfigError and LedgerError.
     """
-    with reading_spent(load(config_path)) as spent:
+    with reading_spent(ledger_path(config_path)) as spent:
         text = line(spent, _session(handed), now_us(), local_clock())
     return f"{text}\n" if text else ""
 

@@ -16,8 +16,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from msgspec import Struct
-
 from prodlensd.ledger.connection import Database, translated
 from prodlensd.ledger.sums import joined
 from prodlensd.model import US_PER_DAY, US_PER_S
@@ -162,7 +160,7 @@ class Spent(NamedTuple):
         return not self.unpriced_calls and not self.unknown_calls
 
 
-class SpentReader(Struct, frozen=True):
+class SpentReader(NamedTuple):
     """What was spent, as fast at any size of ledger. All is to be asked within one moment."""
 
     ledger: Database
@@ -192,7 +190,7 @@ class SpentReader(Struct, frozen=True):
         return list(self.ledger.all(_DIFFERENCES, (most,)))
 
 
-class Sums(Struct, frozen=True):
+class Sums(NamedTuple):
     """The sums. `unsummed_calls` are not in them, and there may be more of these."""
 
     ledger: Database

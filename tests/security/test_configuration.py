@@ -151,7 +151,7 @@ def test_a_link_in_the_place_of_a_new_ledger_or_of_an_unfinished_file_leads_nowh
 def test_the_environment_is_heard_as_documented_and_no_further(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("prodlensd.config.SYSTEM_FILE", house.work / "none.toml")
+    monkeypatch.setattr("prodlensd.config.files.SYSTEM_FILE", house.work / "none.toml")
     env = {"HOME": "/h", "PRODLENSD_HOME": "/p/../q", "PRODLENSD_STORE_PATH": "/evil"}
     config = load(env=env | {"LITELLM_LOG_DIR": "/evil", "XDG_CONFIG_HOME": "/evil"})
     assert config.store.path == Path("/q/prodlens.db")

@@ -295,14 +295,14 @@ HEAVY = frozenset(
 )
 #: And to what is answered at once, all of whose time is that of loading modules.
 NEEDLESS = frozenset(
-    "hashlib socket zoneinfo logging subprocess signal difflib orjson click inspect gettext locale "
-    "threading tempfile shutil".split()
+    "hashlib socket zoneinfo logging subprocess signal difflib orjson click msgspec inspect "
+    "gettext locale uuid platform textwrap threading tempfile shutil".split()
 )
 #: The files of our rooms that `--version` needs, beside the face of each.
 NEEDED_AT_LEAST = frozenset("cli.at_once cli.streams faces process.descriptors".split())
 #: And `statusline`.
 NEEDED = NEEDED_AT_LEAST | frozenset(
-    "access answers.periods answers.statusline app.ledger app.statusline app.zone config.settings "
+    "access answers.periods answers.statusline app.ledger app.statusline app.zone config.files "
     "ledger.connection ledger.later ledger.schema ledger.spent ledger.sums ledger.views "
     "model.amounts model.errors moments text.plain text.suggestions".split()
 )
@@ -344,7 +344,7 @@ def test_a_status_line_loads_only_what_its_one_question_needs(machine: Any) -> N
 
 def test_the_version_is_told_before_all_else_is_loaded() -> None:
     loaded = loaded_by("--version")
-    assert set() == loaded & (HEAVY | NEEDLESS | {"json", "apsw", "msgspec", "pathlib", "datetime"})
+    assert set() == loaded & (HEAVY | NEEDLESS | {"json", "apsw", "pathlib", "datetime"})
     assert set() == ours(loaded) - NEEDED_AT_LEAST - {"__main__", "cli", "process"}
 
 

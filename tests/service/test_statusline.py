@@ -79,10 +79,22 @@ def test_where_nothing_is_known_nothing_is_told(
     assert said(desk, monkeypatch, {}) == "unpriced today · 60 % cached\n"
     desk.config.write_text("what = is this")
     assert said(desk, monkeypatch, {}) == ""
+    desk.config.write_text("store = 5")
+    assert said(desk, monkeypatch, {}) == ""
     desk.config.write_text("")
     desk.stop()
     for file in desk.home.rglob("prodlens.db*"):
         file.unlink()
+    assert said(desk, monkeypatch, {}) == ""
+
+
+def test_of_the_configuration_only_the_place_of_the_ledger_is_read(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.ingest(call("2026-01-14T08:00:00", 2.0))
+    desk.config.write_text("[status]\nlag = 1\n")
+    assert said(desk, monkeypatch, {}) == "$2.00 today · 60 % cached\n"
+    desk.config.write_text('[store]\npath = "elsewhere.db"\n')
     assert said(desk, monkeypatch, {}) == ""
 
 

@@ -17,7 +17,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prodlensd import config
-from prodlensd.config import Config, ConfigError, Fallback, PriceOverride, Settings, load
+from prodlensd.config import (
+    Config,
+    ConfigError,
+    Fallback,
+    PriceOverride,
+    Settings,
+    ledger_path,
+    load,
+)
 from prodlensd.config.settings import _Table
 
 REPOSITORY = Path(__file__).parents[2]
@@ -30,7 +38,7 @@ SAME_DAY = "\nvalid_from = 2026-02-01\nvalid_to = 2026-02-01"
 @pytest.fixture(autouse=True)
 def no_system_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     file = tmp_path / "etc" / "config.toml"
-    monkeypatch.setattr(config, "SYSTEM_FILE", file)
+    monkeypatch.setattr("prodlensd.config.files.SYSTEM_FILE", file)
     return file
 
 
@@ -145,6 +153,36 @@ class TestDefaults:
     def test_a_value_cannot_be_changed(self) -> None:
         with pytest.raises(AttributeError, match="immutable"):
             load().store.batch_max_lines = 1  # type: ignore[misc]
+
+
+class TestLedger:
+    @pytest.mark.parametrize(
+        "text",
+        ["", "[store]\n", "[store]\npath = 'x.db'", "[store]\npath = '~/x.db'", "[parquet]\n"],
+    )
+    def test_its_place_alone_is_the_one_that_all_of_the_configuration_has(
+        self, file: Path, tmp_path: Path, text: str
+    ) -> None:
+        (tmp_path / "elsewhere").mkdir()
+        (tmp_path / "elsewhere/real.db").touch()
+        (tmp_path / "x.db").symlink_to("elsewhere/real.db")
+        env = {"HOME": str(tmp_path)}
+        assert load(write(file, text), env=env).store.path == ledger_path(file, env=env)
+
+    def test_it_has_one_without_a_file_as_well(self, tmp_path: Path) -> None:
+        env = {"PRODLENSD_HOME": str(tmp_path)}
+        assert load(env=env).store.path == ledger_path(env=env) == tmp_path / "prodlens.db"
+
+    @pytest.mark.parametrize(
+        "text", ["store = 5", "store = 'x.db'", "[store]\npath = 5", "[store]\npath = ''", "what?"]
+    )
+    def test_a_mistake_about_it_is_found_without_the_rest(self, file: Path, text: str) -> None:
+        with pytest.raises(ConfigError):
+            ledger_path(write(file, text))
+
+    def test_a_mistake_elsewhere_is_not(self, file: Path, tmp_path: Path) -> None:
+        text = f"[store]\npath = '{tmp_path}/x.db'\n[log]\nlevel = 'loud'\n"
+        assert tmp_path / "x.db" == ledger_path(write(file, text))
 
 
 class TestSearch:
