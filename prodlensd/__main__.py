@@ -41,7 +41,10 @@ def main() -> None:
     sys.meta_path.insert(0, _NotInstalled("numpy", "pandas", *(["rich"] if is_daemon else [])))
     if not is_run:
         gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
-        _run_command(None)
+        try:
+            _run_command(None)
+        finally:
+            _keep_what_is_loaded()
         return
     from prodlensd.process import Signals  # noqa: PLC0415 - for the daemon alone
 
@@ -60,10 +63,17 @@ def _run_command(signals: "Signals | None") -> None:
     from prodlensd.cli import main as commands  # noqa: PLC0415 - loads click and msgspec
 
     sys.meta_path.remove(hidden)
-    # What is loaded stays to the end: then the interpreter need not look whether it is garbage. Not
-    # DuckDB, which comes later, and would find then that it has not been taken apart.
-    gc.freeze()
+    _keep_what_is_loaded()
     commands(obj=signals)
+
+
+def _keep_what_is_loaded() -> None:
+    """Has it stay to the end, where the interpreter would look at it all for garbage.
+
+    Not DuckDB, which finds then that it has not been taken apart, and says so.
+    """
+    if "duckdb" not in sys.modules:
+        gc.freeze()
 
 
 if __name__ == "__main__":

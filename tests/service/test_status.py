@@ -348,6 +348,23 @@ def test_the_version_is_told_before_all_else_is_loaded() -> None:
     assert set() == ours(loaded) - NEEDED_AT_LEAST - {"__main__", "cli", "process"}
 
 
+@pytest.mark.parametrize("command", ["--version", "statusline", "status -q"])
+def test_the_end_of_a_command_does_not_look_through_what_it_has_loaded(
+    machine: Any, command: str
+) -> None:
+    machine.ingest()
+    code = (
+        f"import gc, sys; sys.argv[1:] = {command.split()}\n"
+        "from prodlensd.__main__ import main\n"
+        "try: main()\n"
+        "finally: print(len(gc.get_objects()), gc.get_freeze_count(), file=sys.stderr)"
+    )
+    python = [sys.executable, "-c", code]
+    done = subprocess.run(python, input=b"", capture_output=True, check=False)
+    looked_at, kept = map(int, done.stderr.split())
+    assert looked_at < 100 < kept
+
+
 @pytest.mark.parametrize("command", ["report", "sql", "statusline"])
 def test_the_end_of_a_command_is_quiet(machine: Any, command: str) -> None:
     """DuckDB complains at the interpreter's end where it finds objects of its own still there."""
