@@ -100,8 +100,10 @@ class Standing(Struct, frozen=True, kw_only=True):
     @property
     def on_plan_text(self) -> str:
         """What the API would have asked for calls on a plan, named so; empty without any."""
-        on, is_exact = self.on_plan, self.spent.is_exact and self.on_plan.is_exact
-        return on_plan(on.cost_nanousd, on.calls, is_exact=is_exact) if on.calls else ""
+        on = self.on_plan
+        if not on.calls:
+            return ""
+        return on_plan(on.cost_nanousd, on.calls, on.unpriced_calls, is_exact=on.is_exact)
 
     @property
     def state(self) -> str:
@@ -142,6 +144,7 @@ class Standing(Struct, frozen=True, kw_only=True):
             "unknown_calls": self.spent.unknown_calls,
             "plan_calls": self.on_plan.calls,
             "plan_api_usd": self.on_plan.cost_nanousd / NANOUSD_PER_USD,
+            "plan_unpriced_calls": self.on_plan.unpriced_calls,
         }
 
 

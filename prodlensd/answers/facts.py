@@ -173,7 +173,7 @@ def gather(
         reasons=reader.tallies.tally("reason"),
         anomalies=reader.tallies.anomalies(),
         cost_sources=reader.tallies.tally("cost_source"),
-        unpriced_reasons=reader.tallies.tally("unpriced_reason"),
+        unpriced_reasons=reader.tallies.unpriced_reasons(),
         disputed_calls=reader.tallies.tally("disputed").get("yes", 0),
         snapshots=reader.days.snapshots(),
         ledger_bytes=ledger_path.stat().st_size,

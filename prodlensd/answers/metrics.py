@@ -139,6 +139,11 @@ def _collect(ledger_path: Path, now_us: int, stalled_s: float, budgets: Budgets)
             "What the API would have asked for the calls on a plan, at least: in no cost.",
             on.cost_nanousd / NANOUSD_PER_USD if on else 0,
         ),
+        _gauge(
+            "plan_unpriced_calls",
+            "Calls on a plan of which nobody knows what the API would have asked.",
+            on.unpriced_calls if on else 0,
+        ),
         *_budgets(facts.budgets),
         *_files(facts),
         *_snapshots(facts),

@@ -31,7 +31,7 @@ class Overview(Struct, frozen=True):
     """The overview.
 
     hours            calls in each hour of today so far, by the reader's clock
-    unpriced_models  how many models have calls without a price this month
+    unpriced_models  how many models have calls without a price this month, if on a plan at the API
     top              the dearest groups of the month by each of TOP_BY
     ledger           when the first and last call of all started; None when there is none
     """
@@ -66,10 +66,14 @@ def overview(calls: Calls, now_us: int, zone: tzinfo) -> Overview:
         month=_stretch(calls, month, spans["month"][2], now_us),
         hours=_hours(calls, periods["day"], now_us),
         forecast=forecast(calls, (), now_us, zone),
-        unpriced_models=sum(1 for group in models if group.figures.unpriced_calls),
+        unpriced_models=sum(1 for group in models if _is_unpriced(group.figures)),
         top={by: _groups(calls, by, month, top=_TOP) for by in TOP_BY},
         ledger=calls.extent,
     )
+
+
+def _is_unpriced(figures: Figures) -> bool:
+    return bool(figures.unpriced_calls or figures.plan_unpriced_calls)
 
 
 def _question(by: str, period: Period, top: int = 0) -> Question:

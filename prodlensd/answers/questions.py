@@ -101,6 +101,7 @@ CELL: Final[dict[str, str]] = {
     "calls": "count(*)",
     "all_tokens": f"sum({_ALL_TOKENS})",
     "table_cost_usd": "sum(table_cost_usd) FILTER (cost_source = 'plan')",
+    "plan_unpriced_calls": "count(*) FILTER (cost_source = 'plan' AND table_cost_usd IS NULL)",
     "cache_saved_picos": "sum(cache_read_tokens * (fresh_picos - cached_picos))",
     "diff_ratios": "sum(diff_ratio)",
     "with_diff_ratio": "count(diff_ratio)",
@@ -135,6 +136,7 @@ SUMS: Final[dict[str, Sum]] = {
     "unpriced_tokens": Sum("all_tokens", "cost_source = 'unpriced'"),
     "plan_calls": Sum("calls", "cost_source = 'plan'"),
     "plan_api_usd": Sum("table_cost_usd"),
+    "plan_unpriced_calls": Sum("plan_unpriced_calls"),
     "cache_saved_picos": Sum("cache_saved_picos"),
     "accepted_lines": Sum("accepted_lines"),
     "diff_ratios": Sum("diff_ratios"),
@@ -143,7 +145,7 @@ SUMS: Final[dict[str, Sum]] = {
 
 
 #: The figures of calls on a plan: without such a call they are nothing, and cost nothing.
-OF_PLAN: Final = ("plan_calls", "plan_api_usd")
+OF_PLAN: Final = ("plan_calls", "plan_api_usd", "plan_unpriced_calls")
 
 
 class Apart(NamedTuple):

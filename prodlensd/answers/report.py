@@ -45,7 +45,7 @@ class Figures(Struct, frozen=True):
     diff_ratio      the mean of the calls that carry one
     plan_api_nanousd
                     what the API would have asked for the `plan_calls`, which cost nothing more and
-                    are in no cost
+                    are in no cost; of `plan_unpriced_calls` nobody knows it, and they come on top
     """
 
     calls: int
@@ -74,6 +74,7 @@ class Figures(Struct, frozen=True):
     diff_ratio: float | None = None
     plan_calls: int = 0
     plan_api_nanousd: int | None = None
+    plan_unpriced_calls: int = 0
 
 
 class Group(Struct, frozen=True):
@@ -187,6 +188,7 @@ def _figures(found: Sums) -> Figures:
         else None,
         plan_calls=get("plan_calls", 0),
         plan_api_nanousd=_nanousd(get("plan_api_usd")),
+        plan_unpriced_calls=get("plan_unpriced_calls", 0),
     )
 
 

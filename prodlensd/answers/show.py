@@ -37,7 +37,8 @@ _LATEST: Final = f"""
 _TOTAL: Final = f"""
     SELECT count(*), sum(tokens_in), sum(cache_read_tokens), sum(tokens_out), sum(cost_usd),
         count(*) FILTER (cost_source = 'unpriced'), count(*) FILTER (status = 'failure'),
-        count(*) FILTER (cost_source = 'plan'), sum(table_cost_usd) FILTER (cost_source = 'plan')
+        count(*) FILTER (cost_source = 'plan'), sum(table_cost_usd) FILTER (cost_source = 'plan'),
+        count(*) FILTER (cost_source = 'plan' AND table_cost_usd IS NULL)
     FROM calls WHERE {_WHICH}
 """
 _LAST: Final = f"""
@@ -69,7 +70,8 @@ class Listed(NamedTuple):
 class Total(NamedTuple):
     """What all calls of a list add up to; None: no call says it.
 
-    `plan_api_nanousd` is what the API would have asked for those on a plan, which is in no cost.
+    `plan_api_nanousd` is what the API would have asked for those on a plan, which is in no cost; of
+    `plan_unpriced_calls` nobody knows it.
     """
 
     calls: int
@@ -81,6 +83,7 @@ class Total(NamedTuple):
     failed_calls: int
     plan_calls: int
     plan_api_nanousd: int | None
+    plan_unpriced_calls: int
 
 
 class Shown(NamedTuple):
@@ -108,9 +111,9 @@ def show(calls: Calls, name: str) -> Shown | None:
         return calls.rows(sql.format(column=column), which)
 
     listed = [Listed._make([*row[:5], _nanousd(row[5]), *row[6:]]) for row in ask(_LIST)]
-    [(*sums, cost_usd, unpriced, failed, on_plan, api_usd)] = ask(_TOTAL)
+    [(*sums, cost_usd, unpriced, failed, on_plan, api_usd, without)] = ask(_TOTAL)
     counts = (unpriced, failed, on_plan)
-    total = Total._make([*sums, _nanousd(cost_usd), *counts, _nanousd(api_usd)])
+    total = Total._make([*sums, _nanousd(cost_usd), *counts, _nanousd(api_usd), without])
     if of_session:
         return Shown(name, listed, total, None, of_call)
     [values] = ask(_LAST)

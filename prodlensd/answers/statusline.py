@@ -38,13 +38,13 @@ def line(spent: SpentReader, session: str | None, now_us: int, zone: tzinfo) -> 
 def _costs(all_calls: Spent, on: Spent, what: str) -> Iterator[str]:
     """What is paid by the call, and what the calls on a plan would have cost."""
     if billed := all_calls.calls - on.calls:
-        is_known = billed > all_calls.unpriced_calls
-        yield f"{_cost(all_calls) if is_known else 'unpriced'} {what}"
+        yield f"{_cost(all_calls, billed)} {what}"
     if on.calls:
-        # A call without a price may be on a plan as well.
-        exact = on.is_exact and all_calls.is_exact
-        yield f"plan {at_least(money(on.cost_nanousd), is_exact=exact)} {what}"
+        yield f"plan {_cost(on, on.calls)} {what}"
 
 
-def _cost(spent: Spent) -> str:
+def _cost(spent: Spent, calls: int) -> str:
+    """What so many calls have cost, where one of them has a price."""
+    if spent.unpriced_calls >= calls:
+        return "unpriced"
     return at_least(money(spent.cost_nanousd), is_exact=spent.is_exact)

@@ -44,15 +44,18 @@ def on_plan(figures: Figures) -> str:
     """What the API would have asked for the calls on a plan, named so; empty without any."""
     if not figures.plan_calls:
         return ""
-    is_exact = not figures.unpriced_calls
-    return text.on_plan(figures.plan_api_nanousd or 0, figures.plan_calls, is_exact=is_exact)
+    nanousd, unpriced = figures.plan_api_nanousd or 0, figures.plan_unpriced_calls
+    return text.on_plan(nanousd, figures.plan_calls, unpriced, is_exact=not unpriced)
 
 
 def at_api_prices(figures: Figures, said: Callable[[int], str] = money) -> str:
     """The same in a column of that name."""
+    unpriced = figures.plan_unpriced_calls
     if not figures.plan_calls:
         return "-"
-    return at_least(said(figures.plan_api_nanousd or 0), is_exact=not figures.unpriced_calls)
+    if unpriced == figures.plan_calls:
+        return "unpriced"
+    return at_least(said(figures.plan_api_nanousd or 0), is_exact=not unpriced)
 
 
 def has_cost(figures: Figures) -> bool:

@@ -30,6 +30,7 @@ __all__ = [
     "FOREVER",
     "Billed",
     "Doubtful",
+    "Doubts",
     "Priced",
     "Quote",
     "Rates",
@@ -88,8 +89,19 @@ def meant(priced: Priced) -> list[str]:
     return alike((priced.call.model or "").removeprefix(f"{seller}/"), known_models(seller))
 
 
-def check(config: Config) -> tuple[list[tuple[Doubtful, str]], list[Doubtful]]:
-    """The unpriced calls, each with the `cost_source` they would have now; and the disputed ones.
+class Doubts(NamedTuple):
+    """Calls without a price, each with the source that they would have one from now, and disputed.
+
+    Of those on a plan it is the price at the API. Where there is none now, "unpriced".
+    """
+
+    unpriced: list[tuple[Doubtful, str]]
+    on_plan: list[tuple[Doubtful, str]]
+    disputed: list[Doubtful]
+
+
+def check(config: Config) -> Doubts:
+    """Which models of the ledger have no price, or a disputed one.
 
     Raises LedgerError, also without a ledger, or OSError when a price book gives no answer.
     """
@@ -97,10 +109,15 @@ def check(config: Config) -> tuple[list[tuple[Doubtful, str]], list[Doubtful]]:
         Reader(config.store.path) as reader,
         Books(config.pricing, reader.prices) as books,
     ):
-        unpriced = [
-            (calls, books.pricer.price(calls.last).source) for calls in reader.prices.unpriced()
-        ]
-        return unpriced, reader.prices.disputed()
+        unpriced, on_plan = (
+            [(calls, _source(books.pricer.price(calls.last))) for calls in found]
+            for found in (reader.prices.unpriced(), reader.prices.unpriced_on_plan())
+        )
+        return Doubts(unpriced, on_plan, reader.prices.disputed())
+
+
+def _source(price: Price) -> str:
+    return price.source if price.is_known else "unpriced"
 
 
 @contextmanager

@@ -97,9 +97,10 @@ def _notes(found: Overview) -> list[str]:
         saved = month.cache_saved_nanousd
         more = f": about {money(saved)} saved" if saved else ""
         notes.append(f"{'cache':<11}{share} of the input came from the cache{more}")
-    if month.unpriced_calls:
-        calls, models = counted(month.unpriced_calls, "call"), found.unpriced_models
-        of = f"{calls} of {counted(models, 'model')}"
+    if models := found.unpriced_models:
+        on_plan = month.plan_unpriced_calls
+        of = f"{counted(month.unpriced_calls + on_plan, 'call')} of {counted(models, 'model')}"
+        of += f", {on_plan:,} on a plan" if on_plan else ""
         notes.append(f"{'unpriced':<11}{of}: prodlensd prices check")
     return notes
 

@@ -198,10 +198,11 @@ def _print_call(priced: Priced) -> None:
         _line("provider", f"says it charged {money(bill.provider_nanousd)}")
     if call.gateway_nanousd is not None:
         _line("gateway", f"reported {money(call.gateway_nanousd)}")
-    if price.nanousd is None:
-        _line("ledger", f"unpriced: {price.reason or 'the reason was not kept'}")
-    else:
+    if price.nanousd is not None:
         _line("ledger", f"{money(price.nanousd)}, {price.source}")
+    if not price.is_known:
+        title = "ledger" if price.nanousd is None else "API"
+        _line(title, f"unpriced: {price.reason or 'the reason was not kept'}")
 
 
 def _usd(pico: int) -> str:

@@ -34,30 +34,29 @@ def check(config_path: Path | None, wide: bool, as_json_: bool) -> None:
     """
     config = load_config(config_path)
     with errors_end_it():
-        unpriced, disputed = prices.check(config)
-    reasons = [_why(calls, source) for calls, source in unpriced]
+        found = prices.check(config)
+    unpriced, on_plan, disputed = found
     if as_json_:
         content = {
-            "unpriced": [
-                _doubtful_as_dict(calls) | {"why": why}
-                for (calls, _), why in zip(unpriced, reasons, strict=True)
-            ],
+            "unpriced": [*map(_unpriced_as_dict, unpriced)],
             "disputed": [_doubtful_as_dict(calls) for calls in disputed],
+            "unpriced_on_plan": [*map(_unpriced_as_dict, on_plan)],
         }
         click.echo(as_json("prices-check", content))
     else:
         why = Column("why", keep=4, least_cells=_WHY_CELLS, cut="end")
-        without = [calls for calls, _ in unpriced]
-        _print_calls("unpriced", without, {why: reasons}, wide=wide)
+        for title, of in (("unpriced model", unpriced), ("unpriced model on a plan", on_plan)):
+            whys = [_why(*calls) for calls in of]
+            _print_calls(title, [calls for calls, _ in of], {why: whys}, wide=wide)
         gateways = [money_cell(calls.gateway_nanousd or 0) for calls in disputed]
         tables = [money_cell(calls.table_nanousd or 0) for calls in disputed]
         costs = {Column("gateway", "right"): gateways, Column("table", "right"): tables}
-        _print_calls("disputed", disputed, costs, wide=wide)
-        if not unpriced and not disputed:
+        _print_calls("disputed model", disputed, costs, wide=wide)
+        if not any(found):
             click.echo("every call has a price, and none is disputed")
-        for advice in _advice(unpriced, config.path or user_file()):
+        for advice in _advice([*unpriced, *on_plan], config.path or user_file()):
             click.echo(f"\n{advice}", err=True)
-    if unpriced or disputed:
+    if any(found):
         raise click.exceptions.Exit(1)
 
 
@@ -87,7 +86,7 @@ _WHY: Final = {
 
 
 def _why(calls: Doubtful, source: str) -> str:
-    """Why they have no price, when the last of them would now have a cost of this source."""
+    """Why they have no price, when the last of them would now have one of this source."""
     if source != "unpriced":
         return f"has a price now ({source})"
     word, _, name = (calls.reason or "").partition(":")
@@ -125,7 +124,7 @@ def _print_calls(
     if not doubtful:
         return
     columns = (
-        Column(f"{title} model", least_cells=NAME_CELLS),
+        Column(title, least_cells=NAME_CELLS),
         Column("provider", keep=2, least_cells=NAME_CELLS),
         Column("tier", keep=1),
         Column("calls", "right"),
@@ -144,6 +143,10 @@ def _print_calls(
         for calls, *values in zip(doubtful, *more.values(), strict=True)
     ]
     click.echo(drawn(columns, rows, wide=wide))
+
+
+def _unpriced_as_dict(unpriced: tuple[Doubtful, str]) -> dict[str, Any]:
+    return _doubtful_as_dict(unpriced[0]) | {"why": _why(*unpriced)}
 
 
 def _doubtful_as_dict(calls: Doubtful) -> dict[str, Any]:

@@ -244,7 +244,7 @@ def _summary(answer: Asked, width: int | None) -> str:
     total = found.total
     said = [days_of(found.period, found.ledger), cost(total)]
     if plan := on_plan(total):
-        said.append(plan)
+        said.append(f"{plan}: prodlensd prices check" if total.plan_unpriced_calls else plan)
     if total.unpriced_calls:
         calls = counted(total.unpriced_calls, "call")
         has = "has" if total.unpriced_calls == 1 else "have"

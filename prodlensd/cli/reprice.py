@@ -20,7 +20,9 @@ from prodlensd.moments import now_us
 from prodlensd.text import Cell, Column, count_cell, money, money_cell, none_of
 
 #: Costs that come from prices, or would if there were any: the other sources need none.
-_SOURCES: Final = ("unpriced", "table", "override", "fallback", "free", "provider", "gateway")
+_SOURCES: Final = (
+    *("unpriced", "table", "override", "fallback", "free", "provider", "gateway", "plan"),
+)
 
 
 def _read_sources(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[str, ...]:
@@ -74,8 +76,9 @@ def command(  # noqa: PLR0913 - one for each option
 ) -> None:
     """Price calls again, each at the price of its own time, and keep what each cost before.
 
-    Without options: the calls that have no price so far. The daemon does the same by itself when
-    the price table or the prices in the configuration have changed. The view cost_changes has the
+    Without options: the calls that have no price so far, those on a plan that have none at the API
+    too. The daemon does the same by itself when the price table or the prices in the configuration
+    have changed. The view cost_changes has the
     history. Safe at any time, also while the daemon runs; a second run changes nothing.
 
     Example: prodlensd reprice --source table --since 2026-11-01 --dry-run

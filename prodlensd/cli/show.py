@@ -126,8 +126,8 @@ def _list(shown: Shown, wide: bool) -> str:
     table = drawn(COLUMNS, rows, wide=wide)
     total = shown.total
     if total.plan_calls:
-        is_exact = not total.unpriced_calls
-        said = on_plan(total.plan_api_nanousd or 0, total.plan_calls, is_exact=is_exact)
+        nanousd, unpriced = total.plan_api_nanousd or 0, total.plan_unpriced_calls
+        said = on_plan(nanousd, total.plan_calls, unpriced, is_exact=not unpriced)
         table = f"{table}\n{said}"
     more = total.calls - len(shown.calls)
     return f"{table}\n{counted(more, 'more call')} not listed" if more else table
@@ -210,10 +210,13 @@ def _facts(row: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "latency", f"{_time(row['latency_ms'])}, to the first token {_time(row['ttft_ms'])}"
     tokens = [f"{row[name]:,} {what}" for what, name in _TOKENS if row[name] is not None]
     yield "tokens", ", ".join(tokens) or "none said"
-    yield "cost", _cost(row["cost_nanousd"], row["cost_source"], row["unpriced_reason"])
+    source, reason = row["cost_source"], row["unpriced_reason"]
+    yield "cost", _cost(row["cost_nanousd"], source, reason)
     if row["table_cost_nanousd"] is not None:
-        asks = "the API would ask" if row["cost_source"] == "plan" else "asks"
+        asks = "the API would ask" if source == "plan" else "asks"
         yield "table", f"{asks} {money(row['table_cost_nanousd'])}"
+    elif source == "plan":
+        yield "table", _cost(None, "unpriced", reason)
     if row["accepted"] is not None:
         yield "accepted", "yes" if row["accepted"] else "no"
     for name in ("accepted_lines", "diff_ratio", "anomalies", "bill"):

@@ -39,7 +39,7 @@ class Repriced(Struct):
     """What became of the selected calls."""
 
     seen: int = 0
-    unpriced: int = 0  # of those seen, still without a price
+    unpriced: int = 0  # of those seen, still without a price, if on a plan at the API
     pruned: int = 0  # calls of those days that are in snapshots only: not priced again
     changes: dict[Kind, Sum] = field(default_factory=dict)
 
@@ -97,7 +97,7 @@ def _changes(calls: list[Selected], pricer: Pricer, repriced: Repriced) -> list[
     for trace, old in calls:
         new = pricer.price(trace)
         repriced.seen += 1
-        repriced.unpriced += new.nanousd is None
+        repriced.unpriced += not new.is_known
         if new[:3] != old[:3]:
             changes.append(Change(trace, old, new))
     return changes

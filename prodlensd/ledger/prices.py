@@ -15,6 +15,7 @@ from prodlensd.ledger.connection import Database, translated
 from prodlensd.ledger.days import Span
 from prodlensd.ledger.pins import FIND
 from prodlensd.ledger.rows import LOGGED, PRICE, Row, at_the_price, value_of
+from prodlensd.ledger.spent import ON_PLAN
 from prodlensd.ledger.sums import exact_sums, joined
 from prodlensd.ledger.tallies import TallyReader
 from prodlensd.ledger.writing import Ledger
@@ -22,11 +23,12 @@ from prodlensd.model import US_PER_DAY, PinnedPrice, Price, Trace
 
 # ruff: noqa: S608 - statements are put together from names of columns
 
+_UNPRICED_ON_PLAN: Final = f"cost_source = '{ON_PLAN}' AND table_nanousd IS NULL"
 _CALLS: Final = f"""
     SELECT {", ".join((*LOGGED, *PRICE))}
     FROM trace
     WHERE (started_us, key) > (?, ?) AND started_us < ?
-        AND cost_source IN (SELECT value FROM json_each(?))
+        AND (cost_source IN (SELECT value FROM json_each(?)) OR ? AND {_UNPRICED_ON_PLAN})
         AND (? IS NULL OR model GLOB ?) AND (? IS NULL OR provider = ?)
     ORDER BY started_us, key LIMIT ?
 """
@@ -54,6 +56,7 @@ _LITERALLY: Final = str.maketrans({"[": "[[]", "?": "[?]"})
 class Selection(NamedTuple):
     """Which calls to price again: of these `cost_source`s, in [since_us, until_us).
 
+    With "unpriced" those on a plan as well of which nobody knows what the API would have asked.
     `model` may have `*` for any characters; None is any model, or any provider.
     """
 
@@ -89,7 +92,7 @@ Selected = tuple[Trace, Price]
 class Doubtful(NamedTuple):
     """The unpriced calls, or the disputed ones, of one model and tier; costs in nano-dollars.
 
-    `reason` is why the last of them is unpriced; None of a disputed call, and of an older one.
+    `reason` is why they have no price; None of a disputed call, and of an older one.
     """
 
     provider: str | None
@@ -135,8 +138,9 @@ class Prices:
         return None if row is None else str(row[0])
 
     def unpriced_calls(self) -> int:
-        """How many calls have no price."""
-        return TallyReader(self._ledger).tally("cost_source").get("unpriced", 0)
+        """How many calls have no price; those on a plan, none at the API."""
+        tallies = TallyReader(self._ledger)
+        return tallies.tally("cost_source").get("unpriced", 0) + tallies.unpriced_on_plan()
 
     def note_fingerprint(self, fingerprint: str) -> None:
         """Notes the prices that all unpriced calls have now been tried with."""
@@ -245,7 +249,8 @@ class PriceReader(Struct, frozen=True):
         end = until if last is None else last + 1
         pattern = None if selection.model is None else selection.model.translate(_LITERALLY)
         provider = selection.provider
-        which = (json.dumps(selection.sources), pattern, pattern, provider, provider, most)
+        sources, is_unpriced = selection.sources, "unpriced" in selection.sources
+        which = (json.dumps(sources), is_unpriced, pattern, pattern, provider, provider, most)
         while rows := list(self.ledger.all(_CALLS, (*after, end, *which))):
             yield [_selected(row) for row in rows]
             after = rows[-1][:2]
@@ -253,6 +258,14 @@ class PriceReader(Struct, frozen=True):
     def unpriced(self) -> list[Doubtful]:
         """The models whose calls have no price, most calls first, one for each reason."""
         return self._doubtful("cost_nanousd IS NULL")
+
+    def unpriced_on_plan(self) -> list[Doubtful]:
+        """The same of calls on a plan that have no price at the API.
+
+        Looks at all calls, and only where there is one of these.
+        """
+        some = TallyReader(self.ledger).unpriced_on_plan()
+        return self._doubtful(_UNPRICED_ON_PLAN) if some else []
 
     def disputed(self) -> list[Doubtful]:
         """The models whose cost by gateway and by table is disputed, most calls first."""

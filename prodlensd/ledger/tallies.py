@@ -2,6 +2,9 @@
 
 A tally is how many traces have a value of a column; a total is the sum of a column over the traces
 of a cost_source. Both can be counted again from the rows themselves, for `verify` to compare.
+
+Of `unpriced_reason` the words are tallied, without the names behind them. A call on a plan has a
+cost; where only its price at the API is not known, "plan " stands before the word.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from msgspec import Struct
 from prodlensd.ledger.connection import Database
 from prodlensd.ledger.rows import Row, value_of
 from prodlensd.ledger.schema import REASON_WORD
+from prodlensd.ledger.spent import ON_PLAN
 from prodlensd.ledger.sums import exact_sums, joined
 from prodlensd.ledger.transactions import Writer
 from prodlensd.model import US_PER_DAY
@@ -32,6 +36,8 @@ TOTALLED: Final = (
 #: One sum for each of TOTALLED, by cost_source.
 TotalsBySource = dict[str, list[int]]
 _SUMS: Final = exact_sums(TOTALLED)
+_OF_PLAN: Final = f"{ON_PLAN} "
+_REASON_WORD: Final = f"iif(cost_source = '{ON_PLAN}', '{_OF_PLAN}', '') || {REASON_WORD}"
 
 
 class CountedTraces(NamedTuple):
@@ -63,6 +69,17 @@ class TallyReader(Struct, frozen=True):
             counts.update(dict.fromkeys(kinds.split(","), traces))
         return dict(counts)
 
+    def unpriced_reasons(self) -> dict[str, int]:
+        """How many traces have no price, for each reason."""
+        return {word: n for word, n in self._reasons() if not word.startswith(_OF_PLAN)}
+
+    def unpriced_on_plan(self) -> int:
+        """How many traces on a plan have no price at the API."""
+        return sum(n for word, n in self._reasons() if word.startswith(_OF_PLAN))
+
+    def _reasons(self) -> Iterable[tuple[str, int]]:
+        return self.tally("unpriced_reason").items()
+
     def tallies(self) -> dict[tuple[str, str], int]:
         """Every tally, by its column and value."""
         rows = self.ledger.all("SELECT column, value, traces FROM tally")
@@ -78,7 +95,7 @@ class TallyReader(Struct, frozen=True):
         totals: TotalsBySource = {}
         tallies: Counter[tuple[str, str]] = Counter()
         sql = (
-            f"SELECT cost_source, status, {REASON_WORD}, count(*), {_SUMS} FROM {calls} "
+            f"SELECT cost_source, status, {_REASON_WORD}, count(*), {_SUMS} FROM {calls} "
             "GROUP BY 1, 2, 3"
         )
         for source, status, reason, traces, *sums in self.ledger.all(sql):
@@ -119,6 +136,7 @@ _SET_TOTAL: Final = f"INSERT OR REPLACE INTO total VALUES (?{', ?' * len(TOTALLE
 _COST_SOURCE: Final = value_of("cost_source")
 _COSTS: Final = value_of("gateway_nanousd", "table_nanousd")
 _REASON: Final = value_of("unpriced_reason")
+_REASON_AND_SOURCE: Final = value_of("unpriced_reason", "cost_source")
 _TALLIED: Final = {name: value_of(name) for name in ("status", "anomalies", "cost_source")}
 _TOTALLED: Final = tuple(map(value_of, TOTALLED))
 
@@ -131,9 +149,12 @@ def count_disputed(costs: Iterable[tuple[int | None, int | None]]) -> int:
     return sum(1 for a, b in costs if a and b is not None and (a > 2 * b or b > 2 * a))
 
 
-def count_words(reasons: Iterable[str | None]) -> Counter[str]:
-    """How often each word of `unpriced_reason` is there, without the names behind them."""
-    return Counter(reason.partition(":")[0] for reason in reasons if reason is not None)
+def count_words(reasons: Iterable[tuple[str, str]]) -> Counter[str]:
+    """How often each word of `unpriced_reason` is there, by that and the cost_source of calls."""
+    return Counter(
+        f"{_OF_PLAN if source == ON_PLAN else ''}{reason.partition(':')[0]}"
+        for reason, source in reasons
+    )
 
 
 class Tallies:
@@ -150,7 +171,8 @@ class Tallies:
         for column, value in _TALLIED.items():
             self.count(column, Counter(map(value, rows)), sign)
         self.count("disputed", {"yes": count_disputed(map(_COSTS, rows))}, sign)
-        self.count("unpriced_reason", count_words(map(_REASON, rows)), sign)
+        unpriced = map(_REASON_AND_SOURCE, filter(_REASON, rows))
+        self.count("unpriced_reason", count_words(unpriced), sign)
         sources = set(map(_COST_SOURCE, rows))
         for source in sources:
             its = rows if len(sources) == 1 else [r for r in rows if _COST_SOURCE(r) == source]

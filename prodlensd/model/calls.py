@@ -157,7 +157,8 @@ class Price(NamedTuple):
     table_nanousd   its cost by the price table, whichever cost counts; None: in no table. Of a call
                     on a plan, which itself costs nothing: what the API would have asked
     price_id        the pinned price behind `nanousd`, or else behind `table_nanousd`
-    reason          why it is unpriced: one of UNPRICED_REASONS, for some with a name behind a colon
+    reason          why it is unpriced, or why nobody knows what the API would have asked for a call
+                    on a plan: one of UNPRICED_REASONS, for some with a name behind a colon
     """
 
     nanousd: int | None
@@ -165,6 +166,11 @@ class Price(NamedTuple):
     table_nanousd: int | None = None
     price_id: int | None = None
     reason: str | None = None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there is a price; of a call on a plan, whether there is one at the API."""
+        return (self.table_nanousd if self.source == "plan" else self.nanousd) is not None
 
 
 class PinnedPrice(NamedTuple):

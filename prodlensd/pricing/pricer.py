@@ -171,11 +171,11 @@ class Pricer:
 def _on_plan(price: Price) -> Price:
     """The price of a call on a plan: nothing, and beside it what the API would have asked.
 
-    Where that is not known, the call stays unpriced. What a gateway charged was charged.
+    Where nobody knows that, the reason is kept. What a gateway charged was charged.
     """
-    if price.nanousd is None or price.source in ("gateway", "provider"):
+    if price.source in ("gateway", "provider"):
         return price
-    return Price(0, "plan", price.nanousd, price.price_id)
+    return Price(0, "plan", price.nanousd, price.price_id, price.reason)
 
 
 class _Held(NamedTuple):

@@ -34,10 +34,14 @@ def at_least(said: str, *, is_exact: bool) -> str:
     return said if is_exact else f"≥ {said}"
 
 
-def on_plan(nanousd: int, calls: int, *, is_exact: bool) -> str:
-    """What the API would have asked for calls on a plan, named so: it is in no cost."""
-    price = at_least(money(nanousd), is_exact=is_exact)
-    return f"plan, at API prices: {price} ({counted(calls, 'call')})"
+def on_plan(nanousd: int, calls: int, unpriced: int, *, is_exact: bool) -> str:
+    """What the API would have asked for calls on a plan, named so: it is in no cost.
+
+    Of the `unpriced` of them nobody knows it.
+    """
+    price = "unpriced" if unpriced == calls else at_least(money(nanousd), is_exact=is_exact)
+    without = f", {unpriced:,} without a price" if 0 < unpriced < calls else ""
+    return f"plan, at API prices: {price} ({counted(calls, 'call')}{without})"
 
 
 def short_money(nanousd: int) -> str:

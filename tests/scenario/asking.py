@@ -210,6 +210,7 @@ def figures(rows: Sequence[Row]) -> dict[str, Any]:
         "diff_ratio": sum(ratios) / len(ratios) if ratios else None,
         "plan_calls": len(on_plan),
         "plan_api_nanousd": total(on_plan, "table_nanousd"),
+        "plan_unpriced_calls": sum(row["table_nanousd"] is None for row in on_plan),
     }
 
 

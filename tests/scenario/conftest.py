@@ -119,8 +119,14 @@ class World:
             counted = f"SELECT {column}, count(*) FROM {table} WHERE {which} GROUP BY 1"
             assert sorted(self.query(tallied)) == sorted(self.query(counted))
         with Reader(self.ledger) as reader:
-            totals, added = reader.tallies.totals_by_source(), reader.tallies.recount()[0]
+            totals, tallies = reader.tallies.totals_by_source(), reader.tallies.tallies()
+            added, recounted = reader.tallies.recount()
         assert some(totals) == some(added)
+        kept, found = (
+            {key: n for key, n in of.items() if key[0] == "unpriced_reason" and n}
+            for of in (tallies, recounted)
+        )
+        assert kept == found
         self.check_spent()
         for table in ("trace", "dead_letter"):
             counted = f"SELECT count(*) FROM {table}"

@@ -9,6 +9,7 @@ import random
 import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import count
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from prodlensd.answers.questions import Question
 from prodlensd.app import report as reports
 from prodlensd.app.books import Books
 from prodlensd.app.budgets import budgets
+from prodlensd.app.due import has_to_reprice
 from prodlensd.cli.report_columns import DEFAULT
 from prodlensd.cli.report_forms import table
 from prodlensd.config import load
@@ -66,6 +68,7 @@ class OnPlan:
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
         self.calls: list[tuple[datetime, str, int]] = []
+        self.numbers = count()
         desk.config.write_text(CONFIG)
 
     def told(self, at: datetime, session: str, tokens: tuple[int, int], model: str) -> bytes:
@@ -77,7 +80,7 @@ class OnPlan:
             "type": "assistant",
             "timestamp": at.isoformat().replace("+00:00", "Z"),
             "sessionId": session,
-            "message": {"id": f"msg_{len(self.calls)}{model}", "model": model, "usage": usage},
+            "message": {"id": f"msg_{next(self.numbers)}", "model": model, "usage": usage},
         }
         return json.dumps(record).encode() + b"\n"
 
@@ -106,6 +109,8 @@ def plan(desk: Desk) -> OnPlan:
 
 #: Today at eight: a thousand tokens in and as many out, for a cent.
 MORNING = (NOW.replace(hour=8), "abc", (1000, 1000))
+#: A model that no price book has.
+UNKNOWN = "claude-unheard-of"
 
 
 def said(desk: Desk, *arguments: str) -> str:
@@ -164,10 +169,31 @@ def test_where_a_call_has_no_price_the_sum_of_a_plan_says_at_least(
     desk: Desk, plan: OnPlan
 ) -> None:
     plan.take(MORNING)
-    plan.take(MORNING, model="claude-unheard-of")
-    assert "plan, at API prices: ≥ $0.01 (1 call)" in said(desk, "report")
-    assert "plan ≥ $0.01 today at API prices" in said(desk, "statusline")
-    assert "all: plan, at API prices: ≥ $0.01 (1 call)" in said(desk, "budget")
+    plan.take(MORNING, model=UNKNOWN)
+    sum_of_plan = "plan, at API prices: ≥ $0.01 (2 calls, 1 without a price)"
+    report = said(desk, "report", "--timezone", "UTC")
+    assert f" · $0.00 · {sum_of_plan}: prodlensd prices check\n" in report
+    assert "$0.00      ≥ $0.01" in report
+    assert sum_of_plan in said(desk, "show", "abc")
+    assert f"all: {sum_of_plan}\n" in said(desk, "budget")
+    assert said(desk, "statusline") == "plan ≥ $0.01 today at API prices\n"
+
+
+def test_where_no_call_has_a_price_the_sum_of_a_plan_is_not_known(desk: Desk, plan: OnPlan) -> None:
+    plan.take(MORNING, model=UNKNOWN)
+    report = said(desk, "report", "--timezone", "UTC")
+    assert "plan, at API prices: unpriced (1 call): prodlensd prices check\n" in report
+    assert "$0.00     unpriced" in report
+    assert "all: plan, at API prices: unpriced (1 call)\n" in said(desk, "budget")
+    assert "at API prices unpriced today" in said(desk)
+
+
+def test_what_is_billed_and_has_no_price_says_nothing_of_a_plan(desk: Desk, plan: OnPlan) -> None:
+    desk.ingest(call("2026-01-14T08:00:00", None))
+    plan.take(MORNING)
+    assert "plan, at API prices: $0.01 (1 call)" in said(desk, "report")
+    assert "plan $0.01 today at API prices" in said(desk, "statusline")
+    assert "all: plan, at API prices: $0.01 (1 call)\n" in said(desk, "budget")
 
 
 def test_programs_get_it_under_names_of_its_own(desk: Desk, plan: OnPlan) -> None:
@@ -203,6 +229,129 @@ def test_a_page_has_a_number_of_its_own(desk: Desk, plan: OnPlan) -> None:
     assert "1 call, in no cost" in page
 
 
+# Calls whose price at the API nobody knows
+
+COSTS = "SELECT cost_usd, cost_source, table_cost_usd, unpriced_reason FROM traces"
+NOT_KNOWN = (0, "plan", None, f"model_unknown:anthropic/{UNKNOWN}")
+KNOWN_LATER = CONFIG.replace("claude-a", UNKNOWN)
+
+
+def test_a_call_on_a_plan_costs_nothing_whether_or_not_its_model_has_a_price(
+    desk: Desk, plan: OnPlan
+) -> None:
+    plan.take(MORNING, model=UNKNOWN)
+    assert desk.query(COSTS) == [NOT_KNOWN]
+    assert desk.command("budget", "--check").returncode == 0, "and not unknowable"
+    total = json.loads(said(desk, "report", "--json"))["total"]
+    assert (0, 0, 0, {}) == (
+        *(total["cost_usd"], total["billed_calls"], total["unpriced_calls"]),
+        total["unpriced_reasons"],
+    )
+    assert (1, None, 1) == (
+        *(total["plan_calls"], total["plan_api_nanousd"], total["plan_unpriced_calls"]),
+    )
+    figures = json.loads(desk.command("status", "--json").stdout)["figures"]
+    assert (0, {}) == (figures["unpriced_traces"], figures["unpriced_reasons"])
+    (of_all, others) = json.loads(said(desk, "budget", "--json"))["budgets"]
+    assert (1, 0) == (of_all["plan_unpriced_calls"], others["plan_unpriced_calls"])
+
+
+def test_prices_check_names_the_models_on_a_plan_that_have_no_price(
+    desk: Desk, plan: OnPlan
+) -> None:
+    plan.take(MORNING, (NOW, "b", (5, 5)), model=UNKNOWN)
+    done = desk.command("prices", "check")
+    title, row = (re.split(r" {2,}", row) for row in done.stdout.splitlines())
+    assert (title[0], done.returncode) == ("unpriced model on a plan", 1)
+    assert (row[0], *row[3:]) == (UNKNOWN, "2", "2,010", f"no price book has anthropic/{UNKNOWN}")
+    assert f'model = "{UNKNOWN}"' in done.stderr
+    found = json.loads(desk.command("prices", "check", "--json").stdout)
+    assert (found["unpriced"], found["disputed"]) == ([], [])
+    assert [(of["model"], of["calls"]) for of in found["unpriced_on_plan"]] == [(UNKNOWN, 2)]
+    desk.config.write_text(KNOWN_LATER)
+    found = json.loads(desk.command("prices", "check", "--json").stdout)["unpriced_on_plan"]
+    assert [of["why"] for of in found] == ["has a price now (plan)"]
+
+
+@pytest.mark.parametrize("is_summed_up", [False, True])
+@pytest.mark.parametrize("sources", ["unpriced", "plan"])
+def test_reprice_gives_them_a_price_once_the_books_have_one(
+    desk: Desk, plan: OnPlan, sources: str, is_summed_up: bool
+) -> None:
+    plan.take(MORNING)
+    plan.take(MORNING, model=UNKNOWN)
+    while is_summed_up and desk.store.spending.sum_up(NOW_US):
+        pass
+    still = said(desk, "reprice", "--source", "unpriced")
+    assert still == "0 of 1 calls changed; 1 stay unpriced (see prodlensd prices check)\n"
+    desk.config.write_text(KNOWN_LATER + CONFIG.partition("[[budget]]")[0])
+    assert " 1 of " in f" {said(desk, 'reprice', '--source', sources).splitlines()[-1]}"
+    assert desk.query(COSTS) == [(0, "plan", 0.01, None)] * 2
+    desk.check()
+    assert "plan $0.02 today" in said(desk, "statusline")
+    assert "every call has a price" in said(desk, "prices", "check")
+
+
+@pytest.mark.parametrize("is_summed_up", [False, True])
+def test_calls_that_were_unpriced_before_become_those_of_a_plan(
+    desk: Desk, plan: OnPlan, is_summed_up: bool
+) -> None:
+    plan.take(MORNING, model=UNKNOWN)
+    every = Selection(("plan",), 0, 2**62)
+    with Reader(desk.ledger) as reader:
+        (found,) = reader.prices.calls(20_467, every, 1000)
+    before = [Change(*each, Price(None, "unpriced", reason=NOT_KNOWN[3])) for each in found]
+    assert Prices(desk.store, lambda: 1).repricing("before", every, 1).write(before)
+    while is_summed_up and desk.store.spending.sum_up(NOW_US):
+        pass
+    assert "unpriced today" in said(desk, "statusline")
+    assert f"no price book has anthropic/{UNKNOWN}" in desk.command("prices", "check").stdout
+    said(desk, "reprice")
+    assert desk.query(COSTS) == [NOT_KNOWN]
+    desk.check()
+    assert "plan unpriced today" in said(desk, "statusline")
+
+
+def test_with_other_prices_the_daemon_prices_them_again(desk: Desk, plan: OnPlan) -> None:
+    plan.take(MORNING)
+    prices = Prices(desk.store, now_us)
+    assert not has_to_reprice(prices, "new", prices.fingerprint())
+    plan.take(MORNING, model=UNKNOWN)
+    prices = Prices(desk.store, now_us)
+    assert has_to_reprice(prices, "newer", prices.fingerprint())
+
+
+def test_show_says_why_the_price_at_the_api_is_not_known(desk: Desk, plan: OnPlan) -> None:
+    plan.take(MORNING, model=UNKNOWN)
+    [(message, _)] = desk.query("SELECT call_id, 0 FROM traces")
+    one = said(desk, "show", message)
+    assert "cost     $0.00, plan\n" in one
+    assert f"table    unpriced: {NOT_KNOWN[3]}\n" in one
+    assert f"API      unpriced: {NOT_KNOWN[3]}\n" in one
+
+
+def test_the_page_and_the_overview_count_them(desk: Desk, plan: OnPlan) -> None:
+    desk.ingest(call("2026-01-14T08:00:00", None))
+    plan.take(MORNING, model=UNKNOWN)
+    plan.take(MORNING)
+    overview = said(desk)
+    assert "unpriced   2 calls of 2 models, 1 on a plan: prodlensd prices check" in overview
+    file = desk.home / "page.html"
+    said(desk, "report", "--format", "html", "-o", str(file))
+    page = file.read_text()
+    assert "1 without a price" in page
+    assert "1 call and 1 call on a plan" in page
+
+
+def test_verify_counts_them_again(desk: Desk, plan: OnPlan) -> None:
+    plan.take(MORNING, model=UNKNOWN)
+    told = "tally of unpriced_reason plan model_unknown"
+    assert told not in desk.command("verify").output
+    tally = "UPDATE tally SET traces = 7 WHERE value = 'plan model_unknown'"
+    desk.store.db.execute(tally)
+    assert told in desk.command("verify").output
+
+
 # What is first seen
 
 
@@ -231,8 +380,14 @@ def test_where_all_is_on_a_plan_names_are_told_with_what_they_would_have_cost(
         (1, 0, 0, "$2.00 session · $2.00 today · 60 % cached"),
         (0, 1, 0, "plan $0.01 session · plan $0.01 today at API prices"),
         (1, 1, 0, "$2.00 session · plan $0.01 session · $2.00 today · plan $0.01 today at API pri"),
-        (0, 0, 1, "unpriced session · unpriced today"),
-        (0, 1, 1, "unpriced session · plan ≥ $0.01 session · unpriced today · plan ≥ $0.01 today"),
+        (0, 0, 1, "plan unpriced session · plan unpriced today at API prices"),
+        (0, 1, 1, "plan ≥ $0.01 session · plan ≥ $0.01 today at API prices"),
+        (
+            1,
+            0,
+            1,
+            "$2.00 session · plan unpriced session · $2.00 today · plan unpriced today at AP",
+        ),
     ],
 )
 def test_the_status_line_is_never_free_where_a_plan_is_paid(
@@ -249,7 +404,7 @@ def test_the_status_line_is_never_free_where_a_plan_is_paid(
     record["metadata"]["session_id"] = "abc"
     desk.ingest(*[json.dumps(record).encode() + b"\n"] * costs)
     plan.take(*[MORNING] * plans)
-    plan.take(*[MORNING] * unknown, model="claude-unheard-of")
+    plan.take(*[MORNING] * unknown, model=UNKNOWN)
     assert said(desk, "statusline").startswith(line)
 
 
@@ -306,6 +461,12 @@ def test_metrics_have_it_beside_the_costs(desk: Desk, plan: OnPlan) -> None:
     assert found["prodlensd_plan_api_usd", None] == 0.01
     assert found["prodlensd_cost_usd", "plan"] == 0
     assert found["prodlensd_priced_calls", "plan"] == 1
+    assert found["prodlensd_plan_unpriced_calls", None] == 0
+    plan.take(MORNING, model=UNKNOWN)
+    found = exposed()
+    assert found["prodlensd_plan_api_usd", None] == 0.01
+    assert found["prodlensd_plan_unpriced_calls", None] == 1
+    assert found["prodlensd_unpriced_calls", None] == 0
 
 
 # The sums that are kept

@@ -375,7 +375,7 @@ def checked(desk: Desk, code: int) -> tuple[list[list[str]], Any]:
     text, told = (desk.command("prices", "check", *more) for more in ([], ["--json"]))
     assert (text.returncode, told.returncode) == (code, code), text.stderr
     found = json.loads(told.stdout)
-    assert list(found) == ["schema", "unpriced", "disputed"]
+    assert list(found) == ["schema", "unpriced", "disputed", "unpriced_on_plan"]
     assert found["schema"] == "prodlensd.prices-check/1"
     return [re.split(r" {2,}", row) for row in text.stdout.splitlines()], found
 
@@ -384,7 +384,7 @@ def test_when_all_is_well_it_says_so(desk: Any) -> None:
     desk.ingest(line(1, SONNET), line(2, "x/y", cost_usd=0.5), line(3, "ollama/x"))
     rows, found = checked(desk, 0)
     assert rows == [["every call has a price, and none is disputed"]]
-    assert found["unpriced"] == found["disputed"] == []
+    assert found["unpriced"] == found["disputed"] == found["unpriced_on_plan"] == []
 
 
 def test_it_lists_what_has_no_price_most_calls_first_and_why(desk: Any) -> None:

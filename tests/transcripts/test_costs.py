@@ -78,6 +78,9 @@ def test_on_a_plan_no_call_is_billed_and_what_the_api_would_ask_stands_apart(
     assert on_plan.query("SELECT sum(cost_usd) FROM traces") == [0]
     sources = "SELECT DISTINCT cost_source FROM traces WHERE model NOT NULL"
     assert on_plan.query(sources) == ["plan"]
-    unpriced = "SELECT cost_usd, cost_source FROM traces WHERE model IS NULL"
-    assert on_plan.query(unpriced) == laptop.query(unpriced)
+    unknown = "SELECT {}, table_cost_usd, unpriced_reason FROM traces WHERE model IS NULL"
+    found = on_plan.query(unknown.format("cost_usd, cost_source"))
+    assert found == laptop.query(unknown.format("0.0, 'plan'"))
+    assert {(table, reason) for *_, table, reason in found} <= {(None, "model_missing")}
+    assert (agent == "codex") == bool(found)
     assert on_plan.wrong(corpus.calls) == {}

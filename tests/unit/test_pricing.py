@@ -955,6 +955,16 @@ def test_every_call_gets_a_price_that_fits_the_ledger(trace: Trace, cost: float)
     assert nanousd is None or 0 <= nanousd <= MAX_NANOUSD
 
 
+@given(st.builds(a_trace, st.sampled_from(["openai", "x", None]), st.text(max_size=9)))
+def test_on_a_plan_every_call_costs_nothing_and_what_is_not_known_has_its_reason(
+    trace: Trace,
+) -> None:
+    usual = PRICER.price(trace)
+    on_plan = PRICER.price(trace._replace(bill=bill_json(Bill(plan=True))))
+    assert on_plan == Price(0, "plan", usual.nanousd, usual.price_id, usual.reason)
+    assert usual.is_known == on_plan.is_known == (on_plan.reason is None)
+
+
 PRICER = Pricer(books=[BOOK])
 
 

@@ -183,6 +183,8 @@ def _on_plan(before: Figures | None, now: Figures) -> list[Tile]:
     if not now.plan_calls:
         return []
     said = [f"{counted(now.plan_calls, 'call')}, in no cost"]
+    if now.plan_unpriced_calls:
+        said.append(f"{now.plan_unpriced_calls:,} without a price")
     changed = _changed(before, now, "plan_api_nanousd")
     return [Tile("Plan, at API prices", at_api_prices(now), [*said, *changed])]
 
@@ -224,11 +226,10 @@ def _compared(found: Numbers) -> str:
 
 def _signs(found: Numbers, quality: Quality | None) -> list[Sign]:
     total = found.by_time.total
-    signs = [
-        Sign("Without a price", counted(total.unpriced_calls, "call"), "prodlensd prices check")
-        if total.unpriced_calls
-        else Sign("Without a price", "none")
-    ]
+    counts = {"": total.unpriced_calls, " on a plan": total.plan_unpriced_calls}
+    said = [f"{counted(count, 'call')}{which}" for which, count in counts.items() if count]
+    advice = "prodlensd prices check" if said else ""
+    signs = [Sign("Without a price", " and ".join(said) or "none", advice)]
     if quality is None:
         return signs
     seen = quality.last_line_us
