@@ -60,7 +60,7 @@ class Calls:
     is when the first and the last call of all started, those included that were not asked for; None
     when there is none. `spans` are the days asked for that have calls, in order; those that follow
     on each other are one. `prices` gives the rates that the ledger keeps, as JSON. Unless a call
-    `may_be_on_plan`, nobody has to look for such calls.
+    `may_be_on_plan`, or `may_be_of_transcript`, nobody has to look for such calls.
     """
 
     def __init__(
@@ -73,6 +73,7 @@ class Calls:
         prices: Callable[[], Iterable[tuple[int, str]]] = tuple,
         *,
         may_be_on_plan: bool = True,
+        may_be_of_transcript: bool = True,
     ) -> None:
         self._db = db
         self._files = files
@@ -80,6 +81,7 @@ class Calls:
         self.extent = extent
         self.spans = spans
         self.may_be_on_plan = may_be_on_plan
+        self.may_be_of_transcript = may_be_of_transcript
         self._prices = prices
 
     def query(self, sql: str, values: Mapping[str, Any] | None = None) -> DuckDBPyConnection:
@@ -177,6 +179,7 @@ def open_calls(where: Where) -> Iterator[Calls]:
             [*_joined(days)],
             reader.prices.rates,
             may_be_on_plan="plan" in reader.tallies.tally("cost_source"),
+            may_be_of_transcript=reader.sources.has_transcripts(),
         )
 
 

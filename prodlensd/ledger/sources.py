@@ -150,6 +150,11 @@ class SourceReader(Struct, frozen=True):
             for state, *counts in [row[_CHECKPOINT_COLUMNS:]]
         ]
 
+    def has_transcripts(self) -> bool:
+        """Whether a transcript was ever followed or imported."""
+        sql = f"SELECT EXISTS (SELECT 1 FROM source WHERE format <> '{LOG}')"
+        return bool(self.ledger.value(sql))
+
     def path(self, source_id: int) -> str | None:
         """Where the file of this source is, or was last; None when there is no such source."""
         row = self.ledger.one("SELECT path FROM source WHERE source_id = ?", (source_id,))

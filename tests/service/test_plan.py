@@ -16,6 +16,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from prodlensd.answers import metrics
+from prodlensd.answers.calls import Where, open_calls
 from prodlensd.answers.periods import Period
 from prodlensd.answers.questions import Question
 from prodlensd.app import report as reports
@@ -30,6 +31,7 @@ from prodlensd.logs import Folders
 from prodlensd.model import US_PER_S, Price
 from prodlensd.moments import now_us
 from prodlensd.pipeline import Owner
+from tests.service.reading_page import Page
 from tests.service.test_overview import call
 from tests.service.test_reprice import Desk, desk
 
@@ -350,6 +352,49 @@ def test_verify_counts_them_again(desk: Desk, plan: OnPlan) -> None:
     tally = "UPDATE tally SET traces = 7 WHERE value = 'plan model_unknown'"
     desk.store.db.execute(tally)
     assert told in desk.command("verify").output
+
+
+# Where calls were read
+
+
+def page_of(desk: Desk) -> Page:
+    file = desk.home / "page.html"
+    said(desk, "report", "--format", "html", "-o", str(file))
+    return Page(file.read_text())
+
+
+def test_a_page_ranks_where_calls_were_read_and_what_is_on_a_plan_there(
+    desk: Desk, plan: OnPlan
+) -> None:
+    desk.ingest(call("2026-01-14T08:00:00", 2.0))
+    plan.take(MORNING, (NOW, "b", (0, 1000)))
+    plan.take(MORNING, model=UNKNOWN)
+    page = page_of(desk)
+    assert page.tables["Sources"] == [
+        ["source", "calls", "cached", "cost", "plan at API", "share"],
+        ["proxy", "1", "60.0 %", "$2.00", "-", "100 %"],
+        ["claude_code", "3", "0 %", "$0.00", "≥ $0.017", "0 %"],
+        ["total", "4", "20.0 %", "$2.00", "≥ $0.017", "100 %"],
+    ]
+    assert page.tables["Source claude_code"][1:] == [
+        ["claude-a", "2", "0 %", "$0.00", "$0.017", "-"],
+        [UNKNOWN, "1", "0 %", "$0.00", "unpriced", "-"],
+        ["total", "3", "0 %", "$0.00", "≥ $0.017", "-"],
+    ]
+    assert "#source-2" in page.attributes("href")
+
+
+@pytest.mark.parametrize("is_of_agent", [False, True])
+def test_a_page_of_one_source_ranks_none(desk: Desk, plan: OnPlan, is_of_agent: bool) -> None:
+    if is_of_agent:
+        plan.take(MORNING)
+    else:
+        desk.ingest(call("2026-01-14T08:00:00", 2.0))
+    page = page_of(desk)
+    assert "Developers" in page.tables
+    with open_calls(Where(desk.ledger, desk.home / "parquet")) as calls:
+        assert calls.may_be_of_transcript is is_of_agent, "only then does it take a reading"
+    assert not [title for title in page.tables if title.startswith("Source")]
 
 
 # What is first seen

@@ -26,6 +26,7 @@ RANKED: Final = {
     "repo": "developer",
     "model": "developer",
     "session": "model",
+    "source": "model",
 }
 _TOP: Final = 10
 _MOST_PARTS: Final = 500
@@ -109,7 +110,7 @@ def ask(calls: Calls, asked: Asked, now_us: int, *, is_divided: bool, top: int =
     asking = _Asking(calls, asked)
     unit = _unit(asked.period, calls.extent)
     by_time = asking.report(unit, figures=("latency_ms", "ttft_ms", "cache_saved_picos"))
-    ranked = {by: asking.report(by, top=top) for by in RANKED}
+    ranked = asking.ranked(top)
     earlier = previous(asked.period, now_us)
     is_running = _is_running(asked.period, now_us)
     return Numbers(
@@ -121,7 +122,7 @@ def ask(calls: Calls, asked: Asked, now_us: int, *, is_divided: bool, top: int =
         by_model=asking.only("model", ranked["model"]).report("model", unit),
         before=None if earlier is None else asking.report("status", period=earlier),
         ranked=ranked,
-        divided={by: asking.divided(by, ranked[by]) for by in RANKED} if is_divided else {},
+        divided={by: asking.divided(by, of) for by, of in ranked.items()} if is_divided else {},
         by_hour=asking.report("weekday", "hour"),
         by_error=asking.report("error", sort="failed", top=top),
         forecast=forecast(calls, asked.filters, now_us, asked.period.zone) if is_running else None,
@@ -152,6 +153,14 @@ class _Asking(NamedTuple):
             by_source=False,
         )
         return answer(self.calls, question)
+
+    def ranked(self, top: int) -> dict[str, Report]:
+        """The dearest names. Where calls were read says something only if there are two places."""
+        ranked = {by: self.report(by, top=top) for by in RANKED if by != "source"}
+        if self.calls.may_be_of_transcript:
+            by_source = self.report("source", top=top)
+            ranked |= {"source": by_source} if len(by_source.groups) > 1 else {}
+        return ranked
 
     def only(self, by: str, ranked: Report) -> _Asking:
         """The same of the names that are shown: how many there are is in the hands of the logs."""

@@ -10,7 +10,7 @@ from prodlensd.answers.budgets import Standing
 from prodlensd.answers.page.numbers import RANKED, Numbers
 from prodlensd.answers.page.parts import Cell, Links, Section, Table, anchor, shown
 from prodlensd.answers.report import Figures, Group, Report
-from prodlensd.answers.wording import cost, has_claims, has_cost
+from prodlensd.answers.wording import at_api_prices, cost, has_claims, has_cost
 from prodlensd.text import latency, money, percent
 
 TITLES: Final = {
@@ -19,10 +19,21 @@ TITLES: Final = {
     "repo": "Repositories",
     "model": "Models",
     "session": "Sessions",
+    "source": "Sources",
 }
-_OF_CALLS: Final = ("calls", "failed", "cached", "cost", "share")
-#: The columns of calls that a phone has no room for.
-_LEAST: Final = (2, 3)
+#: What a table may say of calls; with their share of the cost behind it.
+_COLUMNS: Final[Mapping[str, Callable[[Figures], str]]] = {
+    "calls": lambda of: f"{of.calls:,}",
+    "failed": lambda of: percent(of.errors, of.calls),
+    "cached": lambda of: percent(of.cache_read_tokens or 0, of.tokens_in or 0),
+    "cost": cost,
+    "plan at API": at_api_prices,
+}
+_OF_CALLS: Final = ("calls", "failed", "cached", "cost")
+#: Where some calls are on a plan: agents note no failures, and there is room for one of the two.
+_OF_PLAN: Final = ("calls", "cached", "cost", "plan at API")
+#: The columns that a phone has no room for.
+_LEAST: Final = ("failed", "cached")
 _CLAIMED: Final = "Some of these names are what a caller claims, and no key vouches for them."
 #: Of what a name is made of.
 _MOST_ROWS: Final = 15
@@ -43,32 +54,40 @@ def rankings(found: Numbers, links: Links, colours: Mapping[str | None, int]) ->
 
 
 def _ranking(by: str, found: Report, links: Links, colours: Mapping[str | None, int]) -> Table:
+    columns, total = _columns(by, found.total), found.total
     groups = [(group.key[0], group.figures) for group in found.groups]
     rows = [
         [
             Cell(shown(name), links.name(by, name), colours.get(name)),
-            *_of_calls(figures, found.total, [of for _, of in groups]),
+            *_of_calls(columns, figures, total, [of for _, of in groups]),
         ]
         for name, figures in groups
     ]
     if found.rest is not None:
         more = Cell(f"({found.more_groups:,} more)")
-        rows.append([more, *_of_calls(found.rest, found.total, ())])
-    rows.append([Cell("total"), *_of_calls(found.total, found.total, ())])
-    return Table(
-        [by if by != "repo" else "repository", *_OF_CALLS], rows, has_total=True, least=_LEAST
-    )
+        rows.append([more, *_of_calls(columns, found.rest, total)])
+    return _table(by, columns, rows, total)
 
 
-def _of_calls(figures: Figures, total: Figures, compared: Sequence[Figures]) -> list[Cell]:
-    """Calls, failures, cached share, cost, and a bar beside those it is compared with."""
+def _columns(by: str, total: Figures) -> Sequence[str]:
+    return _OF_PLAN if by == "source" and total.plan_calls else _OF_CALLS
+
+
+def _table(by: str, columns: Sequence[str], rows: list[list[Cell]], total: Figures) -> Table:
+    rows.append([Cell("total"), *_of_calls(columns, total, total)])
+    titles = ["repository" if by == "repo" else by, *columns, "share"]
+    least = [titles.index(name) for name in _LEAST if name in titles]
+    return Table(titles, rows, has_total=True, least=least)
+
+
+def _of_calls(
+    columns: Sequence[str], figures: Figures, total: Figures, compared: Sequence[Figures] = ()
+) -> list[Cell]:
+    """These columns, and the share of the cost with a bar beside those it is compared with."""
     dearest = max((of.cost_nanousd or 0 for of in compared), default=0)
     share = percent(figures.cost_nanousd or 0, total.cost_nanousd or 0)
     return [
-        Cell(f"{figures.calls:,}"),
-        Cell(percent(figures.errors, figures.calls)),
-        Cell(percent(figures.cache_read_tokens or 0, figures.tokens_in or 0)),
-        Cell(cost(figures)),
+        *(Cell(_COLUMNS[column](figures)) for column in columns),
         Cell(
             share if has_cost(figures) else "-",
             bar=(figures.cost_nanousd or 0) / dearest if dearest else None,
@@ -82,7 +101,7 @@ def divided(found: Numbers) -> list[Section]:
         Section(
             anchor(by, place),
             f"{TITLES[by][:-1] if by != 'repo' else 'Repository'} {shown(group.key[0])}",
-            _parts_of(group, RANKED[by], report),
+            _parts_of(group, by, report),
         )
         for by, report in found.divided.items()
         for place, group in enumerate(found.ranked[by].groups)
@@ -91,17 +110,20 @@ def divided(found: Numbers) -> list[Section]:
 
 def _parts_of(ranked: Group, by: str, found: Report) -> Table:
     total = ranked.figures
+    columns = _columns(by, total)
     groups = [group for group in found.groups if group.key[0] == ranked.key[0]][:_MOST_ROWS]
     compared = [group.figures for group in groups]
     rows = [
-        [Cell(shown(group.key[1])), *_of_calls(group.figures, total, compared)] for group in groups
+        [Cell(shown(group.key[1])), *_of_calls(columns, group.figures, total, compared)]
+        for group in groups
     ]
     if others := total.calls - sum(of.calls for of in compared):
         nanousd = (total.cost_nanousd or 0) - sum(of.cost_nanousd or 0 for of in compared)
-        numbers = [f"{others:,}", "", "", money(nanousd), percent(nanousd, total.cost_nanousd or 0)]
+        known = {"calls": f"{others:,}", "cost": money(nanousd)}
+        share = percent(nanousd, total.cost_nanousd or 0)
+        numbers = [*(known.get(column, "") for column in columns), share]
         rows.append([Cell("others"), *map(Cell, numbers)])
-    rows.append([Cell("total"), *_of_calls(total, total, ())])
-    return Table([by, *_OF_CALLS], rows, has_total=True, least=_LEAST)
+    return _table(RANKED[by], columns, rows, total)
 
 
 def errors(found: Report) -> Table | None:
