@@ -237,7 +237,6 @@ def test_dashboard_and_alerts_use_only_what_is_exported(ingested: config.Config)
         "prodlensd_build_info",
         "prodlensd_last_snapshot_timestamp_seconds",
         "prodlensd_log_files",
-        "prodlensd_plan_api_usd",
         "prodlensd_pruned_calls",
         "prodlensd_start_time_seconds",
     }
@@ -255,6 +254,23 @@ def test_each_alert_fires_when_it_should_and_only_then() -> None:
         assert re.search(rf"alertname: {alert}\n +exp_alerts:\n", told), (
             f"{alert}: none that it fires"
         )
+
+
+def test_no_panel_stacks_what_the_api_would_ask_on_what_was_paid() -> None:
+    panels = json.loads(DASHBOARD.read_text())["panels"]
+    of_plan = [panel for panel in panels if "prodlensd_plan_api_usd" in json.dumps(panel)]
+    assert of_plan
+    for panel in of_plan:
+        (name,) = (
+            target["legendFormat"]
+            for target in panel["targets"]
+            if "prodlensd_plan_api_usd" in target["expr"]
+        )
+        (override,) = panel["fieldConfig"]["overrides"]
+        assert override["matcher"] == {"id": "byName", "options": name}
+        assert {"id": "custom.stacking", "value": {"mode": "none"}} in override["properties"]
+        # The costs beside it lack the plan's, which are all zero.
+        assert 'prodlensd_cost_usd{cost_source!="plan"' in panel["targets"][0]["expr"]
 
 
 def test_a_dashboard_is_what_grafana_can_import() -> None:
