@@ -44,26 +44,37 @@ _PROVIDER: Final = "openai"
 
 
 class _Totals(NamedTuple):
-    """A counter of tokens: the cached ones are part of the input, the reasoning of the output."""
+    """A counter of tokens: cached and written ones are part of the input, reasoning of the output.
+
+    Those written to the cache are noted since version 0.145 only: no counter is known by them.
+    """
 
     tokens_in: int = 0
     cached: int = 0
     tokens_out: int = 0
     reasoning: int = 0
+    written: int = 0
+
+    @property
+    def mark(self) -> tuple[int, ...]:
+        """What the counter is known by."""
+        return self[:-1]
 
     def usage(self) -> dict[str, Any]:
         """As OpenAI writes it."""
+        written = {"cache_write_tokens": self.written} if self.written else {}
         return {
             "prompt_tokens": self.tokens_in,
             "completion_tokens": self.tokens_out,
             "total_tokens": self.tokens_in + self.tokens_out,
-            "prompt_tokens_details": {"cached_tokens": self.cached},
+            "prompt_tokens_details": {"cached_tokens": self.cached, **written},
             "completion_tokens_details": {"reasoning_tokens": self.reasoning},
         }
 
 
 _COUNTERS: Final = (
     *("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_output_tokens"),
+    "cache_write_input_tokens",
 )
 
 
@@ -153,13 +164,13 @@ class Codex:
         known = self._known
         if type(info) is not dict or (totals := _totals(info.get("total_token_usage"))) is None:
             return None  # a note of rate limits alone
-        if totals == known.totals:
+        if known.totals is not None and totals.mark == known.totals.mark:
             return AGAIN
-        if totals == _Totals():
+        if not any(totals.mark):
             return None
         last = _totals(info.get("last_token_usage"))
         root = known.root or one_word(
-            known.thread if last == totals else known.parent or known.thread,
+            known.thread if _is_same(last, totals) else known.parent or known.thread,
             "session_meta.payload.id, before the first token_count",
         )
         started_us = start_us(timestamp)
@@ -167,7 +178,7 @@ class Codex:
         known.root, known.totals = root, totals
         if used is None:
             return None
-        call = "/".join(map(str, (root, known.restarts, *totals)))
+        call = "/".join(map(str, (root, known.restarts, *totals.mark)))
         about = self._about()
         reading = _reading(used, about)
         return trace_of(started_us, f" {NAME} {call}", call, _CALL_TYPE, about, reading)
@@ -198,13 +209,18 @@ class Codex:
         """
         before = self._known.totals
         if before is not None:
-            is_anew = any(map(lt, totals, before)) or last == totals
+            is_anew = any(map(lt, totals.mark, before.mark)) or _is_same(last, totals)
             if not is_anew:
-                return _Totals(*map(sub, totals, before))
+                written = max(0, totals.written - before.written)
+                return _Totals(*map(sub, totals.mark, before.mark))._replace(written=written)
             self._known.restarts += 1
-        if last is None or any(map(lt, totals, last)):
+        if last is None or any(map(lt, totals.mark, last.mark)):
             return totals
-        return None if last == _Totals() else last
+        return last if any(last.mark) else None
+
+
+def _is_same(last: _Totals | None, totals: _Totals) -> bool:
+    return last is not None and last.mark == totals.mark
 
 
 def _reading(used: _Totals, about: About) -> Reading:

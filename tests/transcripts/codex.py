@@ -163,4 +163,6 @@ _LIMITS: Final = {
 
 def counts_of(usage: Usage) -> dict[str, int]:
     counts = {name: int(getattr(usage, field)) for name, field in _COUNTS.items()}
+    if usage.cache_write:
+        counts["cache_write_input_tokens"] = usage.cache_write
     return counts | {"total_tokens": usage.total}

@@ -10,6 +10,8 @@ from tests.transcripts.codex import Thread
 from tests.transcripts.corpus import BEGIN_US, CODEX_MODELS, MINUTE_US, Corpus, Maker
 
 _HOUR_US: Final = 60 * MINUTE_US
+#: Of earlier ones, what is written to the cache costs what is read afresh.
+_PRICED_WRITES: Final = "gpt-5.6-terra"
 
 
 def _id(make: Maker, at_us: int) -> str:
@@ -162,11 +164,27 @@ def no_last(make: Maker) -> Corpus:
     return _corpus(make, thread)
 
 
+def cache_writes(make: Maker) -> Corpus:
+    """Counters that note what was written to the cache, which has a price of its own; a fork."""
+    thread = _thread(make)
+    thread.turn(BEGIN_US, _PRICED_WRITES)
+    for number in range(4):
+        at_us = BEGIN_US + (1 + number) * MINUTE_US
+        call = make.codex_call(thread.thread_id, at_us, thread.model)
+        written = (call.usage.tokens_in - call.usage.cache_read) * (number % 3 > 0)
+        make.calls[-1] = call._replace(usage=call.usage._replace(cache_write=written))
+        thread.call(make.calls[-1])
+        thread.again(at_us + 7_000_000, make.calls[-1].usage)
+    fork = thread.forked(_id(make, at := BEGIN_US + _HOUR_US), at_us=at)
+    _work(make, fork, at, 1, model=_PRICED_WRITES)
+    return _corpus(make, thread, fork)
+
+
 CORPORA: Final[dict[str, Callable[[Maker], Corpus]]] = {
     make.__name__: make
     for make in (
         *(again, forks, forks_of_old_times, subagents, inherited, restarts, resumes),
-        *(no_model, no_last),
+        *(no_model, no_last, cache_writes),
     )
 }
 

@@ -252,6 +252,50 @@ def test_a_call_is_a_growth_of_the_total() -> None:
     assert told[3] is AGAIN
 
 
+def written(total: tuple[int, ...], last: tuple[int, ...]) -> dict[str, Any]:
+    """A counter with what was read from the cache and written to it."""
+    names = ("input_tokens", "cached_input_tokens", "cache_write_input_tokens", "output_tokens")
+    info = {
+        f"{name}_token_usage": dict(zip(names, used, strict=True))
+        for name, used in (("total", total), ("last", last))
+    }
+    record = counter((0, 0), None)
+    record["payload"]["info"] = info
+    return record
+
+
+def test_what_is_written_to_the_cache_is_counted_where_codex_notes_it() -> None:
+    """As in ccusage #1617, whose last call wrote nothing."""
+    last = (58_697, 57_817, 0, 227)
+    total = (935_040, 875_306, 57_610, 11_150)
+    before = tuple(a - b for a, b in zip(total, last, strict=True))
+    transcript = Codex("", nobody)
+    told = [
+        outcome(transcript, record)
+        for record in (meta("A"), turn("gpt-5.6-terra"), written(before, before))
+    ]
+    on = Codex(transcript.memory(), nobody)
+    calls = [told[-1], outcome(on, written(total, last))]
+    assert [
+        (call.tokens_in, call.cache_read_tokens, call.cache_write_tokens, call.tokens_out)
+        for call in calls
+        if isinstance(call, Trace)
+    ] == [(876_343, 817_489, 57_610, 10_923), (58_697, 57_817, None, 227)]
+
+
+def test_a_thread_may_go_on_with_a_version_that_notes_more_or_less() -> None:
+    """No call is made of it, and none is known by another key."""
+    transcript = Codex('{"thread":"A","session":"A","root":"A","totals":[100,0,10,0]}', nobody)
+    assert outcome(transcript, written((100, 0, 0, 10), (100, 0, 0, 10))) is AGAIN
+    newer = outcome(transcript, written((300, 0, 150, 20), (200, 0, 150, 10)))
+    assert outcome(transcript, counter((300, 20), (200, 10))) is AGAIN
+    older = outcome(transcript, counter((400, 30), (100, 10)))
+    assert isinstance(newer, Trace)
+    assert isinstance(older, Trace)
+    assert (newer.cache_write_tokens, older.cache_write_tokens) == (150, None)
+    assert [newer.key, older.key] == [" codex A/0/300/0/20/0", " codex A/0/400/0/30/0"]
+
+
 def test_a_counter_that_began_anew_may_come_to_the_same_total_by_other_calls() -> None:
     transcript = Codex("", nobody)
     told = [
