@@ -144,7 +144,7 @@ class Codex:
         if known.totals is not None or thread in (None, known.session):
             return  # it was resumed, or says again what it is
         self._known_about = None
-        known.thread, known.parent = thread, text(said.get("forked_from_id"))
+        known.thread, known.parent = thread, _parent(said)
         if known.session is None:
             git = said.get("git")
             about: dict[str, Any] = git if type(git) is dict else {}
@@ -217,6 +217,14 @@ class Codex:
         if last is None or any(map(lt, totals.mark, last.mark)):
             return totals
         return last if any(last.mark) else None
+
+
+def _parent(said: dict[str, Any]) -> str | None:
+    """The thread that it was forked from, or that spawned it."""
+    found: Any = said.get("source")
+    for name in ("subagent", "thread_spawn", "parent_thread_id"):
+        found = found.get(name) if type(found) is dict else None
+    return text(said.get("forked_from_id")) or text(found)
 
 
 def _is_same(last: _Totals | None, totals: _Totals) -> bool:

@@ -143,6 +143,22 @@ class Thread:
         fork.telling, fork.repeated = self.telling, self.repeated
         return fork
 
+    @property
+    def place(self) -> tuple[int, int, int]:
+        """How far the file is, and how many of its lines tell of calls, or tell of one again."""
+        return len(self.lines), self.telling, self.repeated
+
+    def spawned(self, thread_id: str, *, at_us: int, since: tuple[int, int, int]) -> Thread:
+        """Another file, which begins with what this one holds since that place."""
+        source = {"subagent": {"thread_spawn": {"parent_thread_id": self.thread_id, "depth": 1}}}
+        about: dict[str, Any] = {"source": source, "thread_source": "subagent"}
+        spawn = Thread(self._random, self._texts, thread_id, at_us=at_us, cwd=self._cwd, **about)
+        begin, telling, repeated = since
+        spawn.lines += self.lines[begin:]
+        spawn.total, spawn.model = self.total, self.model
+        spawn.telling, spawn.repeated = self.telling - telling, self.repeated - repeated
+        return spawn
+
     def _count(self, at_us: int, last: Usage | None) -> None:
         info = {"total_token_usage": counts_of(self.total), "model_context_window": 272_000}
         if last is not None:

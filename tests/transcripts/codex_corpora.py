@@ -105,6 +105,21 @@ def subagents(make: Maker) -> Corpus:
     return _corpus(make, parent, *(thread for thread, _ in spawned), fork)
 
 
+def spawned(make: Maker) -> Corpus:
+    """Sub-agents that begin with their parent's last turn alone, and go on with its counter."""
+    parent = _thread(make)
+    _work(make, parent, BEGIN_US, 4)
+    last_turn = parent.place
+    _work(make, parent, BEGIN_US + _HOUR_US, 3, again=(1,))
+    agents = []
+    for number in range(2):
+        at_us = BEGIN_US + (2 + number) * _HOUR_US
+        agents.append(parent.spawned(_id(make, at_us), at_us=at_us, since=last_turn))
+        _work(make, agents[-1], at_us, 2, again=(0,))
+    _work(make, parent, BEGIN_US + 5 * _HOUR_US, 1)
+    return _corpus(make, parent, *agents)
+
+
 def inherited(make: Maker) -> Corpus:
     """Forks that copy nothing and begin with the counter of their parent."""
     parent = _thread(make)
@@ -183,7 +198,7 @@ def cache_writes(make: Maker) -> Corpus:
 CORPORA: Final[dict[str, Callable[[Maker], Corpus]]] = {
     make.__name__: make
     for make in (
-        *(again, forks, forks_of_old_times, subagents, inherited, restarts, resumes),
+        *(again, forks, forks_of_old_times, subagents, spawned, inherited, restarts, resumes),
         *(no_model, no_last, cache_writes),
     )
 }

@@ -252,6 +252,40 @@ def test_a_call_is_a_growth_of_the_total() -> None:
     assert told[3] is AGAIN
 
 
+@pytest.mark.parametrize(
+    "lineage",
+    [
+        {"forked_from_id": "A"},
+        {"source": {"subagent": {"thread_spawn": {"parent_thread_id": "A", "depth": 1}}}},
+    ],
+)
+def test_a_thread_that_begins_in_the_middle_of_its_parent_goes_on_with_its_counter(
+    lineage: dict[str, Any],
+) -> None:
+    parent, child = Codex("", nobody), Codex("", nobody)
+    counters = (counter((100, 10), (100, 10)), counter((250, 30), (150, 20)))
+    _, _, told = (outcome(parent, record) for record in (meta("A"), *counters))
+    outcome(child, meta("B", **lineage))
+    replayed = outcome(child, counters[1])
+    own = outcome(child, counter((300, 35), (50, 5)))
+    assert isinstance(told, Trace)
+    assert isinstance(replayed, Trace)
+    assert isinstance(own, Trace)
+    assert replayed[:2] == told[:2]
+    assert (replayed.tokens_in, own.tokens_in, own.key) == (150, 50, " codex A/0/300/0/35/0")
+
+
+@pytest.mark.parametrize(
+    "source", ["cli", None, 7, {}, {"subagent": "review"}, {"subagent": {"thread_spawn": []}}]
+)
+def test_a_source_that_names_no_parent_is_none(source: object) -> None:
+    transcript = Codex("", nobody)
+    outcome(transcript, meta("B", source=source))
+    own = outcome(transcript, counter((300, 35), (50, 5)))
+    assert isinstance(own, Trace)
+    assert own.key == " codex B/0/300/0/35/0"
+
+
 def written(total: tuple[int, ...], last: tuple[int, ...]) -> dict[str, Any]:
     """A counter with what was read from the cache and written to it."""
     names = ("input_tokens", "cached_input_tokens", "cache_write_input_tokens", "output_tokens")
