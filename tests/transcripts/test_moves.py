@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shutil
@@ -129,6 +130,16 @@ def _first_half(content: bytes) -> bytes:
 def _with_second(content: bytes, line: bytes) -> bytes:
     first, rest = content.split(b"\n", 1)
     return first + b"\n" + line + rest
+
+
+def test_a_backup_that_is_compressed_is_imported(laptop: Laptop, corpus: Corpus) -> None:
+    backup = laptop.user / "backup"
+    packed = {f"{name}.gz": gzip.compress(content) for name, content in corpus.files.items()}
+    corpus._replace(files=packed).write(backup)
+    for _ in range(2):
+        done = laptop.command("import", str(backup))
+        assert done.returncode == 0, done.stderr
+    assert laptop.wrong(corpus.calls) == {}
 
 
 def test_a_ledger_from_a_backup_catches_up(laptop: Laptop, corpus: Corpus) -> None:
