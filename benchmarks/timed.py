@@ -3,6 +3,8 @@
 python -m benchmarks.timed prodlensd        `prodlensd run --once` in $PRODLENSD_HOME
 python -m benchmarks.timed rows FILE STORE  the bare loop: orjson.loads and an insert of 40 columns
 python -m benchmarks.timed loads FILE       orjson.loads of each line, and nothing else
+python -m benchmarks.timed transcripts AGENT FOLDER STORE
+                                            the bare loop for its transcripts
 """
 
 from __future__ import annotations
@@ -14,11 +16,13 @@ import time
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from operator import add, sub
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import apsw
 import orjson
 
+from benchmarks import bare_transcripts
 from prodlensd.cli.run import command as run_command
 from prodlensd.logs import READ_BYTES
 
@@ -71,6 +75,12 @@ def rows(path: str, store: str) -> tuple[int, Cost]:
         lines += len(batch)
     db.close()
     return lines, _since(began)
+
+
+def transcripts(agent: str, folder: str, store: str) -> tuple[int, Cost]:
+    """See `bare_transcripts`."""
+    began = _now()
+    return bare_transcripts.keep(agent, Path(folder), store), _since(began)
 
 
 def loads(path: str) -> tuple[int, Cost]:
@@ -167,6 +177,8 @@ def _main() -> None:
         lines, cost = 0, prodlensd()
     elif what == "rows":
         lines, cost = rows(*arguments)
+    elif what == "transcripts":
+        lines, cost = transcripts(*arguments)
     else:
         lines, cost = loads(*arguments)
     print(json.dumps({"lines": lines, **cost._asdict()}))

@@ -1,7 +1,8 @@
 """How fast a backlog of coding agents' transcripts is taken in: years of them, at the first start.
 
 Nearly all of the bytes are what was said, and are passed over. So the figure is of bytes, by the
-CPU of one core: the clock tells of the disk, and of what else the machine does.
+CPU of one core: the clock tells of the disk, and of what else the machine does. It takes turns with
+a bare loop over the same files; the ratio is the median of the rounds' ratios.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
-from typing import Final
+from typing import Final, NamedTuple
 
 from benchmarks import backlog
 from benchmarks.figures import Budget, Figure, WrongResultError
@@ -25,20 +26,31 @@ _AGENTS: Final[dict[str, tuple[str, Callable[[], Corpus]]]] = {
 }
 
 
+class _Round(NamedTuple):
+    """The real process; the same without the interpreter's start; the bare loop."""
+
+    process: Run
+    ours: Timed
+    bare: Timed
+
+
 def transcripts(folder: Path, sizes: Sizes) -> Iterator[Figure]:
-    """Backlog of each agent's transcripts."""
+    """Backlog of each agent's transcripts, against a bare loop."""
     for agent, (name, make) in _AGENTS.items():
         there = folder / agent
         told = backlog.write(make(), there, sizes.transcript_mb * 1_000_000)
         config = f"[transcripts]\n{agent} = ['{there}']\n"
-        runs: list[tuple[Run, Timed]] = []
+        rounds: list[_Round] = []
         for number in range(sizes.rounds):
             home = Home(folder / f"{agent}-{number}", config=config)
             twin = Home(folder / f"{agent}-timed-{number}", config=config)
-            runs.append((home.run("prodlensd", "run", "--once"), twin.timed("prodlensd")))
+            process, ours = home.run("prodlensd", "run", "--once"), twin.timed("prodlensd")
             for each in (home, twin):
                 _expect(each, told)
-        yield from _figures(name, told, runs)
+            store = str(folder / f"{agent}-bare-{number}.db")
+            bare = home.timed("transcripts", agent, str(there), store, lines=told.lines)
+            rounds.append(_Round(process, ours, bare))
+        yield from _figures(name, told, rounds)
 
 
 def _expect(home: Home, told: backlog.Backlog) -> None:
@@ -58,16 +70,21 @@ def _expect(home: Home, told: backlog.Backlog) -> None:
         )
 
 
-def _figures(name: str, told: backlog.Backlog, runs: list[tuple[Run, Timed]]) -> Iterator[Figure]:
+def _figures(name: str, told: backlog.Backlog, rounds: list[_Round]) -> Iterator[Figure]:
     size_mb = told.size_bytes / 1e6
-    of = f"MB, {told.calls:,} calls, median of {len(runs)}"
-    cpu_s = median(timed.cpu_s for _, timed in runs)
-    wall_s = median(run.wall_s for run, _ in runs)
-    peak_mb = max(run.peak_mb for run, _ in runs)
-    both_mb = max(run.peak_with_children_mb for run, _ in runs)
+    of = f"MB, {told.calls:,} calls, median of {len(rounds)}"
+    cpu_s = median(each.ours.cpu_s for each in rounds)
+    bare_s = median(each.bare.cpu_s for each in rounds)
+    wall_s = median(each.process.wall_s for each in rounds)
+    ratio = median(each.bare.cpu_s / each.ours.cpu_s for each in rounds)
     what = f"transcripts of {name}"
     yield Figure(f"{what}: by its CPU", size_mb / cpu_s, "MB/s", round(size_mb), of, _SPEED)
+    yield Figure(f"{what}: the same", cpu_s / told.calls * 1e6, "µs/call", round(size_mb), of)
+    yield Figure(f"{what}: bare loop by its CPU", size_mb / bare_s, "MB/s", round(size_mb), of)
+    yield Figure(f"{what}: in process to bare loop, in CPU", ratio, "", round(size_mb), of)
     yield Figure(f"{what}: whole process", size_mb / wall_s, "MB/s", round(size_mb), of)
     yield Figure(f"{what}: the same", told.calls / wall_s, "calls/s", told.calls, "calls")
+    peak_mb = max(each.process.peak_mb for each in rounds)
+    both_mb = max(each.process.peak_with_children_mb for each in rounds)
     of = f"runs, the highest; {both_mb:.0f} MB with its child process"
-    yield Figure(f"{what}: peak RSS", peak_mb, "MB", len(runs), of, PEAK_MEMORY)
+    yield Figure(f"{what}: peak RSS", peak_mb, "MB", len(rounds), of, PEAK_MEMORY)
