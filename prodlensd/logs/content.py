@@ -6,7 +6,6 @@ import errno
 import os
 import re
 from collections.abc import Callable
-from functools import partial
 from hashlib import blake2b
 from io import BytesIO
 from typing import Final
@@ -33,7 +32,14 @@ class Plain:
 
     def __init__(self, file: int) -> None:
         self._file = file
-        self.pread: Pread = partial(os.pread, file)
+
+    def pread(self, count: int, offset: int) -> bytes:
+        """See `Pread`.
+
+        Asked for more than there is, Python would get new memory from the system each time.
+        """
+        there_bytes = os.fstat(self._file).st_size - offset
+        return os.pread(self._file, min(count, max(1, there_bytes)), offset)
 
     def data_at(self, offset: int) -> int:
         """Where the first byte outside a hole stands, at `offset` or after it, or the file ends.

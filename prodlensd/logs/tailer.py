@@ -331,6 +331,8 @@ class Tailer:
 
     def _close_all_but(self, count: int, *, nameless: bool = False) -> None:
         """Closes files, least recently used first; those without a name only if `nameless`."""
+        if len(self._open) <= count:
+            return
         for source_id, source in list(self._open.items()):
             if len(self._open) <= count:
                 return
