@@ -29,8 +29,8 @@ class Transcripts:
     def insert(self, rows: list[Row]) -> Iterator[Changes]:
         """Inserts the calls of these rows, or adds what they say to those that are there."""
         calls = _by_call(rows)
-        noted = {key: self.calls.of(key) for key in calls}
-        unknown = [row for key, row in calls.items() if noted[key] is None]
+        noted = self.calls.of_all(calls)
+        unknown = [row for key, row in calls.items() if key not in noted]
         proxied = self.calls.proxied(unknown)
         new = [row for row in unknown if row[1] not in proxied]
         self.calls.note((row[1], Call(*row[KEY])) for row in new)
@@ -38,8 +38,8 @@ class Transcripts:
         yield from ((row, None) for row in new)
         self.calls.note(proxied.items())
         noted |= {key: Noted(*call, None) for key, call in proxied.items()}
-        for key, row in calls.items():
-            if (known := noted[key]) is not None and (changes := self._add(row, known)) is not None:
+        for key, known in noted.items():
+            if (changes := self._add(calls[key], known)) is not None:
                 yield changes
 
     def _add(self, row: Row, noted: Noted) -> Changes | None:
