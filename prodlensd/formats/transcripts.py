@@ -14,7 +14,6 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
-import orjson
 
 from prodlensd.formats.decoding import decode
 from prodlensd.formats.fields import details, epoch_us, text
@@ -80,7 +79,7 @@ def decoded(line: bytes, decoder: msgspec.json.Decoder[Any]) -> Any:  # noqa: AN
             return decoder.decode(line)
         except msgspec.ValidationError:
             return None
-        except (msgspec.DecodeError, RecursionError):
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             return decoder.decode(_strict(line))
     except msgspec.ValidationError:
         return None
@@ -89,7 +88,8 @@ def decoded(line: bytes, decoder: msgspec.json.Decoder[Any]) -> Any:  # noqa: AN
 def _strict(line: bytes) -> bytes:
     """The record without what strict JSON has not: NaN, and halves of characters."""
     text_ = _HALF.sub("\ufffd", json.dumps(decode(line), ensure_ascii=False))
-    return orjson.dumps(json.loads(text_, parse_constant=lambda _: None))
+    strict = json.loads(text_, parse_constant=lambda _: None)
+    return json.dumps(strict, ensure_ascii=False).encode()  # orjson writes no large numbers
 
 
 def about_calls(

@@ -158,7 +158,7 @@ def read_usual_message(usage: msgspec.Raw) -> Reading | None:
         or (sent.cache_creation is not None and write is None)
         or (hour or 0) > (write or 0)
         or (tier is not None and word(tier) is None)
-        or any(step.counts != sent.counts for step in sent.iterations or ())
+        or any(not _is_the_same(step, sent) for step in sent.iterations or ())
     ):
         return None
     tokens_in += (read or 0) + (write or 0)
@@ -166,6 +166,10 @@ def read_usual_message(usage: msgspec.Raw) -> Reading | None:
         return None
     counts = _new(Usage, (tokens_in, tokens_out, total, read, write, hour, None, None, None))
     return _new(Reading, (counts, NO_BILL, tier, ()))
+
+
+def _is_the_same(step: _Step, sent: _Message) -> bool:
+    return step.counts == sent.counts and step.cache_creation in (None, sent.cache_creation)
 
 
 def _cached(sent: _Usage, into: _Input) -> tuple[int | None, int | None, int | None] | None:

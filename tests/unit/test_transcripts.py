@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from prodlensd.formats.claude_code import ClaudeCode
 from prodlensd.formats.codex import Codex
 from prodlensd.formats.transcripts import AGAIN, Caller
-from prodlensd.formats.usage import of_call, read_usage
+from prodlensd.formats.usage import Reading, of_call, read_usage
 from prodlensd.formats.usage_usual import read_usual_message
 from prodlensd.model import BadLine, Trace
 
@@ -85,10 +85,20 @@ def test_an_answer_that_cannot_be_read_is_refused(line: dict[str, Any], reason: 
 
 
 def test_what_strict_json_has_not_costs_only_what_it_says() -> None:
-    line = json.dumps(answer(score=float("nan"), gitBranch="\ud800x")).encode()
+    odd = answer(score=float("nan"), gitBranch="\ud800x", large=2**70)
+    line = json.dumps(odd).encode()
     trace = ClaudeCode("", nobody).read(line)
     assert isinstance(trace, Trace)
     assert (trace.tokens_in, trace.session_id) == (1003, "s1")
+
+
+def test_bytes_that_are_no_text_are_refused() -> None:
+    line = json.dumps(answer(cwd="/w/~")).encode().replace(b"~", b"\xff")
+    with pytest.raises(BadLine, match="invalid_utf8"):
+        ClaudeCode("", nobody).read(line)
+    line = json.dumps(meta("A", cwd="/w/~")).encode().replace(b"~", b"\xff")
+    with pytest.raises(BadLine, match="invalid_utf8"):
+        Codex("", nobody).read(line)
 
 
 @pytest.mark.parametrize(
@@ -110,14 +120,15 @@ def test_the_seller_of_a_model_is_known_by_how_the_model_is_spelled(
 
 
 counts = st.integers(0, 5000)
+lifetimes = st.fixed_dictionaries(
+    {}, optional={"ephemeral_5m_input_tokens": counts, "ephemeral_1h_input_tokens": counts}
+)
 messages = st.fixed_dictionaries(
     {"input_tokens": counts, "output_tokens": counts},
     optional={
         "cache_read_input_tokens": counts | st.none(),
         "cache_creation_input_tokens": counts | st.none(),
-        "cache_creation": st.fixed_dictionaries(
-            {}, optional={"ephemeral_5m_input_tokens": counts, "ephemeral_1h_input_tokens": counts}
-        ),
+        "cache_creation": lifetimes,
         "server_tool_use": st.fixed_dictionaries(
             {}, optional={"web_search_requests": st.integers(0, 2), "web_fetch_requests": counts}
         ),
@@ -133,11 +144,15 @@ messages = st.fixed_dictionaries(
 )
 
 
+def usually(usage: dict[str, Any]) -> Reading | None:
+    return read_usual_message(msgspec.Raw(json.dumps(usage).encode()))
+
+
 @example(
     usage={"input_tokens": 1, "output_tokens": 2, "iterations": [{"input_tokens": 1}]},
-    said_again=False,
+    said_again=None,
 )
-@example(usage={"input_tokens": 1, "output_tokens": 2, "cache_creation": {}}, said_again=False)
+@example(usage={"input_tokens": 1, "output_tokens": 2, "cache_creation": {}}, said_again=None)
 @example(
     usage={
         "input_tokens": 1,
@@ -145,20 +160,24 @@ messages = st.fixed_dictionaries(
         "cache_creation_input_tokens": 3,
         "cache_creation": {"ephemeral_1h_input_tokens": 4},
     },
-    said_again=False,
+    said_again=None,
 )
 @example(
     usage={"input_tokens": 1, "output_tokens": 2, "server_tool_use": {"web_search_requests": 1}},
-    said_again=False,
+    said_again=None,
 )
-@given(usage=messages, said_again=st.booleans())
+@example(
+    usage={"input_tokens": 1, "output_tokens": 2, "cache_creation_input_tokens": 3},
+    said_again={"cache_creation": {"ephemeral_1h_input_tokens": 4}},
+)
+@given(usage=messages, said_again=st.none() | st.builds(dict, cache_creation=lifetimes))
 def test_the_quick_way_reads_a_message_as_the_whole_table_does(
-    usage: dict[str, Any], said_again: bool
+    usage: dict[str, Any], said_again: dict[str, Any] | None
 ) -> None:
-    if said_again:
+    if said_again is not None:
         counted = {name: usage[name] for name in usage if name.endswith("_tokens")}
-        usage |= {"iterations": [{"type": "message", **counted}]}
-    quick = read_usual_message(msgspec.Raw(json.dumps(usage).encode()))
+        usage |= {"iterations": [{"type": "message", **counted, **said_again}]}
+    quick = usually(usage)
     whole = of_call(read_usage(usage, "anthropic"), "claude-sonnet-4-5", "success")
     assert quick in (None, whole)
 
@@ -173,7 +192,7 @@ def test_the_usual_message_is_read_the_quick_way() -> None:
         "service_tier": "standard",
         "inference_geo": "not_available",
     }
-    assert read_usual_message(msgspec.Raw(json.dumps(usage).encode())) is not None
+    assert usually(usage) is not None
 
 
 # Codex --------------------------------------------------------------------------------------------
@@ -346,3 +365,31 @@ def test_a_counter_that_began_anew_may_come_to_the_same_total_by_other_calls() -
 
 def test_a_counter_before_any_thread_is_refused() -> None:
     assert outcome(Codex("", nobody), counter((100, 10), None)) == "unknown_format"
+
+
+@given(st.tuples(counts, counts, counts, counts), st.sampled_from(["gpt-5", "claude-x", None]))
+def test_the_quick_way_reads_a_counter_as_the_whole_table_does(
+    used: tuple[int, int, int, int], model: str | None
+) -> None:
+    names = "input_tokens", "cached_input_tokens", "output_tokens", "reasoning_output_tokens"
+    info = {"total_token_usage": dict(zip(names, used, strict=True))}
+    record = counter((0, 0), None) | {"payload": {"type": "token_count", "info": info}}
+    transcript = Codex("", nobody)
+    outcome(transcript, meta("A"))
+    outcome(transcript, turn(model or ""))
+    trace = outcome(transcript, record)
+    tokens_in, cached, tokens_out, reasoning = used
+    usage = {
+        "prompt_tokens": tokens_in,
+        "completion_tokens": tokens_out,
+        "total_tokens": tokens_in + tokens_out,
+        "prompt_tokens_details": {"cached_tokens": cached},
+        "completion_tokens_details": {"reasoning_tokens": reasoning},
+    }
+    whole = of_call(read_usage(usage, "openai", "responses"), model, "success")
+    if any(used):
+        assert isinstance(trace, Trace)
+        assert trace._asdict().items() >= whole.usage._asdict().items()
+        assert trace.anomalies == whole.anomalies
+    else:
+        assert trace is None
