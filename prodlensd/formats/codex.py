@@ -11,12 +11,13 @@ The shape of these lines is known from public reports (docs/transcripts.md), not
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from operator import lt, sub
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from prodlensd.formats.fields import integer, provider, text
+from prodlensd.formats.fields import INT64_MAX, integer, provider, text
 from prodlensd.formats.transcripts import (
     AGAIN,
     About,
@@ -30,12 +31,14 @@ from prodlensd.formats.transcripts import (
     trace_of,
 )
 from prodlensd.formats.usage import Reading
-from prodlensd.formats.usage_usual import read_usual
-from prodlensd.model import BadLine, Trace, repo_slug
+from prodlensd.formats.usage_found import MAX_COUNT
+from prodlensd.model import NO_BILL, BadLine, Trace, Usage, repo_slug
 
 NAME: Final = "codex"
 #: Only a line of one of these types tells of calls, or of what is needed to read others.
-_MARKERS: Final = (b'"token_count"', b'"session_meta"', b'"turn_context"')
+_COUNT: Final = b'"token_count"'
+_META: Final = b'"session_meta"'
+_TURN: Final = b'"turn_context"'
 #: How a line begins, as Codex writes it, that is of another type, however long it is.
 _OTHER: Final = re.compile(rb'\{"timestamp":"[^"\\]*","type":"(?:response_item|compacted)"')
 #: As LiteLLM calls a call of this kind.
@@ -107,7 +110,14 @@ class _Line(msgspec.Struct, gc=False):
     timestamp: Any = None
 
 
+class _UsualLine(_Line, gc=False):
+    """The same as it mostly is."""
+
+    timestamp: datetime | None = None
+
+
 _DECODER: Final = msgspec.json.Decoder(_Line)
+_USUAL: Final = msgspec.json.Decoder(_UsualLine)
 _MEMORY: Final = msgspec.json.Decoder(_Memory)
 
 
@@ -125,9 +135,9 @@ class Codex:
 
     def read(self, line: bytes) -> Trace | Again | None:
         """See `Transcript`."""
-        if _OTHER.match(line) or not any(marker in line for marker in _MARKERS):
+        if _OTHER.match(line) or not (_COUNT in line or _META in line or _TURN in line):
             return None
-        record: _Line | None = decoded(line, _DECODER)
+        record: _Line | None = decoded(line, _USUAL, _DECODER)
         if record is None:
             return None
         if record.type == "session_meta":
@@ -232,18 +242,29 @@ def _is_same(last: _Totals | None, totals: _Totals) -> bool:
 
 
 def _reading(used: _Totals, about: About) -> Reading:
-    usage = used.usage()
-    usual = read_usual(usage, about.provider, _CALL_TYPE, about.model)
-    return usual or reading_of(usage, _CALL_TYPE, about)
+    """What was used: of usual counts, without a way through JSON."""
+    tokens_in, cached, tokens_out, reasoning, written = used
+    total = tokens_in + tokens_out
+    is_usual = cached + written <= tokens_in and reasoning <= tokens_out and total <= MAX_COUNT
+    if not is_usual or not total or "claude" in (about.model or ""):
+        return reading_of(used.usage(), _CALL_TYPE, about)
+    parts = (cached, written or None, None, reasoning, None, None)
+    return Reading(_new(Usage, (tokens_in, tokens_out, total, *parts)), NO_BILL, None, ())
 
 
 def _totals(said: object) -> _Totals | None:
     if type(said) is not dict:
         return None
-    counts = [integer(said.get(name, 0)) for name in _COUNTERS]
-    if None in counts:
-        raise BadLine("unknown_format", "token_count: expected whole numbers of tokens")
-    return _Totals(*(count or 0 for count in counts))
+    counts = tuple([said.get(name, 0) for name in _COUNTERS])
+    if set(map(type, counts)) != _ONLY_INT or min(counts) < 0 or max(counts) > INT64_MAX:
+        counts = tuple(map(integer, counts))
+        if None in counts:
+            raise BadLine("unknown_format", "token_count: expected whole numbers of tokens")
+    return _new(_Totals, counts)
+
+
+_ONLY_INT: Final = {int}
+_new: Final = tuple.__new__  # makes a NamedTuple in half its constructor's time, once a call
 
 
 def _path(value: object) -> str | None:

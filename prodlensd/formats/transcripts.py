@@ -57,6 +57,8 @@ class Again(NamedTuple):
 
 AGAIN: Final = Again()
 
+Decoder = msgspec.json.Decoder[Any]
+
 
 class Transcript(Protocol):
     """Reads the lines of one file in their order. The mutable state: its memory."""
@@ -72,17 +74,28 @@ class Transcript(Protocol):
 Begin = Callable[[str, CallerIn], Transcript]
 
 
-def decoded(line: bytes, decoder: msgspec.json.Decoder[Any]) -> Any:  # noqa: ANN401 - the decoder's type
-    """The record on a line; None when it is none of the decoder's type. Raises BadLine."""
+def decoded(line: bytes, usual: Decoder, decoder: Decoder) -> Any:  # noqa: ANN401 - their type
+    """The record on a line, as it mostly is or else as the other decoder has it; None: as neither.
+
+    Raises BadLine.
+    """
+    try:
+        return usual.decode(line)
+    except _REFUSED:
+        pass
     try:
         try:
             return decoder.decode(line)
         except msgspec.ValidationError:
             return None
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        except _REFUSED:
             return decoder.decode(_strict(line))
     except msgspec.ValidationError:
         return None
+
+
+#: What decoders raise: the last for bytes in a text that are not UTF-8.
+_REFUSED: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 
 
 def _strict(line: bytes) -> bytes:
@@ -110,32 +123,36 @@ def trace_of(
     session_id, developer_id, developer_via, repo_slug, model, provider, details, is_on_plan = about
     if is_on_plan:
         bill = bill._replace(plan=True)
-    return Trace(
-        started_us,
-        key,
-        call_id,
-        session_id,
-        VIA if session_id else None,
-        developer_id,
-        developer_via,
-        repo_slug,
-        model,
-        provider,
-        call_type,
-        *usage,
-        *_UNKNOWN_TIMES,
-        "success",
-        None,
-        False,  # noqa: FBT003 - fields in their order take half the time
-        tier,
-        *_UNKNOWN_FACTS,
-        details,
-        None,
-        None if bill is NO_BILL else bill_json(bill),
-        anomalies,
+    return _new(
+        Trace,
+        (
+            started_us,
+            key,
+            call_id,
+            session_id,
+            VIA if session_id else None,
+            developer_id,
+            developer_via,
+            repo_slug,
+            model,
+            provider,
+            call_type,
+            *usage,
+            *_UNKNOWN_TIMES,
+            "success",
+            None,
+            False,
+            tier,
+            *_UNKNOWN_FACTS,
+            details,
+            None,
+            None if bill is NO_BILL else bill_json(bill),
+            anomalies,
+        ),
     )
 
 
+_new: Final = tuple.__new__  # makes a NamedTuple in half its constructor's time, once a call
 #: Of latency_ms and ttft_ms; and from end_user to accepted_lines.
 _UNKNOWN_TIMES: Final = (None, None)
 _UNKNOWN_FACTS: Final = (None, None, None, None, None)

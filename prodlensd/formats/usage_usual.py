@@ -77,17 +77,19 @@ class _Step(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     cache_creation: _Lifetimes | None = None
     type: str | None = None
 
-    @property
-    def counts(self) -> tuple[int | None, ...]:
-        """What says the same as the usage around it."""
+    def says_the_same(self, usage: MessageUsage) -> bool:
+        """Whether it has the counts of the usage around it, and no others."""
         return (
-            *(self.input_tokens, self.output_tokens),
-            *(self.cache_read_input_tokens, self.cache_creation_input_tokens),
+            self.cache_creation in (None, usage.cache_creation)
+            and self.output_tokens == usage.output_tokens
+            and self.input_tokens == usage.input_tokens
+            and self.cache_read_input_tokens == usage.cache_read_input_tokens
+            and self.cache_creation_input_tokens == usage.cache_creation_input_tokens
         )
 
 
-class _Message(_Step, gc=False, forbid_unknown_fields=True):
-    """Anthropic's own usage, in which the input has no cached tokens."""
+class MessageUsage(_Step, gc=False, forbid_unknown_fields=True):
+    """Anthropic's own usage, in which the input has no cached tokens: what is usual in it."""
 
     service_tier: str | None = None
     server_tool_use: _ServerTools | None = None
@@ -97,7 +99,6 @@ class _Message(_Step, gc=False, forbid_unknown_fields=True):
 
 
 _DECODER: Final = msgspec.json.Decoder(_Usage)
-_MESSAGE_DECODER: Final = msgspec.json.Decoder(_Message)
 _NO_INPUT: Final = _Input()
 _NO_OUTPUT: Final = _Output()
 
@@ -143,22 +144,19 @@ def read_usual(
     return _new(Reading, (counts, NO_BILL, tier, ()))
 
 
-def read_usual_message(usage: msgspec.Raw) -> Reading | None:
+def read_usual_message(sent: MessageUsage) -> Reading | None:
     """The same of the usage of a message of Anthropic's; None where there is more to it."""
-    try:
-        sent = _MESSAGE_DECODER.decode(usage)
-    except (msgspec.DecodeError, UnicodeEncodeError):
-        return None
-    tokens_in, tokens_out, read, write = sent.counts
-    hour = None if sent.cache_creation is None else sent.cache_creation.ephemeral_1h_input_tokens
-    tier = sent.service_tier
+    tokens_in, tokens_out = sent.input_tokens, sent.output_tokens
+    read, write = sent.cache_read_input_tokens, sent.cache_creation_input_tokens
+    lifetimes, tier = sent.cache_creation, sent.service_tier
+    hour = None if lifetimes is None else lifetimes.ephemeral_1h_input_tokens
     if (
         tokens_in is None
         or tokens_out is None
-        or (sent.cache_creation is not None and write is None)
+        or (lifetimes is not None and write is None)
         or (hour or 0) > (write or 0)
-        or (tier is not None and word(tier) is None)
-        or any(not _is_the_same(step, sent) for step in sent.iterations or ())
+        or (tier not in (None, "standard") and word(tier) is None)
+        or (sent.iterations and not sent.iterations[0].says_the_same(sent))
     ):
         return None
     tokens_in += (read or 0) + (write or 0)
@@ -166,10 +164,6 @@ def read_usual_message(usage: msgspec.Raw) -> Reading | None:
         return None
     counts = _new(Usage, (tokens_in, tokens_out, total, read, write, hour, None, None, None))
     return _new(Reading, (counts, NO_BILL, tier, ()))
-
-
-def _is_the_same(step: _Step, sent: _Message) -> bool:
-    return step.counts == sent.counts and step.cache_creation in (None, sent.cache_creation)
 
 
 def _cached(sent: _Usage, into: _Input) -> tuple[int | None, int | None, int | None] | None:
