@@ -314,6 +314,8 @@ def _configure(db: apsw.Connection, durability: str) -> None:
         db.execute("PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON")
     db.execute(f"PRAGMA journal_size_limit = {_WAL_SIZE_LIMIT_BYTES}")
     db.execute("PRAGMA cell_size_check = ON")
+    # Else a statement with a join is planned anew for each row that it is asked for.
+    db.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
     # A key is text or a blob, never another of the types that such a function may be given.
     db.create_scalar_function("key_digest", key_digest, 1, deterministic=True)  # type: ignore[arg-type]
 
