@@ -13,7 +13,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 import orjson
-from msgspec import Struct
 
 from prodlensd.ledger.connection import Database
 from prodlensd.ledger.rows import (
@@ -27,7 +26,7 @@ from prodlensd.ledger.rows import (
     value_of,
 )
 from prodlensd.ledger.witnesses import APART_US, Call, spans
-from prodlensd.model import Usage
+from prodlensd.model import LOG, Usage
 
 #: The counts of the fullest line are smaller than others: the agent says of its counts that they
 #: only grow.
@@ -46,6 +45,7 @@ _OF_KEYS: Final = """
 _NOTE: Final = "INSERT INTO transcript_call VALUES (?, ?, ?, ?)"
 _NOTE_LINE: Final = "UPDATE transcript_call SET line_us = ? WHERE transcript_key = ?"
 _MOVE: Final = "UPDATE transcript_call SET started_us = ? WHERE transcript_key = ?"
+_LOGGED: Final = f"SELECT 1 FROM source WHERE format = '{LOG}' AND traces > 0 LIMIT 1"  # noqa: S608
 #: The calls of a time that have ids of the proxy's: neither of a transcript, nor without ids.
 _NEAR: Final = """
     SELECT started_us, key FROM call
@@ -74,10 +74,17 @@ def is_of_transcript(key: str | bytes) -> bool:
     return isinstance(key, str) and key[0] == " " and " " in key[1:]
 
 
-class TranscriptCalls(Struct, frozen=True):
-    """Finds the calls that transcripts tell of, and notes where they are."""
+class TranscriptCalls:
+    """Finds the calls that transcripts tell of, and notes where they are.
 
-    ledger: Database
+    The mutable state: whether the ledger has calls of logs, and as of which `data_version` it had
+    none.
+    """
+
+    def __init__(self, ledger: Database) -> None:
+        self.ledger = ledger
+        self._has_logged = False
+        self._version: int | None = None
 
     def of(self, transcript_key: str) -> Noted | None:
         """Where the call of this key is; None when no transcript has told of it yet."""
@@ -104,6 +111,7 @@ class TranscriptCalls(Struct, frozen=True):
 
     def parted(self, rows: list[Row]) -> tuple[list[tuple[Row, Noted]], list[Row]]:
         """The rows of the proxy's logs of whose calls a transcript told first; the others."""
+        self._has_logged |= bool(rows)
         if self.ledger.db.execute("SELECT 1 FROM transcript_call LIMIT 1").get is None:
             return [], rows
         known, others = [], []
@@ -131,8 +139,10 @@ class TranscriptCalls(Struct, frozen=True):
     def proxied(self, rows: Iterable[Row]) -> dict[str, Call]:
         """Of rows of transcripts, by key, the call of about that time that the proxy's logs have.
 
-        The calls of the time are read once for all rows.
+        The calls of the time are read once for all rows, where there are any of logs.
         """
+        if not self._are_any_logged():
+            return {}
         wanted = {
             row[1].removeprefix(_WITH_RESPONSE_ID): row
             for row in rows
@@ -147,6 +157,14 @@ class TranscriptCalls(Struct, frozen=True):
                     if before is None or _apart(row, started_us) < _apart(row, before.started_us):
                         found[row[1]] = Call(started_us, key)
         return found
+
+    def _are_any_logged(self) -> bool:
+        """Whether a log has told of calls. Another program may have read one meanwhile."""
+        version = self.ledger.db.pragma("data_version")
+        if not self._has_logged and version != self._version:
+            self._has_logged = self.ledger.db.execute(_LOGGED).get is not None
+            self._version = version
+        return self._has_logged
 
 
 def _apart(row: Row, started_us: int) -> int:
