@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import islice, repeat
 from typing import Any, Final, Protocol
 
 import orjson
@@ -155,23 +155,23 @@ def _of_sources(source_ids: pa.Array, hosts: Mapping[int, str]) -> dict[str, pa.
 
 
 class _Common:
-    """What calls have in common, by its number. The mutable state: what is known of it so far."""
+    """What calls have in common. The mutable state: what is known of it, with its numbers."""
 
     def __init__(self, days: Days) -> None:
         self._days = days
-        self._numbers: pa.Array = pa.array([], pa.int64())
-        self._rows: list[list[Any]] = []
-        self._columns: dict[str, pa.Array] = {}
+        self._known = self._looked_up([])
 
     def columns(self, numbers: pa.DictionaryArray) -> dict[str, pa.Array]:
         """The columns of COMMON and OF_DETAILS, for calls with these numbers."""
-        rows = pc.index_in(numbers.dictionary, value_set=self._numbers)
+        rows = pc.index_in(numbers.dictionary, value_set=self._known[_COMMON_ID])
         if rows.null_count:
             self._learn(numbers.dictionary.filter(rows.is_null()))
             return self.columns(numbers)
         return {
-            name: encoded(values.take(rows), ENCODED_SCHEMA.field(name)).take(numbers.indices)
-            for name, values in self._columns.items()
+            name: encoded(self._known[name].take(rows), ENCODED_SCHEMA.field(name)).take(
+                numbers.indices
+            )
+            for name in (*COMMON, *OF_DETAILS)
         }
 
     def _learn(self, numbers: pa.Array) -> None:
@@ -179,19 +179,25 @@ class _Common:
 
         Raises AssertionError when one is not there.
         """
-        if len(self._rows) + len(numbers) > _MOST_COMMON:
-            self._numbers, self._rows = pa.array([], pa.int64()), []
-        found = {number: row for number, *row in self._days.common_rows(numbers.to_pylist())}
-        if len(found) != len(numbers):
-            raise AssertionError(f"{len(numbers) - len(found)} rows of common are gone: see verify")
-        self._rows += found.values()
-        self._numbers = pa.concat_arrays([self._numbers, pa.array(found, pa.int64())])
-        fields = map(SCHEMA.field, COMMON)
+        found = self._looked_up(numbers.to_pylist())
+        if missing := len(numbers) - len(found[_COMMON_ID]):
+            raise AssertionError(f"{missing} rows of common are gone: see prodlensd verify")
+        if len(self._known[_COMMON_ID]) + len(numbers) > _MOST_COMMON:
+            self._known = found
+        else:
+            before = self._known
+            self._known = {name: pa.concat_arrays([before[name], found[name]]) for name in found}
+
+    def _looked_up(self, numbers: list[int]) -> dict[str, pa.Array]:
+        """The columns of what is common, with the numbers."""
+        rows = list(self._days.common_rows(numbers))
+        columns = zip(*rows, strict=True) if rows else repeat(())
+        fields = [pa.field(_COMMON_ID, pa.int64()), *map(SCHEMA.field, COMMON)]
         parts = {
             it.name: pa.array(values, raw(it).type).cast(it.type)
-            for it, values in zip(fields, zip(*self._rows, strict=True), strict=True)
+            for it, values in zip(fields, columns, strict=False)
         }
-        self._columns = parts | _of_details(parts["details"].dictionary_encode())
+        return parts | _of_details(parts["details"].dictionary_encode())
 
 
 def _of_details(details: pa.DictionaryArray) -> dict[str, pa.Array]:

@@ -289,6 +289,6 @@ def _with_facts(table: pa.Table, facts: list[Facts | None]) -> pa.Table:
     for name, values in zip(names, zip(*rows, strict=True), strict=True):
         index = SCHEMA.get_field_index(_FILED[name])
         field = SCHEMA.field(index)
-        known = typed(pa.chunked_array([values], raw(field).type), field)
+        known = typed(pa.array(values, raw(field).type), field)
         table = table.set_column(index, field, pc.coalesce(table.column(index), known))
     return table
