@@ -162,6 +162,7 @@ def test_a_pruned_call_leaves_nothing_but_what_tells_it_from_others_and_where_it
     kept = days.query("SELECT name FROM pragma_table_info('pruned')")
     assert kept == ["started_us", "key", "source_id", "source_offset"]
     assert days.query("SELECT count(*) FROM pruned") == [120]
+    assert days.query("SELECT count(*) FROM common") == [0], "nobody has it in common any more"
     left = "SELECT 1 FROM pruned_before UNION ALL SELECT 1 FROM fact"
     assert days.query(left) == [], "only earlier versions wrote there"
 

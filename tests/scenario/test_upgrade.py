@@ -30,7 +30,9 @@ def old_world(
     with monkeypatch.context() as patch:
         write_as(request.param, patch)
         world = World(folder)
-        world.append("a.jsonl", make_line(1), make_line(2, ids=False), b"garbage\n")
+        odd = {"usage": {"input_tokens": -1}, "attributes": {"llm.model_name": "openai/gpt-4o"}}
+        lines = make_line(1), make_line(2, ids=False), make_line(9, **odd), b"garbage\n"
+        world.append("a.jsonl", *lines)
         world.settle()
         world.stop()
     return world
@@ -58,8 +60,8 @@ def test_a_ledger_of_an_earlier_version_is_brought_up_to_date(
     assert old_world.dirty_days() == {20454}, "its rows are not those of the snapshot"
     old_world.append("a.jsonl", make_line(3))
     old_world.step()
-    assert [written.rows for written in old_world.compact(tmp_path / "parquet")] == [3]
-    assert old_world.prune(tmp_path / "parquet") == 3
+    assert [written.rows for written in old_world.compact(tmp_path / "parquet")] == [4]
+    assert old_world.prune(tmp_path / "parquet") == 4
     old_world.append("b.jsonl", make_line(1), make_line(4))
     old_world.settle()
     assert old_world.sessions() == ["s4"]

@@ -95,6 +95,15 @@ def test_what_a_refused_batch_has_in_common_is_there_for_the_calls_one_by_one(
     assert models(ledger) == [(1, "m"), (2, "n")]
 
 
+def test_of_two_records_of_a_call_that_know_as_much_the_first_stays(ledger: Ledger) -> None:
+    changes = []
+    for said in ({"model": "m"}, {"model": "n"}, {"model": "o", "tags": "[]"}):
+        with ledger.transaction():
+            changes.append(ledger._insert([row(1, **said)]))
+    assert [len(changed) for changed, _ in changes] == [1, 0, 1]
+    assert models(ledger) == [(1, "o")]
+
+
 def test_the_rows_of_an_era_go_with_its_last_call_a_few_at_once(ledger: Ledger) -> None:
     calls = [row(n, model=f"m{n}") for n in range(3)]
     insert(ledger, *calls, row(ERA_US, model="later"))

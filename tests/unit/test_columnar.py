@@ -175,3 +175,26 @@ def test_rows_that_repeat_are_as_they_were_in_the_order_of_time(book: Book) -> N
     book.fill(*({"model": model} for model in models))
     with small_tables():
         assert book.written()["model"].to_pylist() == models
+
+
+def test_no_more_of_what_is_common_is_held_than_one_group_can_need(
+    book: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book.fill(*({"model": f"m{number % 12}"} for number in range(40)))
+    monkeypatch.setattr(columnar, "_SLICE_ROWS", 2)
+    monkeypatch.setattr(columnar, "GROUP_ROWS", 4)
+    monkeypatch.setattr(columnar, "_MOST_COMMON", 8)
+    tables = snapshots.Tables(DayReader(book.ledger))
+    found = []
+    for table in tables.of(0, MOST):
+        found += table["model"].to_pylist()
+        assert len(tables._common._known["common_id"]) <= 8
+    assert found == [f"m{number % 12}" for number in range(40)]
+
+
+def test_a_snapshot_is_not_made_of_halves_of_calls(book: Book) -> None:
+    book.fill({"model": "m"})
+    book.ledger.db.execute("DELETE FROM common")
+    with pytest.raises(AssertionError, match="1 rows of common are gone: see prodlensd verify"):
+        list(snapshots.Tables(DayReader(book.ledger)).of(0, MOST))
+    book.fill()
