@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -11,6 +11,9 @@ from prodlensd.ledger import Ledger, LedgerError, Reader, schema
 from tests.scenario.conftest import World
 from tests.scenario.earlier import OLD, begin, write_as
 from tests.scenario.proving import PROVEN, verdict
+
+#: What has not the same in common as other lines: a model, an anomaly, a reason for no price.
+ODD: Final = {"usage": {"input_tokens": -1}, "attributes": {"llm.model_name": "openai/gpt-4o"}}
 
 
 @pytest.fixture(params=range(1, schema.SCHEMA_VERSION))
@@ -30,8 +33,7 @@ def old_world(
     with monkeypatch.context() as patch:
         write_as(request.param, patch)
         world = World(folder)
-        odd = {"usage": {"input_tokens": -1}, "attributes": {"llm.model_name": "openai/gpt-4o"}}
-        lines = make_line(1), make_line(2, ids=False), make_line(9, **odd), b"garbage\n"
+        lines = make_line(1), make_line(2, ids=False), make_line(9, **ODD), b"garbage\n"
         world.append("a.jsonl", *lines)
         world.settle()
         world.stop()
@@ -94,7 +96,7 @@ def test_new_calls_find_what_those_of_the_earlier_version_have_in_common(
 ) -> None:
     old_world._start()
     kept = old_world.query("SELECT common_id FROM common")
-    old_world.append("a.jsonl", make_line(1, session="another"), make_line(4))
+    old_world.append("a.jsonl", make_line(4), make_line(10, **ODD))
     old_world.settle()
     assert old_world.query("SELECT common_id FROM common") == kept
 
