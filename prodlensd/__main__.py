@@ -17,8 +17,8 @@ class _NotInstalled:
     """As if these were not installed.
 
     Where they are, pyarrow and DuckDB load numpy and pandas: half a second and 150 MB, to ask
-    whether a value is one of theirs. None here is. And structlog loads rich, which a daemon that
-    runs for weeks has no use for: 5 MB.
+    whether a value is one of theirs. None here is. And structlog loads rich and, with asyncio, ssl,
+    for which a daemon that runs for weeks has no use: 5 and 1 MB.
     """
 
     def __init__(self, *names: str) -> None:
@@ -38,7 +38,9 @@ def main() -> None:
     occupy_standard_descriptors()
     is_run = sys.argv[1:2] == ["run"]
     is_daemon = is_run and "--once" not in sys.argv
-    sys.meta_path.insert(0, _NotInstalled("numpy", "pandas", *(["rich"] if is_daemon else [])))
+    sys.meta_path.insert(
+        0, _NotInstalled("numpy", "pandas", *(["rich", "ssl"] if is_daemon else []))
+    )
     if not is_run:
         gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
         try:

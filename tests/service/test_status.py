@@ -329,6 +329,13 @@ def test_status_loads_nothing_heavy(machine: Any) -> None:
     assert set() == loaded & HEAVY
 
 
+def test_the_daemon_does_without_what_others_would_load_for_it(machine: Any) -> None:
+    machine.config.write_text("[store]\npath = '/dev/null'\n")  # it ends, with all it needs loaded
+    loaded = loaded_by("run")
+    assert {"asyncio", "structlog", "prodlensd.daemon.loop"} <= loaded
+    assert set() == loaded & {"ssl", "rich", "numpy", "pandas", "pyarrow", "duckdb"}
+
+
 def ours(loaded: set[str]) -> set[str]:
     return {name.removeprefix("prodlensd.") for name in loaded if name.startswith("prodlensd.")}
 
