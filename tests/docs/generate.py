@@ -173,8 +173,9 @@ def _is_none(kind: object) -> bool:
 
 
 def _limits(kind: Any) -> str:
-    low = f"over {kind.gt:,}" if kind.gt is not None else f"{kind.ge:,} or more"
-    high = "" if kind.le >= 1 << 62 else f", {kind.le:,} at most"
+    # Limits are whole. `typing` has one object for equal annotations, so one may be 1e6 elsewhere.
+    low = f"over {kind.gt:,.0f}" if kind.gt is not None else f"{kind.ge:,.0f} or more"
+    high = "" if kind.le >= 1 << 62 else f", {kind.le:,.0f} at most"
     return f"{low}{high}"
 
 
