@@ -161,11 +161,8 @@ def open_calls(where: Where) -> Iterator[Calls]:
         ]
         files, rest = _divided(days, where.snapshots)
         db.execute(_empty("rest"))
-        tables = snapshots.Tables(reader.days)
-        for span in _joined(rest):
-            for part in tables.of(*span):
-                db.register("part", part)
-                db.execute(f"INSERT INTO rest SELECT {_COLUMNS} FROM part")
+        if rest:
+            _add_rows(db, reader, rest)
         for day in rest:
             if day.pruned:
                 _add_pruned(db, reader, day, where.snapshots)
@@ -181,6 +178,15 @@ def open_calls(where: Where) -> Iterator[Calls]:
             may_be_on_plan="plan" in reader.tallies.tally("cost_source"),
             may_be_of_transcript=reader.sources.has_transcripts(),
         )
+
+
+def _add_rows(db: DuckDBPyConnection, reader: Reader, days: Sequence[Partition]) -> None:
+    """Adds the calls of these days that are in the ledger. Loads pyarrow."""
+    tables = snapshots.Tables(reader.days)
+    for span in _joined(days):
+        for part in tables.of(*span):
+            db.register("part", part)
+            db.execute(f"INSERT INTO rest SELECT {_COLUMNS} FROM part")
 
 
 @contextmanager

@@ -414,7 +414,7 @@ def test_pruning_gives_the_pages_back_to_the_system(world: World, folder: Path) 
     assert rows > 4000
     world.store.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     assert world.query("PRAGMA freelist_count") == [0]
-    assert world.ledger.stat().st_size < before_bytes / 2
+    assert world.ledger.stat().st_size < before_bytes * 0.6
 
 
 # Logs -------------------------------------------------------------------------------------------
