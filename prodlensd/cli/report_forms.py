@@ -83,6 +83,7 @@ def in_json(answer: Asked) -> str:
         for group in found.groups
     ]
     firsts = found.firsts or {}
+    in_order = dict.fromkeys((*(group.key[0] for group in found.groups), *firsts))
     content: dict[str, Any] = {
         "by": list(found.by),
         **_times(found.period),
@@ -90,7 +91,9 @@ def in_json(answer: Asked) -> str:
         "sort": question.sort,
         "top": found.top,
         "groups": groups,
-        "subtotals": [{found.by[0]: name} | _whole(figures) for name, figures in firsts.items()],
+        "subtotals": [
+            {found.by[0]: name} | _whole(firsts[name]) for name in in_order if name in firsts
+        ],
         "more_groups": found.more_groups,
         "rest": None if found.rest is None else _whole(found.rest),
         "total": _whole(found.total),

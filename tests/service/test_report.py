@@ -164,6 +164,8 @@ def test_json_is_what_python_counts(rows: Any, report: Any, by: str) -> None:
     subtotals = {subtotal[first]: subtotal for subtotal in said["subtotals"]}
     firsts = counted(rows, first) if "," in by else {}
     assert subtotals.keys() == {name for (name,) in firsts}
+    in_order = dict.fromkeys(group[first] for group in said["groups"])
+    assert list(subtotals) in ([], list(in_order))
     for (name,), of in firsts.items():
         assert_same(of, subtotals[name])
 
