@@ -71,6 +71,8 @@ def prune(
         yield Pruned(path, rows)
     while partitions.drop_common(_ROWS_AT_ONCE):
         pause()
+    while partitions.give_back(_PAGES_AT_ONCE):
+        pause()
 
 
 # Logs -------------------------------------------------------------------------------------------
